@@ -1,0 +1,1 @@
+//! linkmesh metrics.

@@ -1,0 +1,486 @@
+/**
+ * The one interface between the TypeScript shell and what does the work.
+ *
+ * Two implementations: the native addon (`crates/node`, same names in the same order) and `fallback/`
+ * in plain TypeScript. `test/conformance` runs the same cases on both.
+ *
+ * Rules of the boundary:
+ * - Hot functions take and return numbers and write into typed arrays. They never throw: a negative
+ *   result is a {@link Status}.
+ * - Cold functions take and return numbers and strings (JSON). They report failure by a negative
+ *   {@link Status} or an empty string, and leave the details in {@link Binding.lastError}.
+ * - A handle is an unsigned 31-bit number, slot and generation: `generation << 17 | slot`. 0 is never
+ *   valid. A stale or forged handle yields {@link Status.StaleHandle}.
+ * - A ticket is a number below 2^53: `generation * 2^20 + slot`. 0 is never valid.
+ * - Times are microseconds on the mesh's own monotonic clock unless the name says otherwise.
+ */
+
+/** Why a call did not do what was asked. Numbers are part of the contract; see `crates/node/src/status.rs`. */
+export const Status = {
+  /** Nothing there: no such key, no pattern matches, ring empty. Not an error. */
+  NoMatch: -1,
+  StaleHandle: -2,
+  InvalidArgument: -3,
+  LimitExceeded: -4,
+  Closed: -5,
+  /** The service has no instance that is alive. */
+  NoInstance: -6,
+  /** Every live instance is ejected by its circuit breaker. */
+  BreakerOpen: -7,
+  /** Every eligible instance is at its concurrency limit; `wait` may queue. */
+  Saturated: -8,
+  QueueFull: -9,
+  DeadlineExceeded: -10,
+  Draining: -11,
+  /** No service of that name. */
+  NotFound: -12,
+  Duplicate: -13,
+  /** A panic was caught at the edge: a bug in linkmesh. */
+  Internal: -14,
+  NativeRequired: -15,
+  /** The ring or lane has no room for this record now. */
+  RingFull: -16,
+  /** The ticket was completed before, or its lease ran out. */
+  StaleTicket: -17,
+} as const
+export type Status = (typeof Status)[keyof typeof Status]
+
+/** How a picked request ended. The breaker, budget, load estimate and counters learn from it. */
+export const Outcome = {
+  Ok: 0,
+  /** The service answered with a failure. */
+  Error: 1,
+  /** No answer within the deadline. */
+  Timeout: 2,
+  /** The caller gave up; says nothing about the instance. */
+  Cancelled: 3,
+  /** The instance refused for now (429, 503): not eligible for a while, and never "fast and healthy". */
+  Rejected: 4,
+  /** The message never reached the instance. */
+  Unreachable: 5,
+  /** The instance went away with the message in its hands. */
+  Unknown: 6,
+} as const
+export type Outcome = (typeof Outcome)[keyof typeof Outcome]
+
+export const Health = { Healthy: 0, Degraded: 1, Draining: 2, Dead: 3 } as const
+export type Health = (typeof Health)[keyof typeof Health]
+
+export const Breaker = { Closed: 0, Open: 1, HalfOpen: 2 } as const
+export type Breaker = (typeof Breaker)[keyof typeof Breaker]
+
+export type Handle = number
+export type Ticket = number
+
+/** What went wrong in the last call of this thread that returned a negative status, as data. */
+export interface ErrorData {
+  status: Status
+  message: string
+  /** Path of the wrong field, `policy.breaker.openMs`. */
+  field?: string
+  /** The bound that was crossed, in the unit of the field. */
+  limit?: number
+  /** For `Internal`: file and line of the panic. */
+  place?: string
+}
+
+export interface BindingInfo {
+  backend: 'native' | 'fallback'
+  version: string
+  /** SIMD paths in use: `avx2`, `sse4.2`, `neon`, `scalar`. */
+  cpu: string[]
+  /** What this backend can do: `shared-tables`, `workers`. */
+  capabilities: string[]
+}
+
+/** Index of each word in the scratch array after a call. */
+export const Scratch = {
+  /** `pick`: the instance's handle. */
+  Instance: 0,
+  /** `pick`: id of the thread the instance lives in; 0 for an instance by address. */
+  Thread: 1,
+  /** A refused `pick` or `wait`: when it is worth trying again, milliseconds. */
+  RetryAfterMs: 2,
+  /** `pick`: 1 when this request is a half-open probe. */
+  Probe: 3,
+  /** `inboxPoll`: triples of (lane id, head, tail) start here. */
+  Lanes: 4,
+} as const
+/** Words in the scratch array. */
+export const SCRATCH_WORDS = 256
+
+/** Layout of one instance in `views().instances`: 16 words of 32 bits. Index = slot * 16 + word. */
+export const InstanceWord = {
+  /** Sequence: odd while a writer changes the multi-word fields. */
+  Epoch: 0,
+  /** The whole handle while the instance lives, else 0. */
+  Handle: 1,
+  /** `health | breaker << 4 | flags << 8`. One word, so it can never be torn. */
+  State: 2,
+  InFlight: 3,
+  Weight: 4,
+  /** Concurrency limit; 0 = none. */
+  Limit: 5,
+  /** Peak-EWMA latency, microseconds, as float32 bits. */
+  LatencyUs: 6,
+  Service: 7,
+  Thread: 8,
+  /** Requests picked, completed well, completed badly since registration, modulo 2^32. */
+  Picked: 9,
+  Succeeded: 10,
+  Failed: 11,
+} as const
+export const INSTANCE_WORDS = 16
+
+/** Layout of `views().header`. */
+export const HeaderWord = {
+  /** Grows with every change of services or instances. */
+  RegistryEpoch: 0,
+  Services: 1,
+  Instances: 2,
+  /** Requests picked and not completed. */
+  InFlight: 3,
+} as const
+
+export interface Views {
+  header: Uint32Array
+  instances: Uint32Array
+}
+
+export interface Binding {
+  // --- the binding itself -------------------------------------------------------------------------
+  info(): BindingInfo
+  /** Details of the last negative status on this thread, JSON of {@link ErrorData}; '' when there was none. */
+  lastError(): string
+  /** This thread's scratch array: the same memory for its whole life. */
+  scratch(): Uint32Array
+  /** Raises a panic inside, to prove that it stops at the edge. Always {@link Status.Internal}. */
+  selfTestPanic(): Status
+  /** 32-bit hash of a routing key; never 0. FNV-1a over the UTF-8 bytes, finished by murmur3's fmix32. Hot. */
+  hashKey(key: string): number
+
+  // --- tables: handles belong to the calling thread, a named table is one per process ---------------
+  idTableOpen(name: string | null, capacity: number): Handle | Status
+  /** String keys equal their UTF-8 bytes. Numbers are safe integers and a domain of their own. Cold-ish: takes the writer's lock. */
+  idTableSet(table: Handle, key: string | number | Uint8Array, value: number): Status | 0
+  idTableDelete(table: Handle, key: string | number | Uint8Array): 0 | 1 | Status
+  /** Value, or -1. Hot. */
+  idTableGetString(table: Handle, key: string): number
+  idTableGetNumber(table: Handle, key: number): number
+  idTableGetBytes(table: Handle, key: Uint8Array): number
+  /** Writes one value per key, 0xFFFFFFFF for none; returns how many were found. Hot. */
+  idTableGetManyU32(table: Handle, keys: Uint32Array, out: Uint32Array): number
+  idTableGetManyU64(table: Handle, keys: BigUint64Array, out: Uint32Array): number
+  idTableGetManyStrings(table: Handle, keys: readonly string[], out: Uint32Array): number
+  idTableSize(table: Handle): number
+  /** Memory held, bytes. */
+  idTableBytes(table: Handle): number
+
+  radixOpen(name: string | null): Handle | Status
+  /** `syntax` 0: a path pattern (`/users/:id`, `/{name=a/*}`, `**`); 1: a literal byte prefix. Replaces the value of an equal pattern. */
+  radixInsert(table: Handle, pattern: string, value: number, syntax: 0 | 1): 0 | Status
+  radixDelete(table: Handle, pattern: string, syntax: 0 | 1): 0 | 1 | Status
+  /**
+   * Most specific pattern that matches. `spans`, when long enough, receives: pattern id, number of captures n,
+   * then n pairs (start, end) as offsets into `path` in UTF-16 units. Hot.
+   */
+  radixMatch(table: Handle, path: string, spans: Uint32Array | undefined): number
+  /** One value per path, 0xFFFFFFFF for none; returns how many matched. Hot. */
+  radixMatchMany(table: Handle, paths: readonly string[], out: Uint32Array): number
+  /** Value of the longest inserted literal prefix of `key`, or -1. Hot. */
+  radixLongestPrefix(table: Handle, key: string): number
+  /** Capture names of a pattern id, JSON array; '' when unknown. */
+  radixNames(table: Handle, patternId: number): string
+  radixSize(table: Handle): number
+
+  /** Bounded ring of byte records. `kind` 0: one producer, one consumer; 1: many of both. */
+  ringOpen(name: string | null, kind: 0 | 1, capacityBytes: number): Handle | Status
+  /** 0, or {@link Status.RingFull}. Hot. */
+  ringPush(ring: Handle, record: Uint8Array): 0 | Status
+  /** Length of the record copied to `out`, or -1 when empty, or {@link Status.LimitExceeded} when `out` is too small (the record stays). Hot. */
+  ringPop(ring: Handle, out: Uint8Array): number
+  ringLength(ring: Handle): number
+  /** Closes any of the three; the memory goes when the last thread has closed it. */
+  tableClose(table: Handle): 0 | Status
+
+  // --- the mesh: one per name and process; the handle belongs to the calling thread ------------------
+  /** `options`: JSON of {@link MeshOptions}. */
+  meshOpen(options: string): Handle | Status
+  meshAttach(name: string): Handle | Status
+  /** Leaves the mesh. Its instances in this thread die, its open tickets end as cancelled. */
+  meshClose(mesh: Handle): 0 | Status
+  /** JSON: name, thread id, threads, start time, seed. */
+  meshInfo(mesh: Handle): string
+  /** Clock of the mesh, microseconds since it was opened. */
+  meshNow(mesh: Handle): number
+  /** Moves a clock opened with `manualClock`. */
+  meshAdvance(mesh: Handle, microseconds: number): 0 | Status
+  views(mesh: Handle): Views
+
+  // --- registry -----------------------------------------------------------------------------------
+  /** Defines a service or returns the one of that name. `policy`: JSON of {@link Policy}, '' to leave it as it is. */
+  serviceDefine(mesh: Handle, name: string, policy: string): Handle | Status
+  serviceFind(mesh: Handle, name: string): Handle | Status
+  serviceRemove(mesh: Handle, service: Handle): 0 | Status
+  /** JSON of {@link ServiceInfo}. */
+  serviceInfo(mesh: Handle, service: Handle): string
+  /** JSON array of {@link ServiceInfo}, by name. */
+  serviceList(mesh: Handle): string
+  /** `spec`: JSON of {@link InstanceSpec}. */
+  instanceAdd(mesh: Handle, service: Handle, spec: string): Handle | Status
+  /** `patch`: JSON of Partial<InstanceSpec> and `health`. */
+  instanceUpdate(mesh: Handle, instance: Handle, patch: string): 0 | Status
+  instanceRemove(mesh: Handle, instance: Handle): 0 | Status
+  /** Extends the lease. */
+  instanceRenew(mesh: Handle, instance: Handle, leaseMs: number): 0 | Status
+  /** JSON of {@link InstanceInfo}. */
+  instanceInfo(mesh: Handle, instance: Handle): string
+  /** `spec`: JSON of {@link ConnectionSpec}. */
+  connectionOpen(mesh: Handle, spec: string): Handle | Status
+  connectionUpdate(mesh: Handle, connection: Handle, patch: string): 0 | Status
+  connectionClose(mesh: Handle, connection: Handle): 0 | Status
+  /** JSON array of {@link ConnectionInfo}. */
+  connectionList(mesh: Handle): string
+  /** `query`: JSON of {@link DiscoveryQuery}; returns JSON of {@link DiscoveryResult}. */
+  discover(mesh: Handle, query: string): string
+  /** JSON of {@link EventBatch}: registry and breaker changes after `sequence`. */
+  eventsSince(mesh: Handle, sequence: number): string
+
+  // --- router -------------------------------------------------------------------------------------
+  /** `keyHash` 0: no affinity. Fills the scratch words Instance, Thread, RetryAfterMs, Probe. Hot. */
+  pick(mesh: Handle, service: Handle, keyHash: number): Ticket | Status
+  /** `latencyUs` negative: time since the pick. Hot. */
+  complete(mesh: Handle, ticket: Ticket, outcome: Outcome, latencyUs: number): 0 | Status
+  /** After `pick` said Saturated: queue for the next free slot. Id of the wait; the grant arrives by `grants`. `timeoutMs` bounds it. */
+  wait(mesh: Handle, service: Handle, keyHash: number, timeoutMs: number): number | Status
+  /** 0, or StaleTicket when the grant or the refusal is already under way. */
+  waitCancel(mesh: Handle, waitId: number): 0 | Status
+  /** Grants of this thread into `out` as quadruples (wait id, ticket or status, instance, thread); how many. Call after a wake. */
+  grants(mesh: Handle, out: Float64Array): number
+  /** Takes one token of the service's retry budget: backoff with jitter in ms before attempt `attempt` (1 = first retry), or -1 when not allowed. */
+  retry(mesh: Handle, service: Handle, attempt: number): number
+  /** JSON of {@link Explanation}; '' when the ticket is too old. */
+  explain(mesh: Handle, ticket: Ticket): string
+
+  // --- metrics ------------------------------------------------------------------------------------
+  /** `kind` 0 counter, 1 gauge, 2 histogram. `labels`: JSON object. Same name and labels give the same series. */
+  metricOpen(mesh: Handle, kind: 0 | 1 | 2, name: string, labels: string, help: string): Handle | Status
+  /** Adds to a counter, sets a gauge, records into a histogram. Hot. */
+  metricRecord(mesh: Handle, metric: Handle, value: number): 0 | Status
+  /** Rendered off the JavaScript thread. */
+  metricsRender(mesh: Handle, format: 'prometheus' | 'openmetrics' | 'json'): Promise<string>
+
+  // --- threads: byte lanes between the threads of one process (native only) ---------------------------
+  /** Outgoing lane to a thread: its id, the same at both ends. */
+  laneOpen(mesh: Handle, toThread: number): number | Status
+  /** The lane's memory, its size a power of two. Both ends see the same bytes. */
+  laneMemory(mesh: Handle, lane: number): ArrayBuffer | null
+  /** Publishes everything before `tail` (free-running, modulo 2^32) and wakes the receiver if it sleeps. Returns the receiver's head, or a status. Hot. */
+  laneCommit(mesh: Handle, lane: number, tail: number): number
+  /** Gives back everything before `head`. Hot. */
+  laneRelease(mesh: Handle, lane: number, head: number): 0 | Status
+  /** Number of incoming lanes with unread bytes; (lane, head, tail) triples in the scratch array. Hot. */
+  inboxPoll(mesh: Handle): number
+  /** Arms the wake: 0 when nothing is there and this thread may sleep, else 1. */
+  inboxArm(mesh: Handle): 0 | 1 | Status
+  /** `callback` runs on this thread after it was armed and something came: frames, grants, events or a thread's end. Never keeps the process alive. */
+  onWake(mesh: Handle, callback: () => void): 0 | Status
+  /** Ids of threads of this mesh, JSON array of {id, alive}. */
+  threads(mesh: Handle): string
+  /** A body too large for a lane: handed over by id, taken exactly once. */
+  blobPut(mesh: Handle, bytes: Uint8Array): number | Status
+  blobTake(mesh: Handle, id: number): Uint8Array | null
+}
+
+// --- what the JSON strings hold ------------------------------------------------------------------------
+
+export interface MeshOptions {
+  name: string
+  /** Seed of every random choice; by default from the operating system. */
+  seed?: number
+  /** The clock stands still until `meshAdvance`. For tests and simulation. */
+  manualClock?: boolean
+  /** Zone of this process, for ranking and preference. */
+  zone?: string
+}
+
+export type Balancer = 'round-robin' | 'weighted' | 'least-request' | 'peak-ewma'
+
+/** Per service. Every field has a default; see `crates/routing`. */
+export interface Policy {
+  /** Default `least-request`. */
+  balancer?: Balancer
+  /** Default deadline of a request, milliseconds; default 5,000. */
+  timeoutMs?: number
+  /** Requests in flight per instance; default 256, 0 = no limit. */
+  concurrency?: number
+  /** Requests that may wait for the service when every instance is at its limit; default 1,024. */
+  queueLimit?: number
+  breaker?: {
+    /** Default true. */
+    enabled?: boolean
+    /** Opens after this many failures in a row; default 5, 0 = off. */
+    consecutiveFailures?: number
+    /** Opens when this share of the window failed; default 0.5. */
+    errorRate?: number
+    /** The rate counts only with at least this many requests in the window; default 20. */
+    minRequests?: number
+    /** Sliding window, milliseconds; default 10,000. */
+    windowMs?: number
+    /** First open time, milliseconds; doubles up to `maxOpenMs` while probes fail; default 1,000 and 30,000. */
+    openMs?: number
+    maxOpenMs?: number
+    /** Successful probes that close it, and probes allowed at once; default 3 and 1. */
+    probes?: number
+    concurrentProbes?: number
+    /** A probe that was never completed frees its place after this, milliseconds; default 10,000. */
+    probeLeaseMs?: number
+  }
+  retry?: {
+    /** Attempts after the first; default 2. */
+    limit?: number
+    /** Share of requests that may be retries; default 0.2. */
+    budget?: number
+    /** Retries a second that are always allowed; default 5. */
+    minPerSecond?: number
+    /** Decorrelated jitter between these, milliseconds; default 5 and 250. */
+    minBackoffMs?: number
+    maxBackoffMs?: number
+  }
+  /** How long an instance that answered Rejected is left alone, milliseconds; default 250. */
+  rejectedMs?: number
+  /** A ticket that nobody completed is closed as Unknown after this, milliseconds; default 60,000. */
+  ticketLeaseMs?: number
+}
+
+export interface InstanceSpec {
+  /** `http://10.0.0.7:8080`, `quic://…`; omitted for an instance in this thread. */
+  address?: string
+  /** 1 to 1,000; default 1. */
+  weight?: number
+  zone?: string
+  tags?: string[]
+  /** Semantic version. */
+  version?: string
+  metadata?: Record<string, string>
+  /** Overrides the policy's concurrency for this instance. */
+  concurrency?: number
+  /** The instance dies unless renewed within this time; default none. */
+  leaseMs?: number
+}
+
+export interface InstanceInfo {
+  handle: Handle
+  service: string
+  address: string | null
+  /** 0 for an instance by address. */
+  thread: number
+  weight: number
+  zone: string
+  tags: string[]
+  version: string
+  metadata: Record<string, string>
+  concurrency: number
+  health: 'healthy' | 'degraded' | 'draining' | 'dead'
+  breaker: 'closed' | 'open' | 'half-open'
+  inFlight: number
+  latencyUs: number
+  picked: number
+  succeeded: number
+  failed: number
+  leaseUntilMs: number | null
+}
+
+export interface ServiceInfo {
+  handle: Handle
+  name: string
+  policy: Required<Policy>
+  instances: InstanceInfo[]
+  /** Requests waiting for a free slot. */
+  queued: number
+  retries: number
+  latency: { count: number; p50Us: number; p90Us: number; p99Us: number; p999Us: number }
+}
+
+export interface ConnectionSpec {
+  /** `http`, `quic`, `worker`. */
+  protocol: string
+  remote: string
+  service?: string
+  metadata?: Record<string, string>
+}
+export interface ConnectionInfo extends ConnectionSpec {
+  handle: Handle
+  state: 'connecting' | 'open' | 'closing' | 'closed'
+  openedMs: number
+  requests: number
+  bytesIn: number
+  bytesOut: number
+}
+
+export interface DiscoveryQuery {
+  name?: string
+  prefix?: string
+  fuzzy?: string
+  tags?: { all?: string[]; any?: string[]; none?: string[] }
+  /** Default 20, at most 1,000. */
+  limit?: number
+  deadlineMs?: number
+  /** Zone of the caller; default the mesh's. */
+  zone?: string
+}
+export interface DiscoveryResult {
+  complete: boolean
+  /** From the result cache. */
+  cached: boolean
+  results: {
+    service: string
+    score: number
+    /** Each part in 0..1 before its weight. */
+    why: { match: number; health: number; load: number; latency: number; zone: number; kind: 'exact' | 'prefix' | 'fuzzy' | 'tags' | 'all' }
+  }[]
+}
+
+export type MeshEvent =
+  | { sequence: number; atUs: number; kind: 'service-added' | 'service-removed'; service: string }
+  | {
+      sequence: number
+      atUs: number
+      kind: 'instance-added' | 'instance-removed' | 'instance-changed' | 'lease-expired'
+      service: string
+      instance: Handle
+      health: InstanceInfo['health']
+    }
+  | { sequence: number; atUs: number; kind: 'breaker'; service: string; instance: Handle; from: InstanceInfo['breaker']; to: InstanceInfo['breaker'] }
+  | { sequence: number; atUs: number; kind: 'thread-ended'; thread: number }
+export interface EventBatch {
+  /** Sequence of the newest event there is. */
+  last: number
+  /** True when events before the first one returned were dropped. */
+  gap: boolean
+  events: MeshEvent[]
+}
+
+/** Why an instance was picked, as things were at the pick. */
+export interface Explanation {
+  ticket: Ticket
+  service: string
+  atUs: number
+  balancer: Balancer
+  keyHash: number
+  chosen: Handle
+  /** True when more candidates existed than are recorded (16). */
+  truncated: boolean
+  candidates: {
+    instance: Handle
+    /** Why it could not be chosen, or null. */
+    filter: 'dead' | 'draining' | 'breaker-open' | 'probe-taken' | 'at-limit' | 'rejected-recently' | null
+    /** Lower is better; null when the balancer did not score it. */
+    score: number | null
+    inFlight: number
+    latencyUs: number
+    breaker: InstanceInfo['breaker']
+    health: InstanceInfo['health']
+  }[]
+  retryBudget: number
+}
