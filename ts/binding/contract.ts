@@ -171,7 +171,8 @@ export interface Binding {
   /** Writes one value per key, 0xFFFFFFFF for none; returns how many were found. Hot. */
   idTableGetManyU32(table: Handle, keys: Uint32Array, out: Uint32Array): number
   idTableGetManyU64(table: Handle, keys: BigUint64Array, out: Uint32Array): number
-  idTableGetManyStrings(table: Handle, keys: readonly string[], out: Uint32Array): number
+  /** `keys`: all keys joined without a separator; `lengths`: UTF-16 units of each. One string crosses instead of many. */
+  idTableGetManyStrings(table: Handle, keys: string, lengths: Uint32Array, out: Uint32Array): number
   idTableSize(table: Handle): number
   /** Memory held, bytes. */
   idTableBytes(table: Handle): number
@@ -185,8 +186,8 @@ export interface Binding {
    * then n pairs (start, end) as offsets into `path` in UTF-16 units. Hot.
    */
   radixMatch(table: Handle, path: string, spans: Uint32Array | undefined): number
-  /** One value per path, 0xFFFFFFFF for none; returns how many matched. Hot. */
-  radixMatchMany(table: Handle, paths: readonly string[], out: Uint32Array): number
+  /** One value per path, 0xFFFFFFFF for none; returns how many matched. Paths joined as in `idTableGetManyStrings`. Hot. */
+  radixMatchMany(table: Handle, paths: string, lengths: Uint32Array, out: Uint32Array): number
   /** Value of the longest inserted literal prefix of `key`, or -1. Hot. */
   radixLongestPrefix(table: Handle, key: string): number
   /** Capture names of a pattern id, JSON array; '' when unknown. */
