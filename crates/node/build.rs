@@ -1,1 +1,5 @@
-fn main() { napi_build::setup(); }
+//! Tells the linker that Node-API symbols come from the process that loads the addon.
+
+fn main() {
+    napi_build::setup();
+}

@@ -438,7 +438,14 @@ export interface DiscoveryResult {
     service: string
     score: number
     /** Each part in 0..1 before its weight. */
-    why: { match: number; health: number; load: number; latency: number; zone: number; kind: 'exact' | 'prefix' | 'fuzzy' | 'tags' | 'all' }
+    why: {
+      match: number
+      health: number
+      load: number
+      latency: number
+      zone: number
+      kind: 'exact' | 'prefix' | 'fuzzy' | 'tags' | 'all'
+    }
   }[]
 }
 
@@ -452,7 +459,15 @@ export type MeshEvent =
       instance: Handle
       health: InstanceInfo['health']
     }
-  | { sequence: number; atUs: number; kind: 'breaker'; service: string; instance: Handle; from: InstanceInfo['breaker']; to: InstanceInfo['breaker'] }
+  | {
+      sequence: number
+      atUs: number
+      kind: 'breaker'
+      service: string
+      instance: Handle
+      from: InstanceInfo['breaker']
+      to: InstanceInfo['breaker']
+    }
   | { sequence: number; atUs: number; kind: 'thread-ended'; thread: number }
 export interface EventBatch {
   /** Sequence of the newest event there is. */

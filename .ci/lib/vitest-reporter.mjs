@@ -1,0 +1,23 @@
+/** A vitest reporter that writes exact counts and the reasons of skipped tests to the file LINKMESH_TEST_REPORT names. */
+import { writeFileSync } from 'node:fs'
+
+export default class CountsReporter {
+  onTestRunEnd(modules, unhandledErrors) {
+    const report = { passed: 0, failures: [], skipped: [] }
+    for (const module of modules) {
+      const where = module.relativeModuleId ?? module.moduleId
+      for (const error of module.errors()) report.failures.push(`${where}: ${error.message}`)
+      for (const suite of module.children.allSuites()) {
+        for (const error of suite.errors()) report.failures.push(`${where}: ${suite.fullName}: ${error.message}`)
+      }
+      for (const test of module.children.allTests()) {
+        const { state, note } = test.result()
+        if (state === 'passed') report.passed += 1
+        else if (state === 'skipped') report.skipped.push(note ?? `${where}: ${test.fullName}`)
+        else report.failures.push(`${where}: ${test.fullName}`)
+      }
+    }
+    for (const error of unhandledErrors) report.failures.push(`outside of a test: ${error.message}`)
+    writeFileSync(process.env.LINKMESH_TEST_REPORT, JSON.stringify(report))
+  }
+}

@@ -1,0 +1,31 @@
+/** `npm test`: builds what has changed and runs every test. The last line is the sum of all runners. */
+import { addon, addons, rustHint } from './lib/addon.mjs'
+import { cargoTests } from './lib/cargo.mjs'
+import { Counts } from './lib/counts.mjs'
+import { install } from './lib/install.mjs'
+import { main, runSteps } from './lib/steps.mjs'
+import { declarations, javascript } from './lib/typescript.mjs'
+import { vitest } from './lib/vitest.mjs'
+
+const announce = (name) => process.stderr.write(`\n── ${name} ──\n`)
+
+await main(async () => {
+  await runSteps([install, addon, javascript, declarations])
+  const counts = new Counts()
+
+  counts.add(await cargoTests(announce))
+  const native = addons().length > 0
+  announce(native ? 'vitest' : `vitest (${rustHint})`)
+  counts.add(await vitest('vitest', []))
+  if (native) {
+    announce('vitest, conformance on the fallback')
+    counts.add(await vitest('vitest on the fallback', ['test/conformance'], { env: { LINKMESH_BACKEND: 'fallback' } }))
+  }
+
+  const say = (text) => process.stdout.write(`${text}\n`)
+  say('')
+  for (const failure of counts.failures) say(`failed: ${failure}`)
+  for (const [reason, count] of counts.skipped) say(`skipped (${count}): ${reason}`)
+  say(counts.line)
+  return counts.failed === 0 ? 0 : 1
+})
