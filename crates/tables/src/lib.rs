@@ -3,7 +3,7 @@
 //! | type | what it is |
 //! |---|---|
 //! | [`epoch::Domain`], [`Snapshot`] | publish a value; readers pin once and then pay a plain load |
-//! | `FingerprintedIdTable` | id → `u32`, exact, wait-free reads, batches that prefetch |
+//! | [`FingerprintedIdTable`] | id → `u32`, exact, wait-free reads, batches that prefetch |
 //! | `CompressedRadixArena` | path patterns and literal prefixes in one arena |
 //! | [`MpmcRing`], [`ByteRing`], [`LockedRing`] | bounded queues of values and of byte records |
 //! | [`Lane`], [`Doorbell`] | the byte ring that JavaScript writes into, and how its reader sleeps |
@@ -31,12 +31,16 @@ mod sync;
 
 mod cursor;
 pub mod epoch;
+#[cfg(not(any(loom, shuttle)))]
+mod id_table;
 mod lane;
 mod ring;
 mod slab;
 
 pub use cursor::{Block, TicketCursor};
 pub use epoch::Snapshot;
+#[cfg(not(any(loom, shuttle)))]
+pub use id_table::{FingerprintedIdTable, TableError};
 pub use lane::{Doorbell, Lane, LaneError};
 pub use ring::{ByteRing, LockedRing, MpmcRing, RecordRing, RingError};
 pub use slab::{Claimed, Handle, HandleSlab, SlabError, Ticket, TicketSlab};

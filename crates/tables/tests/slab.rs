@@ -134,13 +134,10 @@ proptest! {
         let mut dead = Vec::new();
         for (kind, number) in steps {
             match kind {
-                0 => match slab.allocate() {
-                    Some(handle) => {
-                        slab.get(handle).unwrap().store(number, Ordering::Relaxed);
-                        prop_assert!(alive.insert(handle, number).is_none());
-                    }
-                    None => prop_assert_eq!(alive.len(), 8),
-                },
+                0 => if let Some(handle) = slab.allocate() {
+                    slab.get(handle).unwrap().store(number, Ordering::Relaxed);
+                    prop_assert!(alive.insert(handle, number).is_none());
+                } else { prop_assert_eq!(alive.len(), 8) },
                 1 => if let Some(handle) = alive.keys().nth(number as usize % alive.len().max(1)).copied() {
                     alive.remove(&handle);
                     prop_assert!(slab.free(handle));
