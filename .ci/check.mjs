@@ -3,6 +3,7 @@
  * Names: format, lint, types, docs, workflows, tests; all of them without a name. A later one runs even when an earlier failed.
  */
 import { join } from 'node:path'
+import { workflows } from './lib/actionlint.mjs'
 import { rust, rustHint } from './lib/addon.mjs'
 import { install } from './lib/install.mjs'
 import { npm, root, run } from './lib/process.mjs'
@@ -44,7 +45,7 @@ function step(name, { rust: rustCommands = [], node: nodeCommands = [], env }) {
 }
 
 await main(async () => {
-  const known = [...Object.keys(CHECKS), 'tests']
+  const known = [...Object.keys(CHECKS), workflows.name, 'tests']
   const asked = process.argv.slice(2)
   const unknown = asked.find((name) => !known.includes(name))
   if (unknown) throw new StepError(`no check is called ${unknown}; there are ${known.join(', ')}`)
@@ -58,10 +59,10 @@ await main(async () => {
       continue
     }
     try {
-      await runSteps([step(name, CHECKS[name])])
+      await runSteps([name === workflows.name ? workflows : step(name, CHECKS[name])])
     } catch (error) {
       if (!(error instanceof StepError)) throw error
-      process.stderr.write(`${error.output}\n${error.message}\n`)
+      process.stderr.write(`${error.output ?? ''}\n${error.message}\n`)
       failed.push(name)
     }
   }

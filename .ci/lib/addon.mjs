@@ -20,6 +20,7 @@ export const addons = () => (existsSync(native) ? readdirSync(native).filter((na
 export const addon = {
   name: 'building the addon (release)',
   async run(report) {
+    if (process.env.LINKMESH_NATIVE_PATH) return `skipped: LINKMESH_NATIVE_PATH is ${process.env.LINKMESH_NATIVE_PATH}`
     const hash = hashOf(
       ['Cargo.toml', 'Cargo.lock', 'rust-toolchain.toml', ...filesIn('crates', isInput)],
       [rust ?? '', process.platform, process.arch],

@@ -35,6 +35,15 @@ export class Counts {
     return sum
   }
 
+  /** Prints what failed, and what was skipped and why. */
+  print() {
+    const lines = [
+      ...this.failures.map((failure) => `failed: ${failure}`),
+      ...[...this.skipped].map(([reason, count]) => `skipped (${count}): ${reason}`),
+    ]
+    process.stdout.write(`\n${lines.map((line) => `${line}\n`).join('')}`)
+  }
+
   /** `41 passed, 0 failed, 2 skipped` */
   get line() {
     return `${this.passed} passed, ${this.failed} failed, ${this.skips} skipped`
