@@ -5,8 +5,10 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('..', import.meta.url)),
     include: ['test/**/*.test.ts'],
+    typecheck: { enabled: true, include: ['test/**/*.test-d.ts'], tsconfig: 'tsconfig.json' },
     // Each file in a process of its own: an addon, a mesh and its threads end with it.
     pool: 'forks',
     testTimeout: 30_000,
+    hookTimeout: 60_000,
   },
 })

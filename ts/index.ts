@@ -1,0 +1,51 @@
+/**
+ * linkmesh: Node.js services, workers and agents that route, balance and share memory at native speed.
+ *
+ * Start at {@link Mesh}. Tables: `linkmesh/tables`; worker threads: `linkmesh/workers`; HTTP gateway: `linkmesh/http`.
+ */
+export type {
+  Balancer,
+  Explanation,
+  InstanceInfo,
+  InstanceSpec,
+  MeshEvent,
+  Policy,
+  ServiceInfo,
+  Ticket,
+} from './binding/contract.js'
+export { Outcome } from './binding/contract.js'
+export type { Backend } from './binding/index.js'
+export type { DiscoveryQuery, DiscoveryResult } from './discovery.js'
+export {
+  CancelledError,
+  type DeliveryOutcome,
+  type ErrorCode,
+  type ErrorDetails,
+  LinkmeshError,
+  NoInstanceError,
+  RemoteError,
+  SaturatedError,
+  TimeoutError,
+} from './errors.js'
+export type { Codec, CodecOption } from './mesh/codec.js'
+export {
+  type ClientOf,
+  type ContractShape,
+  contract,
+  type HandlersOf,
+  type InputOf,
+  type Operation,
+  type OutputOf,
+  type PlainType,
+  type,
+} from './mesh/contract.js'
+export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
+export type { BreakerEvent, ChangeEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
+export type { Logger } from './mesh/logger.js'
+export type { AttachOptions, OpenOptions } from './mesh/options.js'
+export type { InstancePatch, Registration } from './mesh/registration.js'
+export type { Route, WaitOptions } from './mesh/route.js'
+export type { StandardSchema } from './mesh/standard-schema.js'
+export { Mesh, type RegisterOptions } from './mesh.js'
+export type { Counter, Gauge, Histogram, Labels, Metrics, MetricsFormat } from './metrics.js'
+export type { Context, Handler, RequestOptions, ServiceOptions, StreamOptions } from './service.js'

@@ -1,0 +1,414 @@
+/** `Mesh`: what a thread holds of its process's one mesh. */
+import { EventEmitter } from 'node:events'
+import { isMainThread } from 'node:worker_threads'
+import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
+import { Status, type Ticket } from './binding/contract.js'
+import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
+import { type DiscoveryQuery, type DiscoveryResult, discover } from './discovery.js'
+import { errorOf, errorOfStatus, TimeoutError } from './errors.js'
+import { checkFields, checkName, checkNumber, checkRecord, checkTimeout, invalid, shown } from './mesh/checks.js'
+import { nowMs } from './mesh/clock.js'
+import type { Context } from './mesh/context.js'
+import { type ClientOf, type ContractShape, client, type HandlersOf, serve } from './mesh/contract.js'
+import { Core } from './mesh/core.js'
+import { Dispatcher, IDEMPOTENT_KEY } from './mesh/dispatcher.js'
+import { Events, type MeshEvents } from './mesh/events.js'
+import { Lanes } from './mesh/lanes.js'
+import { type AttachOptions, type CheckedOptions, checkAttach, checkOpen, type OpenOptions } from './mesh/options.js'
+import { Registration } from './mesh/registration.js'
+import { ReplyStream } from './mesh/reply-stream.js'
+import { Route } from './mesh/route.js'
+import { Metrics } from './metrics.js'
+import type { Handler, RequestOptions, ServiceOptions, StreamOptions } from './service.js'
+
+/** Between two looks whether the mesh to attach to is open. */
+const ATTACH_LOOK_MS = 5
+const SERVICE_FIELDS = new Set([
+  'policy',
+  'idempotent',
+  'weight',
+  'zone',
+  'tags',
+  'version',
+  'metadata',
+  'concurrency',
+  'leaseMs',
+])
+const REGISTER_FIELDS = new Set([
+  'policy',
+  'idempotent',
+  'address',
+  'weight',
+  'zone',
+  'tags',
+  'version',
+  'metadata',
+  'concurrency',
+  'leaseMs',
+])
+/** Longest interval of the runtime; only there to keep a thread alive. */
+const FOR_EVER_MS = 2_147_483_647
+
+export interface RegisterOptions extends InstanceSpec {
+  /** `http://10.0.0.7:8080`, `quic://…` */
+  address: string
+  policy?: Policy
+  idempotent?: boolean
+}
+
+/**
+ * One process has one mesh of a name; each of its threads holds it by a `Mesh` of its own.
+ *
+ * # Lifetime
+ * An outstanding request keeps the process alive, an idle mesh does not. A worker thread that serves stays alive until
+ * {@link close} or {@link unref}. When the thread that opened the mesh leaves it, the mesh ends for all.
+ *
+ * # Common issues
+ * - A handler that blocks its thread blocks every request to that thread: start more workers, see `linkmesh/workers`.
+ * - Bodies within a thread are handed over as they are; bodies between threads are copies made by the codec.
+ */
+export class Mesh {
+  readonly name: string
+  /** Which implementation runs, and why. */
+  readonly backend: Readonly<Backend>
+  /** Id of this thread in the mesh, 1 or more. */
+  readonly threadId: number
+  readonly metrics: Metrics
+
+  readonly #core: Core
+  readonly #dispatcher: Dispatcher
+  readonly #lanes: Lanes
+  readonly #events: Events
+  readonly #registrations = new Set<Registration>()
+  #keepalive: NodeJS.Timeout | undefined
+  #unreferenced = false
+  #closing: Promise<void> | undefined
+
+  private constructor({ binding, backend }: LoadedBinding, handle: number, options: CheckedOptions) {
+    const info = JSON.parse(binding.meshInfo(handle)) as { name: string; thread: number }
+    this.name = info.name
+    this.backend = backend
+    this.threadId = info.thread
+    this.#core = new Core(binding, handle, info.name, info.thread, options.logger, new EventEmitter())
+    this.#core.mesh = this
+    this.#dispatcher = new Dispatcher(this.#core)
+    this.#events = new Events(this.#core)
+    this.#lanes = new Lanes(this.#core, this.#dispatcher, { ...options, onNotice: () => this.#noticed() })
+    this.metrics = new Metrics(this.#core)
+    this.#lanes.start()
+  }
+
+  /** Opens the process's mesh of that name. `LM_DUPLICATE` when it is open already: then {@link attach}. */
+  static async open(options: OpenOptions = {}): Promise<Mesh> {
+    const checked = checkOpen(options)
+    const loaded = loadBinding()
+    const { name, seed, zone, manualClock } = checked
+    const handle = loaded.binding.meshOpen(JSON.stringify({ name, seed, zone, manualClock }))
+    if (handle < 0) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(name)}`)
+    return new Mesh(loaded, handle, checked)
+  }
+
+  /** Joins the mesh that another thread of this process opened, or is about to open. */
+  static async attach(options: AttachOptions = {}): Promise<Mesh> {
+    const checked = checkAttach(options)
+    const loaded = loadBinding()
+    const until = nowMs() + checked.timeoutMs
+    for (;;) {
+      const handle = loaded.binding.meshAttach(checked.name)
+      if (handle >= 0) return new Mesh(loaded, handle, checked)
+      if (handle !== Status.NotFound) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(checked.name)}`)
+      if (nowMs() >= until) {
+        throw new TimeoutError(`no thread opened mesh ${shown(checked.name)} within ${checked.timeoutMs} ms`, {
+          field: 'options.name',
+        })
+      }
+      await new Promise((resolve) => setTimeout(resolve, ATTACH_LOOK_MS))
+    }
+  }
+
+  // --- serving ------------------------------------------------------------------------------------------
+
+  /**
+   * Serves `name` in this thread. Several threads may serve one name, and one thread several times: each is an
+   * instance that requests are balanced over.
+   */
+  service<Body = unknown, Reply = unknown>(
+    name: string,
+    handler: Handler<Body, Reply>,
+    options: ServiceOptions = {},
+  ): Registration {
+    checkName(name, 'service')
+    if (typeof handler !== 'function')
+      throw invalid('handler', `the handler of ${name} must be a function, not ${shown(handler)}`)
+    checkFields(checkRecord(options, 'options'), SERVICE_FIELDS, 'options')
+    return this.#add(name, options, handler)
+  }
+
+  /** Adds an instance that is reached by its address: `mesh.route(service)` picks it, your client talks to it. */
+  register(service: string, options: RegisterOptions): Registration {
+    checkName(service, 'service')
+    checkFields(checkRecord(options, 'options'), REGISTER_FIELDS, 'options')
+    if (typeof options.address !== 'string')
+      throw invalid('options.address', `options.address must be a string, not ${shown(options.address)}`)
+    return this.#add(service, options, undefined)
+  }
+
+  #add(name: string, options: ServiceOptions & { address?: string }, handler: Handler | undefined): Registration {
+    this.#mustBeOpen()
+    const core = this.#core
+    const { policy, idempotent, ...spec } = options
+    for (const field of ['weight', 'concurrency', 'leaseMs'] as const) {
+      // JSON would write NaN and Infinity as null, and the message would be about null.
+      if (spec[field] !== undefined) checkNumber(spec[field], `options.${field}`, 0, Number.MAX_SAFE_INTEGER)
+    }
+    if (idempotent === true) spec.metadata = { ...spec.metadata, [IDEMPOTENT_KEY]: 'true' }
+    const text = policy === undefined ? '' : JSON.stringify(checkRecord(policy, 'options.policy'), refuseNonFinite)
+    const service = core.must(core.binding.serviceDefine(core.handle, name, text), `service ${shown(name)}`)
+    const handle = core.must(
+      core.binding.instanceAdd(core.handle, service, JSON.stringify(spec)),
+      `an instance of ${shown(name)}`,
+    )
+    const local = handler === undefined ? undefined : this.#dispatcher.addLocal(handle, name, handler)
+    const registration = new Registration(core, this.#dispatcher, handle, name, local, (closed) => {
+      this.#registrations.delete(closed)
+      this.#hold()
+    })
+    this.#registrations.add(registration)
+    this.#dispatcher.forget(name)
+    this.#hold()
+    return registration
+  }
+
+  /** Defines a service or changes its policy, without an instance. */
+  define(name: string, policy: Policy = {}): void {
+    this.#mustBeOpen()
+    checkName(name, 'service')
+    const core = this.#core
+    core.must(
+      core.binding.serviceDefine(core.handle, name, JSON.stringify(checkRecord(policy, 'policy'), refuseNonFinite)),
+      `service ${shown(name)}`,
+    )
+    this.#dispatcher.forget(name)
+  }
+
+  /** Registers the handlers of a contract; types are checked at compile time, values by its validators. */
+  serve<C extends ContractShape>(shape: C, handlers: HandlersOf<C>, options?: ServiceOptions): Registration[] {
+    return serve(this, shape, handlers, options)
+  }
+
+  // --- calling ------------------------------------------------------------------------------------------
+
+  /**
+   * Asks an instance of `service` and resolves to its reply.
+   *
+   * Rejects with the handler's error, or with a `LinkmeshError`: see its `code`, `outcome` and `retryAfterMs`. It is
+   * tried again by itself only while that is safe (not delivered, or idempotent) and the retry budget allows it.
+   */
+  request<Reply = unknown>(service: string, body?: unknown, options?: RequestOptions): Promise<Reply> {
+    return this.#request(undefined, service, body, options) as Promise<Reply>
+  }
+
+  /** The replies of a handler that returns an async iterable. Starts when it is first read; leaving the loop stops it. */
+  stream<Item = unknown>(service: string, body?: unknown, options?: StreamOptions): AsyncIterableIterator<Item> {
+    return new ReplyStream<Item>(this.#dispatcher.prepare(service, body, options, undefined, true))
+  }
+
+  /** @internal `ctx.request` */
+  requestWithin<Reply>(
+    parent: Context,
+    service: string,
+    body: unknown,
+    options: RequestOptions | undefined,
+  ): Promise<Reply> {
+    return this.#request(parent, service, body, options) as Promise<Reply>
+  }
+
+  /** @internal `ctx.stream` */
+  streamWithin<Item>(
+    parent: Context,
+    service: string,
+    body: unknown,
+    options: StreamOptions | undefined,
+  ): AsyncIterableIterator<Item> {
+    return new ReplyStream<Item>(this.#dispatcher.prepare(service, body, options, parent, true))
+  }
+
+  #request(
+    parent: Context | undefined,
+    service: string,
+    body: unknown,
+    options: RequestOptions | undefined,
+  ): Promise<unknown> {
+    try {
+      const call = this.#dispatcher.prepare(service, body, options, parent, false)
+      this.#dispatcher.launch(call)
+      return call.promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Functions that call the services of a contract. */
+  client<C extends ContractShape>(shape: C): ClientOf<C> {
+    return client(this, shape)
+  }
+
+  /** Routing for a transport of your own. `LM_NOT_FOUND` when nobody has defined the service. */
+  route(service: string): Route {
+    this.#mustBeOpen()
+    return new Route(this.#core, this.#dispatcher, service)
+  }
+
+  // --- looking ------------------------------------------------------------------------------------------
+
+  /** Services that match, best first. */
+  discover(query: DiscoveryQuery = {}): DiscoveryResult {
+    this.#mustBeOpen()
+    return discover(this.#core, query)
+  }
+
+  /** All services with their instances and figures, by name. */
+  services(): ServiceInfo[] {
+    this.#mustBeOpen()
+    return JSON.parse(this.#core.binding.serviceList(this.#core.handle)) as ServiceInfo[]
+  }
+
+  /** Why an instance was picked; undefined when the ticket is too old. Tickets: `route.pick()`, `linkmesh:pick`. */
+  explain(ticket: Ticket): Explanation | undefined {
+    this.#mustBeOpen()
+    const text = this.#core.binding.explain(this.#core.handle, ticket)
+    return text === '' ? undefined : (JSON.parse(text) as Explanation)
+  }
+
+  /** Listens; returns the function that stops listening. Listeners do not keep the process alive. */
+  on<Name extends keyof MeshEvents>(event: Name, listener: (event: MeshEvents[Name]) => void): () => void {
+    return this.#events.on(event, listener)
+  }
+
+  /** What this backend can do: `shared-tables`, `workers`. */
+  capabilities(): string[] {
+    return this.#core.binding.info().capabilities
+  }
+
+  /** Microseconds on the mesh's clock. */
+  now(): number {
+    this.#mustBeOpen()
+    return this.#core.binding.meshNow(this.#core.handle)
+  }
+
+  /** Moves a clock opened with `manualClock`. */
+  advance(microseconds: number): void {
+    this.#mustBeOpen()
+    this.#core.must(this.#core.binding.meshAdvance(this.#core.handle, microseconds), 'advance')
+  }
+
+  // --- ends ---------------------------------------------------------------------------------------------
+
+  /** Lets this worker thread end although it serves. */
+  unref(): this {
+    this.#unreferenced = true
+    this.#hold()
+    return this
+  }
+
+  /** Undoes {@link unref}. */
+  ref(): this {
+    this.#unreferenced = false
+    this.#hold()
+    return this
+  }
+
+  get closed(): boolean {
+    return this.#core.closed
+  }
+
+  /**
+   * Leaves the mesh: takes no new requests, lets those under way finish for up to `graceMs` (default 5,000; 0 for none),
+   * then ends the rest with `LM_CLOSED`. Calling it again returns the same promise.
+   */
+  close(options: { graceMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options)
+    return this.#closing
+  }
+
+  async #close(options: { graceMs?: number }): Promise<void> {
+    if (this.#core.closed) return
+    checkRecord(options, 'options')
+    const graceMs =
+      options.graceMs === undefined ? 5_000 : options.graceMs === 0 ? 0 : checkTimeout(options.graceMs, 'graceMs')
+    const core = this.#core
+    for (const registration of this.#registrations) {
+      // Gone meanwhile, by its lease: then there is nothing to drain.
+      core.binding.instanceUpdate(core.handle, registration.handle, '{"health":"draining"}')
+    }
+    if (graceMs > 0) await this.#quiet(graceMs)
+    this.#end()
+  }
+
+  /** Resolves when no request is under way in this thread, or when the time is up. */
+  #quiet(graceMs: number): Promise<void> {
+    const dispatcher = this.#dispatcher
+    const isQuiet = (): boolean => dispatcher.outstanding === 0 && dispatcher.active === 0
+    if (isQuiet()) return Promise.resolve()
+    return new Promise((resolve) => {
+      const done = (): void => {
+        dispatcher.onQuiet = undefined
+        clearTimeout(timer)
+        // One more turn of microtasks: the last answers are written by them.
+        setImmediate(resolve)
+      }
+      const timer = graceMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(done, graceMs)
+      dispatcher.onQuiet = () => {
+        if (isQuiet()) done()
+      }
+    })
+  }
+
+  #end(): void {
+    const core = this.#core
+    if (core.closed) return
+    this.#lanes.stop()
+    this.#dispatcher.cancelAll(errorOf('LM_CLOSED', `mesh ${this.name} was closed`, { outcome: 'unknown' }))
+    for (const registration of this.#registrations) registration.close()
+    this.#lanes.flush()
+    core.closed = true
+    this.#hold()
+    core.deadlines.stop()
+    core.binding.meshClose(core.handle)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Keeps a serving worker alive; a main thread decides for itself when to end. */
+  #hold(): void {
+    const wanted =
+      !isMainThread && !this.#unreferenced && !this.#core.closed && [...this.#registrations].some((one) => one.isLocal)
+    if (wanted && this.#keepalive === undefined) this.#keepalive = setInterval(() => {}, FOR_EVER_MS)
+    else if (!wanted) {
+      clearInterval(this.#keepalive)
+      this.#keepalive = undefined
+    }
+  }
+
+  #noticed(): void {
+    const core = this.#core
+    // Service 0 does not exist, so this asks only one thing: whether the opener has closed the mesh.
+    if (core.pick(0, 0) === Status.Closed) {
+      this.#end()
+      return
+    }
+    this.#events.pump((thread) => this.#lanes.threadEnded(thread))
+  }
+
+  #mustBeOpen(): void {
+    if (this.#core.closed) throw errorOf('LM_CLOSED', `mesh ${this.name} is closed`)
+  }
+}
+
+function refuseNonFinite(key: string, value: unknown): unknown {
+  if (typeof value === 'number' && !Number.isFinite(value))
+    throw invalid(`policy.${key}`, `policy.${key} must be a finite number, not ${value}`)
+  return value
+}

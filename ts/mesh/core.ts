@@ -1,0 +1,87 @@
+/** What every part of one thread's mesh shares. Plain data, and the two calls that every request makes. */
+import type { EventEmitter } from 'node:events'
+import {
+  type Binding,
+  type Handle,
+  HeaderWord,
+  INSTANCE_WORDS,
+  InstanceWord,
+  type Outcome,
+  type Ticket,
+  type Views,
+} from '../binding/contract.js'
+import { type ErrorDetails, errorOfStatus, type LinkmeshError } from '../errors.js'
+import type { Mesh } from '../mesh.js'
+import { DeadlineWheel } from './deadlines.js'
+import type { Logger } from './logger.js'
+
+const SLOT_MASK = 0x1ffff
+
+export class Core {
+  readonly binding: Binding
+  /** The mesh's handle in this thread. */
+  readonly handle: Handle
+  readonly name: string
+  /** Id of this thread in the mesh. */
+  readonly thread: number
+  readonly scratch: Uint32Array
+  readonly views: Views
+  readonly deadlines = new DeadlineWheel()
+  readonly logger: Logger
+  closed = false
+  /** Set once, right after construction: handlers see it as `ctx.mesh`. */
+  mesh!: Mesh
+  /** Internal happenings of this thread: `thread-ended` (id). */
+  readonly signals: EventEmitter
+
+  readonly #pick: Binding['pick']
+  readonly #complete: Binding['complete']
+
+  constructor(binding: Binding, handle: Handle, name: string, thread: number, logger: Logger, signals: EventEmitter) {
+    this.binding = binding
+    this.handle = handle
+    this.name = name
+    this.thread = thread
+    this.logger = logger
+    this.signals = signals
+    this.scratch = binding.scratch()
+    this.views = binding.views(handle)
+    this.#pick = binding.pick
+    this.#complete = binding.complete
+  }
+
+  /** Grows with every change of services or instances. */
+  get epoch(): number {
+    return this.views.header[HeaderWord.RegistryEpoch] as number
+  }
+
+  pick(service: Handle, keyHash: number): Ticket {
+    return this.#pick(this.handle, service, keyHash)
+  }
+
+  complete(ticket: Ticket, outcome: Outcome, latencyUs: number): number {
+    return this.#complete(this.handle, ticket, outcome, latencyUs)
+  }
+
+  /** Requests that are with an instance now, or 0 when the handle is stale. One read of shared memory. */
+  inFlight(instance: Handle): number {
+    const at = (instance & SLOT_MASK) * INSTANCE_WORDS
+    const { instances } = this.views
+    return instances[at + InstanceWord.Handle] === instance ? (instances[at + InstanceWord.InFlight] as number) : 0
+  }
+
+  /** The error for a status that `lastError` explains: everything but the hot functions. */
+  error(status: number, what: string, details?: ErrorDetails): LinkmeshError {
+    return errorOfStatus(this.binding, status, what, details)
+  }
+
+  must<T extends number>(result: T, what: string): T {
+    if (result < 0) throw errorOfStatus(this.binding, result, what)
+    return result
+  }
+}
+
+/** Slot of a handle. */
+export function slotOf(handle: Handle): number {
+  return handle & SLOT_MASK
+}

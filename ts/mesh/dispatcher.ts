@@ -1,0 +1,524 @@
+/**
+ * The way of a request: name → pick → the handler here or the lane to its thread → complete → answer, retry or error.
+ *
+ * The path to a handler in this thread makes one `pick` and one `complete`, and allocates the promise, the call and the
+ * context. Everything rarer (waiting for a slot, retries, cancellation) lives in its own method off that path.
+ */
+import { type Handle, Outcome, Scratch, type ServiceInfo, Status, type Ticket } from '../binding/contract.js'
+import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
+import type { Handler, RequestOptions, StreamOptions } from '../service.js'
+import { Call, type ServiceEntry } from './call.js'
+import {
+  checkInteger,
+  checkKey,
+  checkMetadata,
+  checkName,
+  checkRecord,
+  checkSignal,
+  checkTimeout,
+  invalid,
+} from './checks.js'
+import { nowMs } from './clock.js'
+import { Context } from './context.js'
+import { type Core, slotOf } from './core.js'
+import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
+import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
+
+/** A handler that runs in this thread. */
+export interface LocalInstance {
+  readonly handle: Handle
+  readonly service: string
+  readonly handler: Handler
+  /** Requests it works on now. */
+  active: number
+}
+
+/** What carries requests to other threads. */
+export interface RemotePath {
+  /** Sends the picked request. Throws when it cannot be encoded; answers false when the thread takes nothing any more. */
+  send(call: Call): boolean
+  /** Tells the other thread that nobody waits any more, and forgets the call. */
+  abandon(call: Call): void
+}
+
+/** How old the cached part of a service (policy, idempotence) may be after a change made by another thread. */
+const STALE_MS = 100
+/** Longest wait for a slot that is asked of the router; a request without deadline asks again. */
+const LONGEST_WAIT_MS = 60_000
+/** Set on instances whose service is idempotent, so that callers in other threads know. */
+export const IDEMPOTENT_KEY = 'linkmesh.idempotent'
+
+export class Dispatcher {
+  readonly core: Core
+  remote: RemotePath | undefined = undefined
+  /** Calls without an answer, and handlers at work. */
+  outstanding = 0
+  active = 0
+  /** Called whenever either falls to zero while the mesh closes. */
+  onQuiet: (() => void) | undefined = undefined
+
+  readonly #services = new Map<string, ServiceEntry>()
+  readonly #locals: (LocalInstance | undefined)[] = []
+  readonly #waits = new Map<number, Call>()
+  readonly #grants = new Float64Array(4 * 64)
+
+  constructor(core: Core) {
+    this.core = core
+  }
+
+  get waiting(): number {
+    return this.#waits.size
+  }
+
+  // --- names and handlers -------------------------------------------------------------------------------
+
+  service(name: string): ServiceEntry {
+    const entry = this.#services.get(name)
+    if (entry !== undefined && entry.epoch === this.core.epoch) return entry
+    return this.#resolve(name, entry)
+  }
+
+  /** Forgets what is known of a name, so that this thread's own change is seen by its next request. */
+  forget(name: string): void {
+    this.#services.delete(name)
+  }
+
+  #resolve(name: string, known: ServiceEntry | undefined): ServiceEntry {
+    checkName(name, 'service')
+    const { binding, handle: mesh } = this.core
+    const epoch = this.core.epoch
+    const handle = binding.serviceFind(mesh, name)
+    if (handle < 0) {
+      this.#services.delete(name)
+      if (this.core.closed) throw this.#closedError()
+      if (handle === Status.NotFound || handle === Status.NoMatch) {
+        throw new LinkmeshError('LM_NOT_FOUND', `no service named ${JSON.stringify(name)} in mesh ${this.core.name}`, {
+          field: 'service',
+        })
+      }
+      throw this.core.error(handle, `service ${JSON.stringify(name)}`)
+    }
+    const now = nowMs()
+    if (known !== undefined && known.handle === handle && now - known.readAtMs < STALE_MS) {
+      known.epoch = epoch
+      return known
+    }
+    const text = binding.serviceInfo(mesh, handle)
+    if (text === '') throw this.core.error(Status.StaleHandle, `service ${JSON.stringify(name)}`)
+    const info = JSON.parse(text) as ServiceInfo
+    const entry: ServiceEntry = {
+      name,
+      handle,
+      timeoutMs: info.policy.timeoutMs,
+      queueLimit: info.policy.queueLimit,
+      idempotent:
+        info.instances.length > 0 && info.instances.every((instance) => instance.metadata[IDEMPOTENT_KEY] === 'true'),
+      epoch,
+      readAtMs: now,
+    }
+    this.#services.set(name, entry)
+    return entry
+  }
+
+  addLocal(handle: Handle, service: string, handler: Handler): LocalInstance {
+    const local = { handle, service, handler, active: 0 }
+    this.#locals[slotOf(handle)] = local
+    return local
+  }
+
+  removeLocal(local: LocalInstance): void {
+    if (this.#locals[slotOf(local.handle)] === local) this.#locals[slotOf(local.handle)] = undefined
+  }
+
+  local(instance: Handle): LocalInstance | undefined {
+    const local = this.#locals[slotOf(instance)]
+    return local !== undefined && local.handle === instance ? local : undefined
+  }
+
+  // --- a request ----------------------------------------------------------------------------------------
+
+  /** Checks the arguments and builds the call; nothing is sent yet. */
+  prepare(
+    name: string,
+    body: unknown,
+    options: RequestOptions | StreamOptions | undefined,
+    parent: Context | undefined,
+    stream: boolean,
+  ): Call {
+    if (this.core.closed) throw this.#closedError()
+    const call = new Call(this, this.service(name), body, stream)
+    if (options !== undefined) this.#read(call, options)
+    if (parent !== undefined) call.parent = parent
+    return call
+  }
+
+  #read(call: Call, options: RequestOptions & StreamOptions): void {
+    checkRecord(options, 'options')
+    const { timeoutMs, key, signal, metadata, idempotent, retries, window } = options
+    if (timeoutMs !== undefined) call.timeoutMs = checkTimeout(timeoutMs, 'timeoutMs')
+    if (key !== undefined) {
+      call.key = checkKey(key)
+      call.keyHash = this.core.binding.hashKey(key)
+    }
+    if (signal !== undefined) call.signal = checkSignal(signal)
+    if (metadata !== undefined) call.metadata = checkMetadata(metadata)
+    if (idempotent !== undefined) {
+      if (typeof idempotent !== 'boolean') throw invalid('idempotent', 'idempotent must be true or false')
+      call.idempotent = idempotent
+    }
+    if (retries !== undefined) call.retries = checkInteger(retries, 'retries', 0, 100)
+    if (window !== undefined) call.window = checkInteger(window, 'window', 1, 4_096)
+  }
+
+  /** Starts the first attempt. Never throws: a failure is the call's answer. */
+  launch(call: Call): void {
+    this.outstanding++
+    if (call.timeoutMs !== Number.POSITIVE_INFINITY) call.deadline = nowMs() + call.timeoutMs
+    const { parent, signal } = call
+    if (parent !== undefined) {
+      if (parent.deadline < call.deadline) call.deadline = parent.deadline
+      parent.adopt(call)
+      if (call.settled) return
+    }
+    if (signal !== undefined) {
+      if (signal.aborted) return this.cancel(call, signal.reason)
+      signal.addEventListener('abort', call)
+    }
+    this.attempt(call)
+  }
+
+  attempt(call: Call): void {
+    if (call.settled) return
+    const { core } = this
+    if (core.closed) return this.#fail(call, this.#closedError())
+    const ticket = core.pick(call.service.handle, call.keyHash)
+    if (ticket <= 0) return this.#refused(call, ticket)
+    this.#deliver(call, ticket, core.scratch[Scratch.Instance] as number, core.scratch[Scratch.Thread] as number)
+  }
+
+  #deliver(call: Call, ticket: Ticket, instance: Handle, thread: number): void {
+    call.ticket = ticket
+    call.instance = instance
+    call.thread = thread
+    if (PICK.hasSubscribers) publishPick(call)
+    if (call.slotOnly) {
+      // The ticket is the answer; whoever asked completes it.
+      call.ticket = 0
+      this.#finish(call)
+      return call.resolve({ ticket, instance })
+    }
+    if (thread === this.core.thread) return this.#runHere(call)
+    if (thread === 0) {
+      this.complete(call, Outcome.Cancelled)
+      return this.#fail(
+        call,
+        new LinkmeshError(
+          'LM_INVALID_ARGUMENT',
+          `an instance of ${call.service.name} has an address: reach it by mesh.route('${call.service.name}') and a client of its protocol`,
+          { field: 'service' },
+        ),
+      )
+    }
+    this.#runThere(call)
+  }
+
+  #runHere(call: Call): void {
+    const local = this.local(call.instance)
+    if (local === undefined) {
+      // Picked just before this thread took the handler away.
+      return this.failed(call, new NoInstanceError(`an instance of ${call.service.name} left`), Outcome.Unreachable)
+    }
+    const context = new Context(
+      this.core.mesh,
+      call.service.name,
+      call.key,
+      call.metadata,
+      call.attempt,
+      call.stream ? Number.POSITIVE_INFINITY : call.deadline,
+    )
+    call.context = context
+    let result: unknown
+    this.active++
+    local.active++
+    try {
+      result = local.handler(call.body, context)
+    } catch (error) {
+      this.#released(local)
+      return this.failed(call, error, failureOf(error))
+    }
+    if (isThenable(result)) {
+      this.core.deadlines.add(call)
+      void this.#settle(call, local, call.ticket, result)
+      return
+    }
+    this.#released(local)
+    this.#answered(call, result)
+  }
+
+  async #settle(call: Call, local: LocalInstance, ticket: Ticket, result: PromiseLike<unknown>): Promise<void> {
+    let value: unknown
+    try {
+      value = await result
+    } catch (error) {
+      this.#released(local)
+      // Settled meanwhile by its deadline or its caller: nobody waits, and the ticket is closed.
+      if (!call.settled && call.ticket === ticket) this.failed(call, error, failureOf(error))
+      return
+    }
+    this.#released(local)
+    if (!call.settled && call.ticket === ticket) this.#answered(call, value)
+    else if (isAsyncIterable(value)) void value[Symbol.asyncIterator]().return?.()
+  }
+
+  #released(local: LocalInstance): void {
+    this.active--
+    local.active--
+    if (this.onQuiet !== undefined) this.onQuiet()
+  }
+
+  #answered(call: Call, value: unknown): void {
+    if (call.stream) return this.opened(call, iteratorOf(value))
+    if (isAsyncIterable(value)) {
+      void value[Symbol.asyncIterator]().return?.()
+      return this.failed(call, streamMisuse(call.service.name), Outcome.Ok)
+    }
+    this.succeeded(call, value)
+  }
+
+  #runThere(call: Call): void {
+    this.core.deadlines.add(call)
+    let sent: boolean
+    try {
+      if (this.remote === undefined)
+        throw new LinkmeshError('LM_INTERNAL', `thread ${call.thread} cannot be reached by this backend`)
+      sent = this.remote.send(call)
+    } catch (error) {
+      this.complete(call, Outcome.Cancelled)
+      return this.#fail(call, error)
+    }
+    if (sent) return
+    this.failed(
+      call,
+      new LinkmeshError('LM_THREAD_ENDED', `the thread of an instance of ${call.service.name} has ended`),
+      Outcome.Unreachable,
+    )
+  }
+
+  // --- answers ------------------------------------------------------------------------------------------
+
+  /** The attempt went well. */
+  succeeded(call: Call, value: unknown): void {
+    this.complete(call, Outcome.Ok)
+    this.#finish(call)
+    call.resolve(value)
+  }
+
+  /** A stream began: its ticket stays open until it ends. */
+  opened(call: Call, items: AsyncIterator<unknown>): void {
+    call.open = true
+    // From here on the stream has no deadline of its own, yet it keeps the process alive.
+    this.core.deadlines.remove(call)
+    call.deadline = Number.POSITIVE_INFINITY
+    this.core.deadlines.add(call)
+    call.resolve(items)
+  }
+
+  /** An open stream ended; `error` undefined when it ended well. */
+  ended(call: Call, error: unknown): void {
+    if (call.settled) return
+    this.complete(call, error === undefined ? Outcome.Ok : failureOf(error))
+    this.#finish(call)
+  }
+
+  /** The attempt failed: try again if that is safe and allowed, else tell the caller. */
+  failed(call: Call, error: unknown, outcome: Outcome): void {
+    this.complete(call, outcome)
+    call.context = undefined
+    if (!call.open && call.attempt <= call.retries && retryAllowed(call, error, outcome) && this.#again(call)) return
+    this.#fail(call, error)
+  }
+
+  #again(call: Call): boolean {
+    const { binding, handle } = this.core
+    const backoffMs = binding.retry(handle, call.service.handle, call.attempt)
+    if (backoffMs < 0 || nowMs() + backoffMs >= call.deadline) return false
+    call.attempt++
+    call.instance = 0
+    this.core.deadlines.add(call)
+    // A timer of its own is fine here: failures are rare and the budget bounds them.
+    setTimeout(() => this.attempt(call), backoffMs)
+    return true
+  }
+
+  complete(call: Call, outcome: Outcome): void {
+    const { ticket } = call
+    if (ticket === 0) return
+    call.ticket = 0
+    this.core.complete(ticket, outcome, -1)
+    if (COMPLETE.hasSubscribers) publishComplete(call, ticket, outcome)
+  }
+
+  #fail(call: Call, error: unknown): void {
+    if (call.settled) return
+    const { open, onOpenEnd } = call
+    this.#finish(call)
+    if (open) onOpenEnd?.(error)
+    else call.reject(error)
+  }
+
+  #finish(call: Call): void {
+    call.settled = true
+    this.outstanding--
+    this.core.deadlines.remove(call)
+    call.signal?.removeEventListener('abort', call)
+    call.parent?.release(call)
+    if (this.onQuiet !== undefined) this.onQuiet()
+  }
+
+  // --- refusals and waits -------------------------------------------------------------------------------
+
+  #refused(call: Call, status: number): void {
+    if (status === Status.StaleHandle && call.service.epoch !== -1) {
+      // The service was removed, and perhaps defined again under the same name.
+      this.#services.delete(call.service.name)
+      try {
+        const again = this.service(call.service.name)
+        if (again.handle !== call.service.handle) {
+          call.service = again
+          return this.attempt(call)
+        }
+      } catch (error) {
+        return this.#fail(call, error)
+      }
+    }
+    if (status === Status.Saturated && call.service.queueLimit > 0) return this.#wait(call)
+    this.#fail(call, refusalOf(this.core, call.service.name, status))
+  }
+
+  #wait(call: Call): void {
+    const { binding, handle } = this.core
+    const remainingMs = Math.min(LONGEST_WAIT_MS, Math.max(1, Math.ceil(call.deadline - nowMs())))
+    const id = binding.wait(handle, call.service.handle, call.keyHash, remainingMs)
+    if (id < 0) return this.#fail(call, refusalOf(this.core, call.service.name, id))
+    call.waitId = id
+    this.#waits.set(id, call)
+    this.core.deadlines.add(call)
+    // A slot may have been freed between the refusal and the wait.
+    this.takeGrants()
+  }
+
+  /** Hands out the slots that were granted to this thread. */
+  takeGrants(): void {
+    const out = this.#grants
+    for (;;) {
+      const count = this.core.binding.grants(this.core.handle, out)
+      if (count <= 0) return
+      // Copied first: a handler that runs now may itself wait and be granted.
+      const batch = out.slice(0, count * 4)
+      for (let at = 0; at < batch.length; at += 4) {
+        this.#granted(batch[at] as number, batch[at + 1] as number, batch[at + 2] as number, batch[at + 3] as number)
+      }
+      if (count * 4 < out.length) return
+    }
+  }
+
+  /**
+   * A slot for somebody else's transport. Rejects with what the router said, `TimeoutError` or `CancelledError`;
+   * a slot that comes too late goes back.
+   */
+  waitForSlot(
+    service: ServiceEntry,
+    keyHash: number,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ ticket: Ticket; instance: Handle }> {
+    const call = new Call(this, service, undefined, false)
+    call.slotOnly = true
+    call.keyHash = keyHash
+    call.timeoutMs = deadline === Number.POSITIVE_INFINITY ? deadline : Math.max(1, deadline - nowMs())
+    call.signal = signal
+    this.launch(call)
+    return call.promise as Promise<{ ticket: Ticket; instance: Handle }>
+  }
+
+  #granted(id: number, ticket: Ticket | Status, instance: Handle, thread: number): void {
+    const call = this.#waits.get(id)
+    this.#waits.delete(id)
+    if (call === undefined || call.settled) {
+      // The caller left while the grant was under way: the slot goes back.
+      if (ticket > 0) this.core.complete(ticket, Outcome.Cancelled, -1)
+      return
+    }
+    call.waitId = 0
+    if (ticket > 0) return this.#deliver(call, ticket, instance, thread)
+    if (ticket === Status.DeadlineExceeded && call.deadline - nowMs() > 10) return this.attempt(call)
+    this.#fail(call, refusalOf(this.core, call.service.name, ticket))
+  }
+
+  // --- giving up ----------------------------------------------------------------------------------------
+
+  expire(call: Call): void {
+    if (call.settled) return
+    const delivered = call.ticket !== 0
+    const error = new TimeoutError(`${call.service.name} did not answer within ${call.timeoutMs} ms`, {
+      outcome: delivered ? 'unknown' : 'not-delivered',
+    })
+    this.#leave(call, Outcome.Timeout, error)
+    this.#fail(call, error)
+  }
+
+  cancel(call: Call, reason: unknown): void {
+    if (call.settled) return
+    const error = reason instanceof LinkmeshError && reason.code === 'LM_CLOSED' ? reason : call.cancelledError(reason)
+    this.#leave(call, Outcome.Cancelled, error)
+    this.#fail(call, error)
+  }
+
+  #leave(call: Call, outcome: Outcome, error: LinkmeshError): void {
+    if (call.waitId !== 0) {
+      this.core.binding.waitCancel(this.core.handle, call.waitId)
+      this.#waits.delete(call.waitId)
+      call.waitId = 0
+    }
+    const { context } = call
+    this.complete(call, outcome)
+    if (call.requestId !== 0) this.remote?.abandon(call)
+    context?.abort(error)
+  }
+
+  /** Ends every call that is still without an answer: each of them waits in the wheel. */
+  cancelAll(reason: LinkmeshError): void {
+    for (const entry of this.core.deadlines.entries()) if (entry instanceof Call) this.cancel(entry, reason)
+  }
+
+  #closedError(): LinkmeshError {
+    return errorOf('LM_CLOSED', `mesh ${this.core.name} is closed`)
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
+
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+}
+
+/** The items of a handler's result: its async iterable, or the result as the only item. */
+export function iteratorOf(value: unknown): AsyncIterator<unknown> {
+  if (isAsyncIterable(value)) return value[Symbol.asyncIterator]()
+  return (async function* one() {
+    yield value
+  })()
+}
+
+export function streamMisuse(service: string): LinkmeshError {
+  return new LinkmeshError(
+    'LM_INVALID_ARGUMENT',
+    `${service} answers with a stream: take it by mesh.stream(), not mesh.request()`,
+    {
+      field: 'service',
+      outcome: 'delivered',
+    },
+  )
+}

@@ -1,0 +1,82 @@
+/** The mesh's event log as listeners see it. Nothing is read unless something woke this thread. */
+import type { EventBatch, MeshEvent } from '../binding/contract.js'
+import { invalid, shown } from './checks.js'
+import type { Core } from './core.js'
+import { BREAKER } from './diagnostics.js'
+
+export type BreakerEvent = Extract<MeshEvent, { kind: 'breaker' }>
+export type ThreadEndedEvent = Extract<MeshEvent, { kind: 'thread-ended' }>
+export type ChangeEvent = Exclude<MeshEvent, BreakerEvent | ThreadEndedEvent>
+
+/** What each event carries. */
+export interface MeshEvents {
+  /** A service or an instance came, changed or went. */
+  change: ChangeEvent
+  /** A circuit breaker changed its state. */
+  breaker: BreakerEvent
+  /** A thread left the mesh. */
+  'thread-ended': ThreadEndedEvent
+  /** So much happened that events were dropped: read `services()` again. */
+  gap: { last: number }
+}
+
+type Listener = (event: never) => void
+const NAMES = ['change', 'breaker', 'thread-ended', 'gap'] as const
+
+export class Events {
+  readonly #core: Core
+  readonly #listeners = new Map<string, Set<Listener>>(NAMES.map((name) => [name, new Set<Listener>()]))
+  #sequence: number
+
+  constructor(core: Core) {
+    this.#core = core
+    this.#sequence = this.#read(0)?.last ?? 0
+  }
+
+  /** Returns the function that takes the listener off again. */
+  on<Name extends keyof MeshEvents>(name: Name, listener: (event: MeshEvents[Name]) => void): () => void {
+    const listeners = this.#listeners.get(name)
+    if (listeners === undefined)
+      throw invalid('event', `there is no event ${shown(name)}; there are ${NAMES.join(', ')}`)
+    if (typeof listener !== 'function') throw invalid('listener', `listener must be a function, not ${shown(listener)}`)
+    listeners.add(listener as Listener)
+    return () => {
+      listeners.delete(listener as Listener)
+    }
+  }
+
+  /** Reads what is new and tells the listeners. `threadEnded` hears of ended threads first. */
+  pump(threadEnded: (thread: number) => void): void {
+    const batch = this.#read(this.#sequence)
+    if (batch === undefined || batch.last === this.#sequence) return
+    this.#sequence = batch.last
+    if (batch.gap) this.#emit('gap', { last: batch.last })
+    for (const event of batch.events) {
+      if (event.kind === 'thread-ended') {
+        threadEnded(event.thread)
+        this.#emit('thread-ended', event)
+      } else if (event.kind === 'breaker') {
+        if (BREAKER.hasSubscribers) BREAKER.publish(event)
+        this.#emit('breaker', event)
+      } else this.#emit('change', event)
+    }
+  }
+
+  #read(after: number): EventBatch | undefined {
+    const text = this.#core.binding.eventsSince(this.#core.handle, after)
+    return text === '' ? undefined : (JSON.parse(text) as EventBatch)
+  }
+
+  #emit<Name extends keyof MeshEvents>(name: Name, event: MeshEvents[Name]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        ;(listener as (event: MeshEvents[Name]) => void)(event)
+      } catch (error) {
+        // A listener's failure belongs to its author: it surfaces as an uncaught exception, and stops no other listener.
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+}

@@ -1,0 +1,451 @@
+/**
+ * Requests to and from the other threads of the process.
+ *
+ * Sending: frames go into the lane's memory at once; one commit per microtask publishes them. Receiving: after any frame
+ * this thread looks into its inbox on every turn of the event loop for {@link LanesOptions.pollWindowMs}, then arms the
+ * wake and sleeps. Not sleeping between a request and its answer is most of what makes a lane fast.
+ */
+import { type Outcome, Outcome as Outcomes, Scratch } from '../binding/contract.js'
+import { LinkmeshError } from '../errors.js'
+import type { Call } from './call.js'
+import { nowMs } from './clock.js'
+import { BodyCodec, BodyKind, type CodecOption, Encoded } from './codec.js'
+import type { Core } from './core.js'
+import type { Dispatcher, RemotePath } from './dispatcher.js'
+import { errorFromText, errorToText } from './error-data.js'
+import { Flag, FrameKind, HEADER_BYTES, LaneMemory, Word } from './frame.js'
+import { Inbound, type ReplyPath } from './inbound.js'
+import { failureOf } from './outcomes.js'
+import { Header, Outbox } from './outbox.js'
+import { RemoteItems } from './remote-items.js'
+import { CallSlots } from './slots.js'
+
+export interface LanesOptions {
+  codec: CodecOption
+  /** How long to poll after the last frame, milliseconds. */
+  pollWindowMs: number
+  /** Largest encoded body. */
+  maxBodyBytes: number
+  /** Reads the event log: called after a wake and when the registry has changed. */
+  onNotice(): void
+}
+
+const NOTHING = new Encoded()
+
+export class Lanes implements RemotePath, ReplyPath {
+  readonly #core: Core
+  readonly #dispatcher: Dispatcher
+  readonly #options: LanesOptions
+  readonly #codec: BodyCodec
+  readonly #inbound: Inbound
+  readonly #slots = new CallSlots()
+  readonly #header = new Header()
+  readonly #encoded = new Encoded()
+  /** By thread id, and by lane id. */
+  readonly #outboxes: (Outbox | undefined)[] = []
+  readonly #inboxes: (LaneMemory | undefined)[] = []
+  #dirty: Outbox[] = []
+  #polling = false
+  #stirred = false
+  #notice = false
+  #lastMs = 0
+  #epoch = -1
+
+  constructor(core: Core, dispatcher: Dispatcher, options: LanesOptions) {
+    this.#core = core
+    this.#dispatcher = dispatcher
+    this.#options = options
+    this.#codec = new BodyCodec(options.codec)
+    this.#inbound = new Inbound(dispatcher, this)
+    dispatcher.remote = this
+  }
+
+  /** Begins to listen. */
+  start(): void {
+    this.#core.must(
+      this.#core.binding.onWake(this.#core.handle, () => this.#wake()),
+      'onWake',
+    )
+    this.#epoch = this.#core.epoch
+    this.#wake()
+  }
+
+  /** Stops serving; frames that come later stay unread. */
+  stop(): void {
+    this.#inbound.stopAll()
+  }
+
+  /** Publishes what is written now instead of at the end of the turn: the last act before the mesh is left. */
+  flush(): void {
+    this.#flush()
+  }
+
+  // --- requests of this thread --------------------------------------------------------------------------
+
+  send(call: Call): boolean {
+    const outbox = this.#outbox(call.thread)
+    if (outbox === undefined) return false
+    const encoded = this.#encoded
+    this.#encode(call.body, encoded)
+    this.#slots.add(call)
+    const header = this.#header
+    header.kind = call.stream ? FrameKind.StreamRequest : FrameKind.Request
+    header.flags = 0
+    header.id = call.requestId
+    header.service = call.service.handle
+    header.instance = call.instance
+    header.attempt = call.stream ? call.attempt | (call.window << 16) : call.attempt
+    header.ownCodec = this.#codec.ownHash
+    header.deadline = call.deadline
+    header.extras =
+      call.key === undefined && call.metadata === undefined
+        ? ''
+        : JSON.stringify({ key: call.key, metadata: call.metadata })
+    if (call.stream) {
+      const { thread, requestId } = call
+      call.items = new RemoteItems(
+        call.window,
+        (credits) => this.#credit(thread, requestId, credits),
+        () => this.abandon(call),
+      )
+    }
+    call.outbox = outbox
+    try {
+      outbox.send(header, encoded, call)
+    } catch (error) {
+      this.#slots.remove(call)
+      throw error
+    }
+    this.#touch(outbox)
+    return true
+  }
+
+  abandon(call: Call): void {
+    const { requestId, thread, position } = call
+    if (requestId === 0) return
+    this.#slots.remove(call)
+    // A frame that still waits for room in the lane is dropped there.
+    if (position >= 0) this.#control(thread, FrameKind.Cancel, requestId, 0)
+  }
+
+  #credit(thread: number, id: number, credits: number): void {
+    this.#control(thread, FrameKind.Credit, id, credits)
+  }
+
+  #control(thread: number, kind: number, id: number, credits: number): void {
+    const outbox = this.#outbox(thread)
+    if (outbox === undefined) return
+    this.#fill(kind, 0, id)
+    this.#header.service = credits
+    outbox.send(this.#header, NOTHING, undefined)
+    this.#touch(outbox)
+  }
+
+  // --- answers of this thread ---------------------------------------------------------------------------
+
+  answer(source: number, id: number, kind: number, value: unknown): void {
+    const outbox = this.#outbox(source)
+    if (outbox === undefined) return
+    try {
+      this.#encode(value, this.#encoded)
+    } catch (error) {
+      return this.error(source, id, error, 0)
+    }
+    this.#fill(kind, 0, id)
+    this.#header.ownCodec = this.#codec.ownHash
+    outbox.send(this.#header, this.#encoded, undefined)
+    this.#touch(outbox)
+  }
+
+  error(source: number, id: number, error: unknown, flags: number): void {
+    const outbox = this.#outbox(source)
+    if (outbox === undefined) return
+    const text = errorToText(error)
+    const body = new Encoded()
+    body.kind = BodyKind.Text
+    body.text = text
+    body.length = Buffer.byteLength(text)
+    body.ascii = body.length === text.length
+    this.#fill(FrameKind.Error, flags, id)
+    outbox.send(this.#header, body, undefined)
+    this.#touch(outbox)
+  }
+
+  #fill(kind: number, flags: number, id: number): void {
+    const header = this.#header
+    header.kind = kind
+    header.flags = flags
+    header.id = id
+    header.service = 0
+    header.instance = 0
+    header.attempt = 0
+    header.ownCodec = 0
+    header.deadline = 0
+    header.extras = ''
+  }
+
+  #encode(value: unknown, out: Encoded): void {
+    this.#codec.encode(value, out)
+    if (out.length > this.#options.maxBodyBytes) {
+      throw new LinkmeshError(
+        'LM_LIMIT_EXCEEDED',
+        `the body has ${out.length} bytes; ${this.#options.maxBodyBytes} are allowed`,
+        {
+          field: 'body',
+          limit: this.#options.maxBodyBytes,
+        },
+      )
+    }
+  }
+
+  decode(memory: LaneMemory, at: number): unknown {
+    const { u32, f64, bytes } = memory
+    const word = at >>> 2
+    const kind = u32[word + Word.Kind] as number
+    const length = u32[word + Word.Body] as number
+    const start = at + HEADER_BYTES
+    const own = u32[word + Word.OwnCodec] as number
+    if ((kind & Flag.Blob) === 0) return this.#codec.decode((kind >>> 8) & 0xff, bytes, start, start + length, own)
+    const blob = this.#core.binding.blobTake(this.#core.handle, f64[start >>> 3] as number)
+    if (blob === null)
+      throw new LinkmeshError('LM_CODEC', 'a large body is gone: its sender has ended', { field: 'body' })
+    const large = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
+    return this.#codec.decode((kind >>> 8) & 0xff, large, 0, large.length, own)
+  }
+
+  extras(memory: LaneMemory, at: number): string {
+    const word = at >>> 2
+    const length = memory.u32[word + Word.Extras] as number
+    if (length === 0) return ''
+    const start = at + HEADER_BYTES + (memory.u32[word + Word.Body] as number)
+    return memory.bytes.toString('utf8', start, start + length)
+  }
+
+  #outbox(thread: number): Outbox | undefined {
+    const known = this.#outboxes[thread]
+    if (known !== undefined) return known.closed ? undefined : known
+    const { binding, handle } = this.#core
+    const lane = binding.laneOpen(handle, thread)
+    const memory = lane < 0 ? null : binding.laneMemory(handle, lane)
+    if (memory === null) return undefined
+    const outbox = new Outbox(this.#core, thread, lane, memory)
+    this.#outboxes[thread] = outbox
+    return outbox
+  }
+
+  #touch(outbox: Outbox): void {
+    if (!outbox.dirty) {
+      outbox.dirty = true
+      if (this.#dirty.push(outbox) === 1) queueMicrotask(this.#flush)
+    }
+    this.#stirred = true
+    if (!this.#polling) {
+      this.#polling = true
+      setImmediate(this.#turn)
+    }
+  }
+
+  readonly #flush = (): void => {
+    if (this.#core.closed || this.#dirty.length === 0) return
+    const dirty = this.#dirty
+    this.#dirty = []
+    for (const outbox of dirty) if (!outbox.commit()) this.threadEnded(outbox.thread)
+  }
+
+  // --- the inbox ----------------------------------------------------------------------------------------
+
+  #wake(): void {
+    this.#notice = true
+    if (this.#polling) return
+    this.#polling = true
+    this.#turn()
+  }
+
+  readonly #turn = (): void => {
+    if (this.#core.closed) {
+      this.#polling = false
+      return
+    }
+    if (this.#core.epoch !== this.#epoch) {
+      this.#epoch = this.#core.epoch
+      this.#notice = true
+    }
+    const frames = this.#poll()
+    if (this.#notice) {
+      this.#notice = false
+      this.#options.onNotice()
+      this.#dispatcher.takeGrants()
+    } else if (this.#dispatcher.waiting > 0) this.#dispatcher.takeGrants()
+    const blocked = this.#retryBlocked()
+    const now = nowMs()
+    if (frames > 0 || this.#stirred) {
+      this.#stirred = false
+      this.#lastMs = now
+    }
+    if (now - this.#lastMs < this.#options.pollWindowMs) setImmediate(this.#turn)
+    // Nobody rings when a full lane gets room again, so whoever waits for room looks.
+    else if (blocked) setTimeout(this.#turn, 1)
+    else this.#sleep()
+  }
+
+  #sleep(): void {
+    if (this.#core.closed) {
+      this.#polling = false
+      return
+    }
+    if (this.#core.binding.inboxArm(this.#core.handle) === 1) {
+      this.#notice = true
+      setImmediate(this.#turn)
+    } else this.#polling = false
+  }
+
+  #retryBlocked(): boolean {
+    let blocked = false
+    for (const outbox of this.#outboxes) {
+      if (outbox === undefined || outbox.closed || !outbox.blocked) continue
+      if (outbox.commit()) blocked ||= outbox.blocked
+      else this.threadEnded(outbox.thread)
+    }
+    return blocked
+  }
+
+  #poll(): number {
+    const { binding, handle, scratch } = this.#core
+    const count = binding.inboxPoll(handle)
+    for (let index = 0; index < count; index++) {
+      const at = Scratch.Lanes + index * 3
+      this.#drain(scratch[at] as number, scratch[at + 1] as number, scratch[at + 2] as number)
+      if (this.#core.closed) return 0
+    }
+    return count
+  }
+
+  #drain(lane: number, from: number, to: number): void {
+    const { binding, handle } = this.#core
+    let memory = this.#inboxes[lane]
+    if (memory === undefined) {
+      const found = binding.laneMemory(handle, lane)
+      if (found === null) return
+      memory = new LaneMemory(found)
+      this.#inboxes[lane] = memory
+    }
+    const { mask, u32, capacity } = memory
+    let head = from
+    let released = from
+    while (head !== to) {
+      const at = head & mask
+      const size = u32[at >>> 2] as number
+      if (size < 8 || (size & 7) !== 0 || size > (to - head) >>> 0) {
+        this.#core.logger.error(
+          { lane, at, size },
+          'linkmesh: a lane holds a broken frame; its unread bytes are dropped',
+        )
+        head = to
+        break
+      }
+      try {
+        this.#frame(memory, at)
+      } catch (error) {
+        this.#core.logger.error({ err: error, lane }, 'linkmesh: a frame could not be handled')
+      }
+      if (this.#core.closed) return
+      head = (head + size) >>> 0
+      // Give room back early when a batch is large, or its sender would stand still.
+      if ((head - released) >>> 0 > capacity >>> 2) {
+        binding.laneRelease(handle, lane, head)
+        released = head
+      }
+    }
+    if (head !== released) binding.laneRelease(handle, lane, head)
+  }
+
+  #frame(memory: LaneMemory, at: number): void {
+    const { u32 } = memory
+    const word = at >>> 2
+    const kind = u32[word + Word.Kind] as number
+    switch (kind & 0xff) {
+      case FrameKind.Pad:
+        return
+      case FrameKind.Request:
+        return this.#inbound.request(memory, at, false)
+      case FrameKind.StreamRequest:
+        return this.#inbound.request(memory, at, true)
+      case FrameKind.Cancel:
+        return this.#inbound.cancel(u32[word + Word.Source] as number, u32[word + Word.Id] as number)
+      case FrameKind.Credit:
+        return this.#inbound.credit(
+          u32[word + Word.Source] as number,
+          u32[word + Word.Id] as number,
+          u32[word + Word.Credits] as number,
+        )
+      default:
+        return this.#answered(memory, at, kind)
+    }
+  }
+
+  #answered(memory: LaneMemory, at: number, kind: number): void {
+    const call = this.#slots.get(memory.u32[(at >>> 2) + Word.Id] as number)
+    if (call === undefined) {
+      // Given up meanwhile; a large body must still be taken, or it would stay for ever.
+      if ((kind & Flag.Blob) !== 0)
+        this.#core.binding.blobTake(this.#core.handle, memory.f64[(at + HEADER_BYTES) >>> 3] as number)
+      return
+    }
+    let value: unknown
+    try {
+      value = this.decode(memory, at)
+    } catch (error) {
+      if ((kind & 0xff) === FrameKind.Item) this.abandon(call)
+      else this.#slots.remove(call)
+      return this.#failed(call, error, Outcomes.Error)
+    }
+    switch (kind & 0xff) {
+      case FrameKind.Reply:
+        this.#slots.remove(call)
+        return this.#dispatcher.succeeded(call, value)
+      case FrameKind.Error: {
+        this.#slots.remove(call)
+        const error = errorFromText(value as string)
+        return this.#failed(call, error, (kind & Flag.NotDelivered) !== 0 ? Outcomes.Unreachable : failureOf(error))
+      }
+      case FrameKind.Item:
+        this.#open(call).push(value)
+        return
+      case FrameKind.End: {
+        const items = this.#open(call)
+        this.#slots.remove(call)
+        return items.end()
+      }
+    }
+  }
+
+  #open(call: Call): RemoteItems {
+    const items = call.items as RemoteItems
+    if (!call.open) this.#dispatcher.opened(call, items)
+    return items
+  }
+
+  #failed(call: Call, error: unknown, outcome: Outcome): void {
+    if (call.open) call.items?.end(error)
+    else this.#dispatcher.failed(call, error, outcome)
+  }
+
+  // --- ends ---------------------------------------------------------------------------------------------
+
+  /** The thread is gone: what it had taken is unknown, the rest was not delivered. */
+  threadEnded(thread: number): void {
+    // What it answered before it ended still counts.
+    this.#poll()
+    const outbox = this.#outboxes[thread]
+    if (outbox !== undefined) outbox.closed = true
+    this.#inbound.callerEnded(thread)
+    for (const call of this.#slots.ofThread(thread)) {
+      const taken = call.outbox?.taken(call) ?? false
+      this.#slots.remove(call)
+      const error = new LinkmeshError('LM_THREAD_ENDED', `the thread that served ${call.service.name} has ended`, {
+        outcome: taken ? 'unknown' : 'not-delivered',
+      })
+      this.#failed(call, error, taken ? Outcomes.Unknown : Outcomes.Unreachable)
+    }
+  }
+}

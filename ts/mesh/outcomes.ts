@@ -1,0 +1,69 @@
+/** From errors to what the router learns, and what a caller is told. */
+import { Outcome, Scratch } from '../binding/contract.js'
+import { codeOf, errorOf, LinkmeshError, NATIVE_HINT, RemoteError } from '../errors.js'
+import type { Call } from './call.js'
+import type { Core } from './core.js'
+
+/** What a handler's failure says about its instance. */
+export function failureOf(error: unknown): Outcome {
+  if (error instanceof LinkmeshError) {
+    switch (error.code) {
+      // The instance refuses for now.
+      case 'LM_SATURATED':
+      case 'LM_QUEUE_FULL':
+      case 'LM_DRAINING':
+        return Outcome.Rejected
+      // The request was wrong: the instance did its work well by saying so.
+      case 'LM_INVALID_ARGUMENT':
+      case 'LM_CODEC':
+        return Outcome.Ok
+      case 'LM_CANCELLED':
+        return Outcome.Cancelled
+      case 'LM_THREAD_ENDED':
+        return error.outcome === 'not-delivered' ? Outcome.Unreachable : Outcome.Unknown
+      case 'LM_REMOTE':
+        return httpOutcome((error as RemoteError).data)
+      default:
+        return Outcome.Error
+    }
+  }
+  return httpOutcome(error)
+}
+
+/** 429 and 503, in the field where HTTP clients put the status. */
+function httpOutcome(error: unknown): Outcome {
+  if (typeof error !== 'object' || error === null) return Outcome.Error
+  const { status, statusCode } = error as { status?: unknown; statusCode?: unknown }
+  const found = status ?? statusCode
+  return found === 429 || found === 503 ? Outcome.Rejected : Outcome.Error
+}
+
+/** Whether one more attempt could help and cannot harm. The budget is asked afterwards. */
+export function retryAllowed(call: Call, error: unknown, outcome: Outcome): boolean {
+  if (outcome === Outcome.Ok || outcome === Outcome.Cancelled || outcome === Outcome.Timeout) return false
+  if (outcome !== Outcome.Unreachable && !call.idempotent) return false
+  // An error that says so itself is believed.
+  const said =
+    error instanceof RemoteError ? error.data.retryable : (error as { retryable?: unknown } | null)?.retryable
+  return said !== false
+}
+
+/** The error for a refused pick or wait; `retryAfterMs` is where the hot call left it. */
+export function refusalOf(core: Core, service: string, status: number): LinkmeshError {
+  const code = codeOf(status)
+  const wait = core.scratch[Scratch.RetryAfterMs] as number
+  const retryAfterMs = wait > 0 ? wait : undefined
+  if (code === 'LM_NATIVE_REQUIRED') return errorOf(code, `${service} ${NATIVE_HINT}`)
+  return errorOf(code, `${service}: ${REFUSALS[code] ?? 'the router refused the request'}`, { retryAfterMs })
+}
+
+const REFUSALS: Readonly<Record<string, string>> = {
+  LM_NO_INSTANCE: 'no instance is alive',
+  LM_BREAKER_OPEN: 'every live instance is ejected by its circuit breaker',
+  LM_SATURATED: 'every eligible instance is at its concurrency limit',
+  LM_QUEUE_FULL: 'the queue of waiting requests is full',
+  LM_DEADLINE_EXCEEDED: 'the deadline passed while waiting for a free instance',
+  LM_DRAINING: 'every instance is draining',
+  LM_STALE_HANDLE: 'the service was removed',
+  LM_CLOSED: 'the mesh is closed',
+}

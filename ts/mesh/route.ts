@@ -1,0 +1,141 @@
+/**
+ * Routing for your own transport: pick an instance, talk to it as you like, say how it went.
+ *
+ * Balancer, breaker, limits and statistics are the same as for `mesh.request()`. A ticket that is never completed is
+ * closed as unknown after the policy's `ticketLeaseMs`.
+ */
+import {
+  type Explanation,
+  type Handle,
+  type InstanceInfo,
+  Outcome,
+  Scratch,
+  Status,
+  type Ticket,
+} from '../binding/contract.js'
+import { errorOf, LinkmeshError } from '../errors.js'
+import { checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
+import { nowMs } from './clock.js'
+import type { Core } from './core.js'
+import type { Dispatcher } from './dispatcher.js'
+import { refusalOf } from './outcomes.js'
+
+export interface WaitOptions {
+  key?: string
+  /** How long to wait for a free instance; default the service's `timeoutMs`. */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+/** Slots of tickets: the lower bits of a ticket. A slot is used again only when its ticket is closed. */
+const TICKET_SLOTS = 2 ** 20
+
+export class Route {
+  readonly service: string
+  readonly #core: Core
+  readonly #dispatcher: Dispatcher
+  /** By ticket slot, so that tickets nobody completes cannot fill it without end. */
+  readonly #open = new Map<number, { ticket: Ticket; instance: Handle }>()
+  readonly #known = new Map<Handle, { info: InstanceInfo; epoch: number }>()
+
+  /** @internal */
+  constructor(core: Core, dispatcher: Dispatcher, service: string) {
+    this.#core = core
+    this.#dispatcher = dispatcher
+    this.service = service
+    dispatcher.service(service)
+  }
+
+  /**
+   * Picks an instance. Throws `NoInstanceError` or `SaturatedError` with `retryAfterMs`; {@link wait} queues instead.
+   * @param key requests of one key go to one instance while it is eligible
+   */
+  pick(key?: string): Ticket {
+    const ticket = this.#pick(this.#hash(key))
+    if (ticket > 0) return ticket
+    throw refusalOf(this.#core, this.service, ticket)
+  }
+
+  /** The instance behind an open ticket. */
+  instance(ticket: Ticket): InstanceInfo {
+    const open = this.#open.get(ticket % TICKET_SLOTS)
+    if (open === undefined || open.ticket !== ticket) {
+      throw errorOf('LM_STALE_TICKET', `${shown(ticket)} is no open ticket of ${this.service}`, { field: 'ticket' })
+    }
+    const { instance } = open
+    const known = this.#known.get(instance)
+    if (known !== undefined && known.epoch === this.#core.epoch) return known.info
+    const epoch = this.#core.epoch
+    const text = this.#core.binding.instanceInfo(this.#core.handle, instance)
+    if (text === '') {
+      if (known !== undefined) return known.info
+      throw this.#core.error(Status.StaleHandle, `an instance of ${this.service}`)
+    }
+    const info = JSON.parse(text) as InstanceInfo
+    // Instances come and go; what is known of those that went is dropped now and then.
+    if (this.#known.size >= 1_024) this.#known.clear()
+    this.#known.set(instance, { info, epoch })
+    return info
+  }
+
+  /**
+   * Says how it went. The breaker, the load estimates and the counters learn from it.
+   * @param latencyUs microseconds; by default the time since the pick
+   */
+  complete(ticket: Ticket, outcome: Outcome, latencyUs = -1): void {
+    if (!(Number.isInteger(outcome) && outcome >= Outcome.Ok && outcome <= Outcome.Unknown)) {
+      throw invalid('outcome', `outcome must be one of Outcome, not ${shown(outcome)}`, Outcome.Unknown)
+    }
+    if (typeof latencyUs !== 'number' || !Number.isFinite(latencyUs)) {
+      throw invalid('latencyUs', `latencyUs must be a finite number of microseconds, not ${shown(latencyUs)}`)
+    }
+    const status = this.#core.complete(ticket, outcome, latencyUs)
+    const open = this.#open.get(ticket % TICKET_SLOTS)
+    if (open?.ticket === ticket) this.#open.delete(ticket % TICKET_SLOTS)
+    if (status === 0) return
+    throw errorOf(
+      status === Status.Closed || this.#core.closed ? 'LM_CLOSED' : 'LM_STALE_TICKET',
+      `ticket ${shown(ticket)} was completed before, or its lease ran out`,
+      {
+        field: 'ticket',
+      },
+    )
+  }
+
+  /** Like {@link pick}, but waits for a slot when every instance is at its limit. */
+  async wait(options: WaitOptions = {}): Promise<Ticket> {
+    const keyHash = this.#hash(options.key)
+    const service = this.#dispatcher.service(this.service)
+    const timeoutMs = options.timeoutMs === undefined ? service.timeoutMs : checkTimeout(options.timeoutMs, 'timeoutMs')
+    const signal = options.signal === undefined ? undefined : checkSignal(options.signal)
+    const ticket = this.#pick(keyHash)
+    if (ticket > 0) return ticket
+    if (ticket !== Status.Saturated) throw refusalOf(this.#core, this.service, ticket)
+    const granted = await this.#dispatcher.waitForSlot(service, keyHash, nowMs() + timeoutMs, signal)
+    this.#open.set(granted.ticket % TICKET_SLOTS, granted)
+    return granted.ticket
+  }
+
+  /** Why the ticket's instance was picked, as things were then; undefined when that is no longer recorded. */
+  explain(ticket: Ticket): Explanation | undefined {
+    const text = this.#core.binding.explain(this.#core.handle, ticket)
+    return text === '' ? undefined : (JSON.parse(text) as Explanation)
+  }
+
+  #hash(key: string | undefined): number {
+    return key === undefined ? 0 : this.#core.binding.hashKey(checkKey(key))
+  }
+
+  #pick(keyHash: number): Ticket {
+    if (this.#core.closed) throw new LinkmeshError('LM_CLOSED', `mesh ${this.#core.name} is closed`)
+    const core = this.#core
+    let ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
+    if (ticket === Status.StaleHandle) {
+      this.#dispatcher.forget(this.service)
+      ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
+    }
+    if (ticket > 0)
+      this.#open.set(ticket % TICKET_SLOTS, { ticket, instance: core.scratch[Scratch.Instance] as number })
+    return ticket
+  }
+}

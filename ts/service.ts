@@ -1,0 +1,40 @@
+/** What a service is to its author and its callers: handlers, options, contracts. */
+import type { InstanceSpec, Policy } from './binding/contract.js'
+import type { Context } from './mesh/context.js'
+
+export type { Context } from './mesh/context.js'
+
+/**
+ * Serves one service. What it returns (or resolves to) is the reply; what it throws reaches the caller.
+ * An async iterable is a stream of replies, taken by `mesh.stream()`.
+ *
+ * In the caller's own thread the body is the caller's object itself; from another thread it is a decoded copy.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: a handler names its own body type; `unknown` would refuse every handler that does
+export type Handler<Body = any, Reply = unknown> = (body: Body, ctx: Context) => Reply | Promise<Reply>
+
+export interface ServiceOptions extends Omit<InstanceSpec, 'address'> {
+  /** Policy of the whole service; the last definition wins. */
+  policy?: Policy
+  /** Repeating a request does no harm, so it may be retried even when it may have been delivered. Default false. */
+  idempotent?: boolean
+}
+
+export interface RequestOptions {
+  /** How long the caller waits, milliseconds; default the service's policy; Infinity for no deadline. */
+  timeoutMs?: number
+  /** Requests of one key go to one instance while it is eligible. At most 1,024 characters. */
+  key?: string
+  signal?: AbortSignal
+  /** At most 64 entries and 16 KiB. */
+  metadata?: Readonly<Record<string, string>>
+  /** Overrides the service's own mark for this request. */
+  idempotent?: boolean
+  /** Attempts after the first; default and upper bound: the policy's `retry.limit`. 0 turns retries off. */
+  retries?: number
+}
+
+export interface StreamOptions extends Omit<RequestOptions, 'idempotent' | 'retries'> {
+  /** Items that may be under way before the consumer has taken them; 1 to 4,096, default 32. */
+  window?: number
+}
