@@ -87,19 +87,29 @@ export class BodyCodec {
       if (out.ascii || (value as unknown as { isWellFormed(): boolean }).isWellFormed()) return
     }
     if (value instanceof Uint8Array) {
-      return setBytes(out, Buffer.isBuffer(value) ? BodyKind.Buffer : BodyKind.Bytes, value)
+      setBytes(out, Buffer.isBuffer(value) ? BodyKind.Buffer : BodyKind.Bytes, value)
+      return
     }
     try {
       if (this.#own !== undefined) {
         const bytes = this.#own.encode(value)
         if (!(bytes instanceof Uint8Array)) throw new TypeError('encode() must return a Uint8Array')
-        return setBytes(out, BodyKind.Own, bytes)
+        {
+          setBytes(out, BodyKind.Own, bytes)
+          return
+        }
       }
-      if (this.#v8) return setBytes(out, BodyKind.V8, serialize(value))
+      if (this.#v8) {
+        setBytes(out, BodyKind.V8, serialize(value))
+        return
+      }
       const text = JSON.stringify(value)
       // A function or a symbol: silently dropping it would hand the other side `undefined`.
       if (text === undefined) throw new TypeError(`a ${typeof value} has no JSON form`)
-      return setText(out, BodyKind.Json, text)
+      {
+        setText(out, BodyKind.Json, text)
+        return
+      }
     } catch (cause) {
       throw new LinkmeshError('LM_CODEC', `the body cannot be encoded: ${words(cause)}`, { field: 'body', cause })
     }

@@ -181,7 +181,10 @@ export class Dispatcher {
       if (call.settled) return
     }
     if (signal !== undefined) {
-      if (signal.aborted) return this.cancel(call, signal.reason)
+      if (signal.aborted) {
+        this.cancel(call, signal.reason)
+        return
+      }
       signal.addEventListener('abort', call)
     }
     this.attempt(call)
@@ -190,9 +193,15 @@ export class Dispatcher {
   attempt(call: Call): void {
     if (call.settled) return
     const { core } = this
-    if (core.closed) return this.#fail(call, this.#closedError())
+    if (core.closed) {
+      this.#fail(call, this.#closedError())
+      return
+    }
     const ticket = core.pick(call.service.handle, call.keyHash)
-    if (ticket <= 0) return this.#refused(call, ticket)
+    if (ticket <= 0) {
+      this.#refused(call, ticket)
+      return
+    }
     this.#deliver(call, ticket, core.scratch[Scratch.Instance] as number, core.scratch[Scratch.Thread] as number)
   }
 
@@ -205,19 +214,28 @@ export class Dispatcher {
       // The ticket is the answer; whoever asked completes it.
       call.ticket = 0
       this.#finish(call)
-      return call.resolve({ ticket, instance })
+      {
+        call.resolve({ ticket, instance })
+        return
+      }
     }
-    if (thread === this.core.thread) return this.#runHere(call)
+    if (thread === this.core.thread) {
+      this.#runHere(call)
+      return
+    }
     if (thread === 0) {
       this.complete(call, Outcome.Cancelled)
-      return this.#fail(
-        call,
-        new LinkmeshError(
-          'LM_INVALID_ARGUMENT',
-          `an instance of ${call.service.name} has an address: reach it by mesh.route('${call.service.name}') and a client of its protocol`,
-          { field: 'service' },
-        ),
-      )
+      {
+        this.#fail(
+          call,
+          new LinkmeshError(
+            'LM_INVALID_ARGUMENT',
+            `an instance of ${call.service.name} has an address: reach it by mesh.route('${call.service.name}') and a client of its protocol`,
+            { field: 'service' },
+          ),
+        )
+        return
+      }
     }
     this.#runThere(call)
   }
@@ -226,7 +244,8 @@ export class Dispatcher {
     const local = this.local(call.instance)
     if (local === undefined) {
       // Picked just before this thread took the handler away.
-      return this.failed(call, new NoInstanceError(`an instance of ${call.service.name} left`), Outcome.Unreachable)
+      this.failed(call, new NoInstanceError(`an instance of ${call.service.name} left`), Outcome.Unreachable)
+      return
     }
     const context = new Context(
       this.core.mesh,
@@ -244,7 +263,10 @@ export class Dispatcher {
       result = local.handler(call.body, context)
     } catch (error) {
       this.#released(local)
-      return this.failed(call, error, failureOf(error))
+      {
+        this.failed(call, error, failureOf(error))
+        return
+      }
     }
     if (isThenable(result)) {
       this.core.deadlines.add(call)
@@ -277,10 +299,16 @@ export class Dispatcher {
   }
 
   #answered(call: Call, value: unknown): void {
-    if (call.stream) return this.opened(call, iteratorOf(value))
+    if (call.stream) {
+      this.opened(call, iteratorOf(value))
+      return
+    }
     if (isAsyncIterable(value)) {
       void value[Symbol.asyncIterator]().return?.()
-      return this.failed(call, streamMisuse(call.service.name), Outcome.Ok)
+      {
+        this.failed(call, streamMisuse(call.service.name), Outcome.Ok)
+        return
+      }
     }
     this.succeeded(call, value)
   }
@@ -294,7 +322,10 @@ export class Dispatcher {
       sent = this.remote.send(call)
     } catch (error) {
       this.complete(call, Outcome.Cancelled)
-      return this.#fail(call, error)
+      {
+        this.#fail(call, error)
+        return
+      }
     }
     if (sent) return
     this.failed(
@@ -385,13 +416,18 @@ export class Dispatcher {
         const again = this.service(call.service.name)
         if (again.handle !== call.service.handle) {
           call.service = again
-          return this.attempt(call)
+          this.attempt(call)
+          return
         }
       } catch (error) {
-        return this.#fail(call, error)
+        this.#fail(call, error)
+        return
       }
     }
-    if (status === Status.Saturated && call.service.queueLimit > 0) return this.#wait(call)
+    if (status === Status.Saturated && call.service.queueLimit > 0) {
+      this.#wait(call)
+      return
+    }
     this.#fail(call, refusalOf(this.core, call.service.name, status))
   }
 
@@ -399,7 +435,10 @@ export class Dispatcher {
     const { binding, handle } = this.core
     const remainingMs = Math.min(LONGEST_WAIT_MS, Math.max(1, Math.ceil(call.deadline - nowMs())))
     const id = binding.wait(handle, call.service.handle, call.keyHash, remainingMs)
-    if (id < 0) return this.#fail(call, refusalOf(this.core, call.service.name, id))
+    if (id < 0) {
+      this.#fail(call, refusalOf(this.core, call.service.name, id))
+      return
+    }
     call.waitId = id
     this.#waits.set(id, call)
     this.core.deadlines.add(call)
@@ -450,8 +489,14 @@ export class Dispatcher {
       return
     }
     call.waitId = 0
-    if (ticket > 0) return this.#deliver(call, ticket, instance, thread)
-    if (ticket === Status.DeadlineExceeded && call.deadline - nowMs() > 10) return this.attempt(call)
+    if (ticket > 0) {
+      this.#deliver(call, ticket, instance, thread)
+      return
+    }
+    if (ticket === Status.DeadlineExceeded && call.deadline - nowMs() > 10) {
+      this.attempt(call)
+      return
+    }
     this.#fail(call, refusalOf(this.core, call.service.name, ticket))
   }
 

@@ -56,15 +56,17 @@ export class Inbound {
     const deadline = f64[(at >>> 3) + DEADLINE_F64] as number
     const local = this.#dispatcher.local(u32[word + Word.Instance] as number)
     if (local === undefined) {
-      return this.#replies.error(source, id, new NoInstanceError('the instance has left its thread'), Flag.NotDelivered)
+      this.#replies.error(source, id, new NoInstanceError('the instance has left its thread'), Flag.NotDelivered)
+      return
     }
     if (deadline !== Number.POSITIVE_INFINITY && deadline <= nowMs()) {
-      return this.#replies.error(
+      this.#replies.error(
         source,
         id,
         new TimeoutError('the deadline passed before the handler could start'),
         Flag.NotDelivered,
       )
+      return
     }
     // From here on this thread has the message in its hands, whatever becomes of it.
     u32[word + Word.Kind] = (u32[word + Word.Kind] as number) | Flag.Taken
@@ -75,7 +77,8 @@ export class Inbound {
       const text = this.#replies.extras(memory, at)
       if (text !== '') extras = JSON.parse(text)
     } catch (error) {
-      return this.#replies.error(source, id, error, 0)
+      this.#replies.error(source, id, error, 0)
+      return
     }
     const attempt = u32[word + Word.Attempt] as number
     const context = new Context(
@@ -99,7 +102,10 @@ export class Inbound {
       result = local.handler(body, served.context)
     } catch (error) {
       this.#released(local)
-      return this.#replies.error(served.source, served.id, error, 0)
+      {
+        this.#replies.error(served.source, served.id, error, 0)
+        return
+      }
     }
     if (isThenable(result) || stream) {
       this.#remember(served)
@@ -128,7 +134,10 @@ export class Inbound {
   #reply(served: Served, local: LocalInstance, value: unknown): void {
     if (isAsyncIterable(value)) {
       void value[Symbol.asyncIterator]().return?.()
-      return this.#replies.error(served.source, served.id, streamMisuse(local.service), 0)
+      {
+        this.#replies.error(served.source, served.id, streamMisuse(local.service), 0)
+        return
+      }
     }
     this.#replies.answer(served.source, served.id, FrameKind.Reply, value)
   }

@@ -149,7 +149,8 @@ export class Lanes implements RemotePath, ReplyPath {
     try {
       this.#encode(value, this.#encoded)
     } catch (error) {
-      return this.error(source, id, error, 0)
+      this.error(source, id, error, 0)
+      return
     }
     this.#fill(kind, 0, id)
     this.#header.ownCodec = this.#codec.ownHash
@@ -367,19 +368,24 @@ export class Lanes implements RemotePath, ReplyPath {
       case FrameKind.Pad:
         return
       case FrameKind.Request:
-        return this.#inbound.request(memory, at, false)
+        this.#inbound.request(memory, at, false)
+        return
       case FrameKind.StreamRequest:
-        return this.#inbound.request(memory, at, true)
+        this.#inbound.request(memory, at, true)
+        return
       case FrameKind.Cancel:
-        return this.#inbound.cancel(u32[word + Word.Source] as number, u32[word + Word.Id] as number)
+        this.#inbound.cancel(u32[word + Word.Source] as number, u32[word + Word.Id] as number)
+        return
       case FrameKind.Credit:
-        return this.#inbound.credit(
+        this.#inbound.credit(
           u32[word + Word.Source] as number,
           u32[word + Word.Id] as number,
           u32[word + Word.Credits] as number,
         )
+        return
       default:
-        return this.#answered(memory, at, kind)
+        this.#answered(memory, at, kind)
+        return
     }
   }
 
@@ -397,16 +403,25 @@ export class Lanes implements RemotePath, ReplyPath {
     } catch (error) {
       if ((kind & 0xff) === FrameKind.Item) this.abandon(call)
       else this.#slots.remove(call)
-      return this.#failed(call, error, Outcomes.Error)
+      {
+        this.#failed(call, error, Outcomes.Error)
+        return
+      }
     }
     switch (kind & 0xff) {
       case FrameKind.Reply:
         this.#slots.remove(call)
-        return this.#dispatcher.succeeded(call, value)
+        {
+          this.#dispatcher.succeeded(call, value)
+          return
+        }
       case FrameKind.Error: {
         this.#slots.remove(call)
         const error = errorFromText(value as string)
-        return this.#failed(call, error, (kind & Flag.NotDelivered) !== 0 ? Outcomes.Unreachable : failureOf(error))
+        {
+          this.#failed(call, error, (kind & Flag.NotDelivered) !== 0 ? Outcomes.Unreachable : failureOf(error))
+          return
+        }
       }
       case FrameKind.Item:
         this.#open(call).push(value)
@@ -414,7 +429,10 @@ export class Lanes implements RemotePath, ReplyPath {
       case FrameKind.End: {
         const items = this.#open(call)
         this.#slots.remove(call)
-        return items.end()
+        {
+          items.end()
+          return
+        }
       }
     }
   }
