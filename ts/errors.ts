@@ -71,10 +71,15 @@ export class LinkmeshError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    // A class that a user derives has no brand of its own and keeps the ordinary meaning of `instanceof`.
-    if (!Object.hasOwn(this, 'brand')) return Function.prototype[Symbol.hasInstance].call(this, value)
-    return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[this.brand] === true
+    // biome-ignore lint/complexity/noThisInStatic: the class that `instanceof` names, which may be a subclass
+    return branded(this, value)
   }
+}
+
+function branded(type: typeof LinkmeshError, value: unknown): boolean {
+  // A class that a user derives has no brand of its own and keeps the ordinary meaning of `instanceof`.
+  if (!Object.hasOwn(type, 'brand')) return Function.prototype[Symbol.hasInstance].call(type, value)
+  return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[type.brand] === true
 }
 
 /** The deadline passed. `outcome` says whether the handler had been reached. */

@@ -82,6 +82,7 @@ export class Mesh {
   readonly #registrations = new Set<Registration>()
   #keepalive: NodeJS.Timeout | undefined
   #unreferenced = false
+  #noticing = false
   #closing: Promise<void> | undefined
 
   private constructor({ binding, backend }: LoadedBinding, handle: number, options: CheckedOptions) {
@@ -94,6 +95,7 @@ export class Mesh {
     this.#dispatcher = new Dispatcher(this.#core)
     this.#events = new Events(this.#core)
     this.#lanes = new Lanes(this.#core, this.#dispatcher, { ...options, onNotice: () => this.#noticed() })
+    this.#dispatcher.onChange = () => this.#noticeSoon()
     this.metrics = new Metrics(this.#core)
     this.#lanes.start()
   }
@@ -390,6 +392,16 @@ export class Mesh {
       clearInterval(this.#keepalive)
       this.#keepalive = undefined
     }
+  }
+
+  /** What this thread changed itself reaches its listeners without a wake. */
+  #noticeSoon(): void {
+    if (this.#noticing || !this.#events.heard) return
+    this.#noticing = true
+    queueMicrotask(() => {
+      this.#noticing = false
+      if (!this.#core.closed) this.#noticed()
+    })
   }
 
   #noticed(): void {

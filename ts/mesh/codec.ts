@@ -94,10 +94,8 @@ export class BodyCodec {
       if (this.#own !== undefined) {
         const bytes = this.#own.encode(value)
         if (!(bytes instanceof Uint8Array)) throw new TypeError('encode() must return a Uint8Array')
-        {
-          setBytes(out, BodyKind.Own, bytes)
-          return
-        }
+        setBytes(out, BodyKind.Own, bytes)
+        return
       }
       if (this.#v8) {
         setBytes(out, BodyKind.V8, serialize(value))
@@ -106,10 +104,8 @@ export class BodyCodec {
       const text = JSON.stringify(value)
       // A function or a symbol: silently dropping it would hand the other side `undefined`.
       if (text === undefined) throw new TypeError(`a ${typeof value} has no JSON form`)
-      {
-        setText(out, BodyKind.Json, text)
-        return
-      }
+      setText(out, BodyKind.Json, text)
+      return
     } catch (cause) {
       throw new LinkmeshError('LM_CODEC', `the body cannot be encoded: ${words(cause)}`, { field: 'body', cause })
     }

@@ -56,10 +56,13 @@ export class Dispatcher {
   active = 0
   /** Called whenever either falls to zero while the mesh closes. */
   onQuiet: (() => void) | undefined = undefined
+  /** Called when this thread did something that listeners may hear of. */
+  onChange: (() => void) | undefined = undefined
 
   readonly #services = new Map<string, ServiceEntry>()
   readonly #locals: (LocalInstance | undefined)[] = []
   readonly #waits = new Map<number, Call>()
+  #granting = false
   readonly #grants = new Float64Array(4 * 64)
 
   constructor(core: Core) {
@@ -81,6 +84,7 @@ export class Dispatcher {
   /** Forgets what is known of a name, so that this thread's own change is seen by its next request. */
   forget(name: string): void {
     this.#services.delete(name)
+    this.onChange?.()
   }
 
   #resolve(name: string, known: ServiceEntry | undefined): ServiceEntry {
@@ -214,10 +218,8 @@ export class Dispatcher {
       // The ticket is the answer; whoever asked completes it.
       call.ticket = 0
       this.#finish(call)
-      {
-        call.resolve({ ticket, instance })
-        return
-      }
+      call.resolve({ ticket, instance })
+      return
     }
     if (thread === this.core.thread) {
       this.#runHere(call)
@@ -225,17 +227,15 @@ export class Dispatcher {
     }
     if (thread === 0) {
       this.complete(call, Outcome.Cancelled)
-      {
-        this.#fail(
-          call,
-          new LinkmeshError(
-            'LM_INVALID_ARGUMENT',
-            `an instance of ${call.service.name} has an address: reach it by mesh.route('${call.service.name}') and a client of its protocol`,
-            { field: 'service' },
-          ),
-        )
-        return
-      }
+      this.#fail(
+        call,
+        new LinkmeshError(
+          'LM_INVALID_ARGUMENT',
+          `an instance of ${call.service.name} has an address: reach it by mesh.route('${call.service.name}') and a client of its protocol`,
+          { field: 'service' },
+        ),
+      )
+      return
     }
     this.#runThere(call)
   }
@@ -263,10 +263,8 @@ export class Dispatcher {
       result = local.handler(call.body, context)
     } catch (error) {
       this.#released(local)
-      {
-        this.failed(call, error, failureOf(error))
-        return
-      }
+      this.failed(call, error, failureOf(error))
+      return
     }
     if (isThenable(result)) {
       this.core.deadlines.add(call)
@@ -305,10 +303,8 @@ export class Dispatcher {
     }
     if (isAsyncIterable(value)) {
       void value[Symbol.asyncIterator]().return?.()
-      {
-        this.failed(call, streamMisuse(call.service.name), Outcome.Ok)
-        return
-      }
+      this.failed(call, streamMisuse(call.service.name), Outcome.Ok)
+      return
     }
     this.succeeded(call, value)
   }
@@ -322,10 +318,8 @@ export class Dispatcher {
       sent = this.remote.send(call)
     } catch (error) {
       this.complete(call, Outcome.Cancelled)
-      {
-        this.#fail(call, error)
-        return
-      }
+      this.#fail(call, error)
+      return
     }
     if (sent) return
     this.failed(
@@ -386,6 +380,9 @@ export class Dispatcher {
     if (ticket === 0) return
     call.ticket = 0
     this.core.complete(ticket, outcome, -1)
+    // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
+    if (this.#waits.size > 0) this.#grantSoon()
+    if (outcome !== Outcome.Ok) this.onChange?.()
     if (COMPLETE.hasSubscribers) publishComplete(call, ticket, outcome)
   }
 
@@ -444,6 +441,15 @@ export class Dispatcher {
     this.core.deadlines.add(call)
     // A slot may have been freed between the refusal and the wait.
     this.takeGrants()
+  }
+
+  #grantSoon(): void {
+    if (this.#granting) return
+    this.#granting = true
+    queueMicrotask(() => {
+      this.#granting = false
+      if (!this.core.closed) this.takeGrants()
+    })
   }
 
   /** Hands out the slots that were granted to this thread. */

@@ -27,6 +27,7 @@ export class Events {
   readonly #core: Core
   readonly #listeners = new Map<string, Set<Listener>>(NAMES.map((name) => [name, new Set<Listener>()]))
   #sequence: number
+  #count = 0
 
   constructor(core: Core) {
     this.#core = core
@@ -39,10 +40,16 @@ export class Events {
     if (listeners === undefined)
       throw invalid('event', `there is no event ${shown(name)}; there are ${NAMES.join(', ')}`)
     if (typeof listener !== 'function') throw invalid('listener', `listener must be a function, not ${shown(listener)}`)
+    if (!listeners.has(listener as Listener)) this.#count++
     listeners.add(listener as Listener)
     return () => {
-      listeners.delete(listener as Listener)
+      if (listeners.delete(listener as Listener)) this.#count--
     }
+  }
+
+  /** True when somebody wants to hear of events. */
+  get heard(): boolean {
+    return this.#count > 0 || BREAKER.hasSubscribers
   }
 
   /** Reads what is new and tells the listeners. `threadEnded` hears of ended threads first. */

@@ -102,10 +102,8 @@ export class Inbound {
       result = local.handler(body, served.context)
     } catch (error) {
       this.#released(local)
-      {
-        this.#replies.error(served.source, served.id, error, 0)
-        return
-      }
+      this.#replies.error(served.source, served.id, error, 0)
+      return
     }
     if (isThenable(result) || stream) {
       this.#remember(served)
@@ -134,10 +132,8 @@ export class Inbound {
   #reply(served: Served, local: LocalInstance, value: unknown): void {
     if (isAsyncIterable(value)) {
       void value[Symbol.asyncIterator]().return?.()
-      {
-        this.#replies.error(served.source, served.id, streamMisuse(local.service), 0)
-        return
-      }
+      this.#replies.error(served.source, served.id, streamMisuse(local.service), 0)
+      return
     }
     this.#replies.answer(served.source, served.id, FrameKind.Reply, value)
   }

@@ -5,7 +5,7 @@
  * this thread looks into its inbox on every turn of the event loop for {@link LanesOptions.pollWindowMs}, then arms the
  * wake and sleeps. Not sleeping between a request and its answer is most of what makes a lane fast.
  */
-import { type Outcome, Outcome as Outcomes, Scratch } from '../binding/contract.js'
+import { type Outcome, Outcome as Outcomes, Scratch, Status } from '../binding/contract.js'
 import { LinkmeshError } from '../errors.js'
 import type { Call } from './call.js'
 import { nowMs } from './clock.js'
@@ -62,10 +62,10 @@ export class Lanes implements RemotePath, ReplyPath {
 
   /** Begins to listen. */
   start(): void {
-    this.#core.must(
-      this.#core.binding.onWake(this.#core.handle, () => this.#wake()),
-      'onWake',
-    )
+    const status = this.#core.binding.onWake(this.#core.handle, () => this.#wake())
+    // A backend of one thread has nobody who could wake it: what happens there, this thread does itself.
+    if (status === Status.NativeRequired) return
+    this.#core.must(status, 'onWake')
     this.#epoch = this.#core.epoch
     this.#wake()
   }
@@ -403,10 +403,8 @@ export class Lanes implements RemotePath, ReplyPath {
     } catch (error) {
       if ((kind & 0xff) === FrameKind.Item) this.abandon(call)
       else this.#slots.remove(call)
-      {
-        this.#failed(call, error, Outcomes.Error)
-        return
-      }
+      this.#failed(call, error, Outcomes.Error)
+      return
     }
     switch (kind & 0xff) {
       case FrameKind.Reply:
@@ -418,10 +416,8 @@ export class Lanes implements RemotePath, ReplyPath {
       case FrameKind.Error: {
         this.#slots.remove(call)
         const error = errorFromText(value as string)
-        {
-          this.#failed(call, error, (kind & Flag.NotDelivered) !== 0 ? Outcomes.Unreachable : failureOf(error))
-          return
-        }
+        this.#failed(call, error, (kind & Flag.NotDelivered) !== 0 ? Outcomes.Unreachable : failureOf(error))
+        return
       }
       case FrameKind.Item:
         this.#open(call).push(value)
@@ -429,10 +425,8 @@ export class Lanes implements RemotePath, ReplyPath {
       case FrameKind.End: {
         const items = this.#open(call)
         this.#slots.remove(call)
-        {
-          items.end()
-          return
-        }
+        items.end()
+        return
       }
     }
   }

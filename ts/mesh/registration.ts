@@ -63,6 +63,7 @@ export class Registration {
       this.#core.binding.instanceUpdate(this.#core.handle, this.handle, JSON.stringify(patch)),
       `an instance of ${this.service}`,
     )
+    this.#dispatcher.forget(this.service)
   }
 
   /** Extends the lease: the instance lives for `leaseMs` more. */

@@ -1,0 +1,84 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BodyCodec, BodyKind, type CodecOption, Encoded } from '../../ts/mesh/codec.js'
+
+function across(value: unknown, option: CodecOption = 'json', other: CodecOption = option): unknown {
+  const sender = new BodyCodec(option)
+  const encoded = new Encoded()
+  sender.encode(value, encoded)
+  const memory = Buffer.alloc(encoded.length + 16, 0xee)
+  if (encoded.bytes !== undefined) memory.set(encoded.bytes, 8)
+  else memory.write(encoded.text, 8, 'utf8')
+  const decoded = new BodyCodec(other).decode(encoded.kind, memory, 8, 8 + encoded.length, sender.ownHash)
+  // The lane's bytes are used again: what came out must not change with them.
+  memory.fill(0xff)
+  return decoded
+}
+
+describe('bodies', () => {
+  it('carries every string exactly, lone surrogates included', () => {
+    for (const text of ['', 'a', 'ü', '😀', '\0', 'x'.repeat(5_000), 'é'.repeat(3_000), '\ud800', 'a\udc00b'])
+      expect(across(text)).toBe(text)
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => {
+        expect(across(text)).toBe(text)
+      }),
+    )
+  })
+
+  it('carries bytes as what they were, in memory of their own', () => {
+    for (const length of [0, 1, 63, 64, 65, 127, 128, 129, 4_096]) {
+      const bytes = Uint8Array.from({ length }, (_, index) => index)
+      const plain = across(bytes) as Uint8Array
+      expect(plain.constructor).toBe(Uint8Array)
+      expect(plain).toEqual(bytes)
+      expect(Buffer.isBuffer(across(Buffer.from(bytes)))).toBe(true)
+      expect(across(Buffer.from(bytes))).toEqual(Buffer.from(bytes))
+    }
+  })
+
+  it('carries JSON values, and v8 values with their types', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(across(value)).toEqual(JSON.parse(JSON.stringify(value)))
+      }),
+    )
+    const rich = { at: new Date(5), map: new Map([[1, new Set(['x'])]]), nothing: undefined, big: 2n ** 80n }
+    expect(across(rich, 'v8')).toEqual(rich)
+    expect(across(undefined)).toBeUndefined()
+    expect(across(null)).toBeNull()
+  })
+
+  it('refuses what has no form, and names the body', () => {
+    const circle: Record<string, unknown> = {}
+    circle.self = circle
+    for (const value of [circle, 1n, () => 1, Symbol('s')]) {
+      expect(() => across(value)).toThrow(expect.objectContaining({ code: 'LM_CODEC', field: 'body' }))
+    }
+    expect(() => across(() => 1, 'v8')).toThrow(expect.objectContaining({ code: 'LM_CODEC' }))
+  })
+
+  it('takes a codec of your own, and refuses a body that another codec made', () => {
+    const shout: CodecOption = {
+      name: 'shout',
+      encode: (value) => Buffer.from(String(value).toUpperCase()),
+      decode: (bytes) => Buffer.from(bytes).toString(),
+    }
+    expect(across(123n, shout)).toBe('123')
+    const whisper: CodecOption = { ...shout, name: 'whisper' }
+    expect(() => across(123n, shout, whisper)).toThrow(expect.objectContaining({ code: 'LM_CODEC' }))
+    expect(() => across(123n, shout, 'json')).toThrow(expect.objectContaining({ code: 'LM_CODEC' }))
+    const wrong = { ...shout, encode: () => 'text' } as unknown as CodecOption
+    expect(() => across(1, wrong)).toThrow(/Uint8Array/)
+  })
+
+  it('refuses bytes that are no body', () => {
+    const codec = new BodyCodec('json')
+    const memory = Buffer.from('{"a":')
+    for (const kind of [BodyKind.Json, BodyKind.V8, BodyKind.Own, 99]) {
+      expect(() => codec.decode(kind, memory, 0, memory.length, 0)).toThrow(
+        expect.objectContaining({ code: 'LM_CODEC' }),
+      )
+    }
+  })
+})
