@@ -1,7 +1,39 @@
-/** The fallback backend: the whole contract in one thread, in plain TypeScript. */
-import { LinkmeshError, NATIVE_HINT } from '../../errors.js'
-import type { Binding } from '../contract.js'
+/**
+ * The fallback backend: the whole contract on one thread, in plain TypeScript.
+ *
+ * It runs where no addon loads, and it is the oracle that the addon is compared with. What may enter: the contract's
+ * functions and what they need, with the addon's answers, statuses, fields and limits. Deliberately absent: anything
+ * that another thread would have to see. A named table or mesh is shared within the thread.
+ */
+import { type Binding, SCRATCH_WORDS, Status } from '../contract.js'
+import { Edge } from './edge.js'
+import { meshFunctions } from './mesh.js'
+import { tableFunctions } from './tables.js'
+import { hashKey, isWellFormed, MAX_UNITS } from './text.js'
+import { threadFunctions } from './threads.js'
 
+/** Version of the package; a test holds it to package.json. */
+const VERSION = '0.1.0'
+
+/** A binding with a state of its own. */
 export function createFallback(): Binding {
-  throw new LinkmeshError('LM_NATIVE_REQUIRED', `the fallback is not assembled in this build; linkmesh ${NATIVE_HINT}`)
+  const edge = new Edge()
+  const scratch = new Uint32Array(SCRATCH_WORDS)
+  return {
+    info: () => ({ backend: 'fallback', version: VERSION, cpu: ['scalar'], capabilities: [] }),
+    lastError: () => edge.lastError(),
+    scratch: () => scratch,
+    selfTestPanic: () => edge.number(panicOnPurpose) as Status,
+    hashKey: (key) => {
+      if (typeof key !== 'string' || key.length > MAX_UNITS || !isWellFormed(key)) return Status.InvalidArgument
+      return hashKey(key)
+    },
+    ...tableFunctions(edge),
+    ...meshFunctions(edge, scratch),
+    ...threadFunctions(edge),
+  }
+}
+
+function panicOnPurpose(): number {
+  throw new Error('a panic on purpose, to prove that it stops at the edge')
 }
