@@ -8,7 +8,7 @@ import { StepError } from './steps.mjs'
 export const install = {
   name: 'installing packages',
   async run() {
-    const missing = missingPackage()
+    const missing = missingPackage('.')
     if (missing === undefined) return 'up to date'
     const folder = join(root, 'node_modules')
     if (existsSync(folder) && lstatSync(folder).isSymbolicLink()) {
@@ -24,12 +24,13 @@ export const install = {
  * First package of the lock file that is not installed in that version. npm keeps what it installed in
  * `node_modules/.package-lock.json`, so nothing else has to be read. Optional ones may be for another platform.
  *
+ * @param {string} folder relative to the repository
  * @returns {string | undefined}
  */
-function missingPackage() {
-  const read = (path) => JSON.parse(readFileSync(join(root, path), 'utf8')).packages
-  if (!existsSync(join(root, 'node_modules/.package-lock.json'))) return 'every package'
-  if (!existsSync(join(root, 'package-lock.json'))) return undefined
+export function missingPackage(folder) {
+  const read = (path) => JSON.parse(readFileSync(join(root, folder, path), 'utf8')).packages
+  if (!existsSync(join(root, folder, 'node_modules/.package-lock.json'))) return 'every package'
+  if (!existsSync(join(root, folder, 'package-lock.json'))) return undefined
   const installed = read('node_modules/.package-lock.json')
   for (const [path, wanted] of Object.entries(read('package-lock.json'))) {
     if (path === '' || wanted.optional || wanted.devOptional || wanted.peer) continue

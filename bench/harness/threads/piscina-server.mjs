@@ -1,0 +1,2 @@
+/** The task of piscina's worker. */
+export { echo as default } from './echo.mjs'

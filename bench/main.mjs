@@ -1,0 +1,85 @@
+/**
+ * Runs benches one after the other, each in a process of its own, and keeps the results as dated JSON.
+ *
+ *   node bench/main.mjs [names…] [--quick] [--seed N]
+ */
+import { fork, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const names = readdirSync(join(here, 'suites')).map((file) => file.replace(/\.mjs$/, ''))
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, seed: { type: 'string', default: '1' } },
+})
+const unknown = positionals.find((name) => !names.includes(name))
+if (unknown || !/^\d+$/.test(values.seed)) {
+  process.stderr.write(
+    `${unknown ? `no bench is called ${unknown}` : '--seed is a number'}; there are ${names.join(', ')}\n`,
+  )
+  process.exit(2)
+}
+
+const began = new Date()
+const commit = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: here, encoding: 'utf8' }).stdout?.trim()
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memoryGb: Math.round(totalmem() / 2 ** 30) }
+const results = {
+  date: began.toISOString(),
+  commit,
+  node: process.version,
+  platform: `${process.platform}-${process.arch}`,
+  machine,
+}
+process.stdout.write(
+  `linkmesh benches, ${results.date}, ${commit}, Node ${process.version}, ${machine.cores} × ${machine.cpu}\n`,
+)
+process.stdout.write(
+  `seed ${values.seed}${values.quick ? ', quick: fewer and shorter rounds, figures are rough' : ''}\n`,
+)
+
+const suites = {}
+let failed = false
+for (const name of positionals.length > 0 ? positionals : names) {
+  const load = loadavg()[0]
+  process.stdout.write(`\n━━ ${name} (load ${load.toFixed(1)}) ━━\n`)
+  const outcome = await runSuite(name)
+  suites[name] = { load, ...outcome }
+  failed ||= outcome.exitCode !== 0
+}
+
+const missed = Object.entries(suites).flatMap(([name, { sections = [] }]) =>
+  sections.flatMap(({ title, verdicts }) =>
+    verdicts.filter(({ met }) => !met).map(({ text }) => `${name}: ${title}: ${text}`),
+  ),
+)
+process.stdout.write(
+  `\n${missed.length === 0 ? 'every budget met' : `missed:\n${missed.map((line) => `  ${line}`).join('\n')}`}\n`,
+)
+
+// Quick figures are for a look, not for the record.
+const folder = values.quick ? join(here, '../.cache/bench') : join(here, 'results')
+mkdirSync(folder, { recursive: true })
+const file = join(folder, `${began.toISOString().replaceAll(':', '-').slice(0, 19)}Z.json`)
+writeFileSync(
+  file,
+  `${JSON.stringify({ ...results, seed: Number(values.seed), quick: values.quick, suites }, null, 2)}\n`,
+)
+process.stdout.write(`${file}\n`)
+process.exitCode = failed ? 1 : 0
+
+/** @returns {Promise<{ exitCode: number, sections?: object[] }>} */
+function runSuite(name) {
+  return new Promise((resolve) => {
+    const env = { ...process.env, LINKMESH_BENCH_QUICK: values.quick ? '1' : '', LINKMESH_BENCH_SEED: values.seed }
+    const child = fork(join(here, 'harness/suite.mjs'), [name], { env, execArgv: ['--expose-gc'] })
+    let sections
+    child.on('message', (message) => {
+      sections = message
+    })
+    child.on('exit', (code) => resolve({ exitCode: code ?? 1, sections }))
+  })
+}
