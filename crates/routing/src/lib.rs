@@ -1,1 +1,55 @@
-//! linkmesh routing.
+//! What happens to a message: which instance gets it, what is learnt from how it went, who waits, who may try again.
+//!
+//! Enters here: balancers, circuit breakers, concurrency limits, retry budgets, the queue, tickets, explanations.
+//! Deliberately absent: transports, deadlines of requests (the caller watches those and reports `Timeout`), clocks,
+//! threads and timers. Time and randomness are passed in, so the same code runs in production, in a test at virtual
+//! time and in a simulation.
+//!
+//! [`Router`] is the whole face: `pick` before a request, `complete` after it, `retry` when it failed, `wait` when
+//! every instance is busy, `tick` now and then.
+//!
+//! # Common issues
+//! - *A request was refused with `BreakerOpen` right after a deploy.* The instances failed five times in a row;
+//!   [`Router::events_json`] has the change, [`Router::explain_json`] what a pick saw.
+//! - *A light instance gets nothing under `least-request`.* Equal scores go by weight; below saturation a light one gets
+//!   its share, unless it fails: failures weigh like requests in flight.
+#![forbid(unsafe_code)]
+
+mod administer;
+mod breaker;
+mod budget;
+mod candidate;
+mod cells;
+mod complete;
+mod decay;
+mod estimate;
+mod explain;
+mod hash;
+mod housekeeping;
+mod membership;
+mod outcome;
+mod pick;
+mod policy;
+mod random;
+mod reserve;
+mod router;
+mod schedule;
+mod select;
+mod service;
+mod sync;
+mod table;
+mod ticket;
+mod waits;
+mod window;
+
+pub use candidate::Filter;
+pub use cells::{INSTANCE_WORDS, MAX_INSTANCES, header_word, instance_word};
+pub use decay::{HALF_LIFE_MS, decay};
+pub use explain::{ExplainedCandidate, Explanation, RECORDED_CANDIDATES, REMEMBERED_PICKS};
+pub use hash::{fmix32, hash_key, rendezvous_score};
+pub use outcome::Outcome;
+pub use policy::{Balancer, BreakerPolicy, Policy, RetryPolicy};
+pub use random::Rng;
+pub use router::{Completed, Picked, Router, RouterOptions};
+pub use ticket::MAX_TICKETS;
+pub use waits::{Grant, WaitRefused, Waiting};

@@ -1,0 +1,284 @@
+//! Services and instances come, change and go: the registry first, then the cells, then what pickers see.
+
+use std::sync::Arc;
+
+use linkmesh_registry::{
+    InstancePatch, InstanceRecord, InstanceSpec, RegistryError, RegistrySnapshot, slot_of,
+};
+
+use crate::cells::{Placement, instance_word as word};
+use crate::hash::{fmix32, hash_key};
+use crate::membership::{Member, Membership};
+use crate::policy::Policy;
+use crate::router::Router;
+use crate::service::ServiceState;
+use crate::sync::Ordering;
+
+impl Router {
+    /// Defines a service, or finds the one of that name. `policy`: JSON of the contract's `Policy`; empty leaves it as
+    /// it is (a new one gets the defaults).
+    ///
+    /// # Errors
+    /// The field that is wrong, `name` or `policy…`, or `services` when there are too many.
+    pub fn define_service(
+        &self,
+        name: &str,
+        policy: &str,
+        now_us: u64,
+    ) -> Result<u32, RegistryError> {
+        let policy = if policy.is_empty() {
+            None
+        } else {
+            Some(Policy::from_json(policy)?)
+        };
+        let _order = self.administer();
+        self.log_changes();
+        let (service, created) = self.registry.define(name, now_us)?;
+        let slot = self.services.make(slot_of(service));
+        if created || policy.is_some() {
+            let policy = policy.unwrap_or_default();
+            let lease_us = u64::from(policy.ticket_lease_ms) * 1_000;
+            self.shortest_lease_us
+                .fetch_min(lease_us, Ordering::Relaxed);
+            self.next_sweep_us
+                .fetch_min(now_us.saturating_add(lease_us), Ordering::Relaxed);
+            slot.membership.update(|old| {
+                let state = match old {
+                    Some(old) if !created => Arc::clone(&old.service),
+                    _ => Arc::new(ServiceState::new(&policy.retry, now_us)),
+                };
+                Some(Membership::new(policy, Vec::new(), state))
+            });
+            // Release pairs with the Acquire in `membership`.
+            slot.handle.store(service, Ordering::Release);
+            self.republish(service);
+        } else {
+            self.republish_header();
+        }
+        self.grant_changed(now_us);
+        Ok(service)
+    }
+
+    /// The service of that name.
+    pub fn find_service(&self, name: &str) -> Option<u32> {
+        self.with_registry(|_, guard| self.registry.find(guard, name))
+    }
+
+    /// Removes a service and its instances; who waits for it is told `NotFound`.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn remove_service(&self, service: u32, now_us: u64) -> Result<(), RegistryError> {
+        let _order = self.administer();
+        self.log_changes();
+        let removed = self.registry.remove_service(service, now_us)?;
+        if let Some(slot) = self.services.get(slot_of(service)) {
+            slot.handle.store(0, Ordering::Release);
+            slot.membership.store(None);
+        }
+        for instance in removed {
+            self.view(instance).clear();
+        }
+        self.republish_header();
+        self.grant_changed(now_us);
+        Ok(())
+    }
+
+    /// Adds an instance. `spec`: JSON of the contract's `InstanceSpec`. `thread`: where it lives when it has no address.
+    ///
+    /// # Errors
+    /// `StaleHandle`, `Duplicate`, or the field that is wrong.
+    pub fn add_instance(
+        &self,
+        service: u32,
+        spec: &str,
+        thread: u32,
+        now_us: u64,
+    ) -> Result<u32, RegistryError> {
+        let spec = InstanceSpec::from_json(spec)?;
+        let _order = self.administer();
+        self.log_changes();
+        let instance = self.registry.add_instance(service, spec, thread, now_us)?;
+        self.republish(service);
+        self.grant_changed(now_us);
+        Ok(instance)
+    }
+
+    /// Changes an instance. `patch`: JSON of the contract's `Partial<InstanceSpec>` and `health`.
+    ///
+    /// # Errors
+    /// `StaleHandle`, or the field that is wrong.
+    pub fn update_instance(
+        &self,
+        instance: u32,
+        patch: &str,
+        now_us: u64,
+    ) -> Result<(), RegistryError> {
+        let patch = InstancePatch::from_json(patch)?;
+        let _order = self.administer();
+        self.log_changes();
+        self.registry.update_instance(instance, patch, now_us)?;
+        self.republish(self.service_of(instance));
+        self.grant_changed(now_us);
+        Ok(())
+    }
+
+    /// Removes an instance. Requests under way on it can still be completed.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn remove_instance(&self, instance: u32, now_us: u64) -> Result<(), RegistryError> {
+        let _order = self.administer();
+        self.log_changes();
+        let service = self.service_of(instance);
+        self.registry.remove_instance(instance, now_us)?;
+        self.detach(&[(instance, service)]);
+        Ok(())
+    }
+
+    /// Extends the lease of an instance: it ends `lease_ms` from now.
+    ///
+    /// # Errors
+    /// `StaleHandle`, or the field `leaseMs`.
+    pub fn renew(&self, instance: u32, lease_ms: u32, now_us: u64) -> Result<(), RegistryError> {
+        self.registry.renew(instance, lease_ms, now_us)
+    }
+
+    /// A thread is gone: its instances are removed, the tickets it held end as Cancelled, its waits are dropped.
+    pub fn thread_ended(&self, thread: u32, now_us: u64) {
+        self.with_registry(|_, guard| {
+            let order = self.administer();
+            self.log_changes();
+            let removed = self.instances_where(|instance| {
+                instance.thread == thread && instance.address.is_none()
+            });
+            self.registry.remove_thread(thread, now_us);
+            self.detach(&removed);
+            drop(order);
+            // First the waits: from then on nobody takes tickets in its name.
+            self.forget_waits(thread);
+            self.close_tickets_of(guard, thread, now_us);
+            self.grant_all(&mut self.queue(), guard, now_us);
+        });
+    }
+
+    /// Removes the instances whose lease ran out.
+    pub(crate) fn expire_leases(&self, now_us: u64) {
+        if self
+            .registry
+            .next_deadline()
+            .is_none_or(|deadline| now_us < deadline)
+        {
+            return;
+        }
+        let _order = self.administer();
+        self.log_changes();
+        let before = self.instances_where(|instance| instance.lease_until_us().is_some());
+        let expired = self.registry.expire(now_us);
+        let expired: Vec<_> = before
+            .into_iter()
+            .filter(|(instance, _)| expired.contains(instance))
+            .collect();
+        self.detach(&expired);
+    }
+
+    fn service_of(&self, instance: u32) -> u32 {
+        self.with_registry(|registry, _| {
+            registry
+                .instance(instance)
+                .map_or(0, |instance| instance.service)
+        })
+    }
+
+    fn instances_where(&self, wanted: impl Fn(&InstanceRecord) -> bool) -> Vec<(u32, u32)> {
+        self.with_registry(|registry, _| {
+            registry
+                .instances()
+                .filter(|instance| wanted(instance))
+                .map(|instance| (instance.handle, instance.service))
+                .collect()
+        })
+    }
+
+    /// Instances that the registry has removed: pickers must not find them.
+    fn detach(&self, removed: &[(u32, u32)]) {
+        let mut services: Vec<u32> = removed.iter().map(|&(_, service)| service).collect();
+        services.sort_unstable();
+        services.dedup();
+        for service in services {
+            self.republish(service);
+        }
+        for &(instance, _) in removed {
+            let view = self.view(instance);
+            if view.is(instance) {
+                view.clear();
+            }
+        }
+    }
+
+    /// Brings cells and membership of a service to what the registry says.
+    fn republish(&self, service: u32) {
+        self.with_registry(|registry, guard| {
+            self.show_registry(registry);
+            let Some(slot) = self.services.get(slot_of(service)) else {
+                return;
+            };
+            let Some(record) = registry.service(service) else {
+                return;
+            };
+            let Some(policy) = self
+                .membership(guard, service)
+                .map(|membership| membership.policy)
+            else {
+                return;
+            };
+            let members = record
+                .instances
+                .iter()
+                .map(|instance| self.bring_up(instance, &policy))
+                .collect();
+            slot.membership
+                .update(|old| old.as_ref().map(|old| old.with(policy, members)));
+        });
+    }
+
+    fn republish_header(&self) {
+        self.with_registry(|registry: &RegistrySnapshot, _| self.show_registry(registry));
+    }
+
+    /// Places an instance that is new, adjusts one that is there.
+    fn bring_up(&self, instance: &InstanceRecord, policy: &Policy) -> Member {
+        let limit = instance.concurrency.unwrap_or(policy.concurrency);
+        let view = self.view(instance.handle);
+        if view.is(instance.handle) {
+            if (view.get(word::WEIGHT), view.get(word::LIMIT)) != (instance.weight, limit) {
+                view.reweigh(instance.weight, limit);
+            }
+            view.set_health(instance.health);
+        } else {
+            self.cells.place(Placement {
+                handle: instance.handle,
+                service: instance.service,
+                thread: instance.thread,
+                weight: instance.weight,
+                limit,
+                health: instance.health,
+            });
+        }
+        let affinity = match &instance.address {
+            Some(address) => hash_key(address.as_bytes()),
+            None => fmix32(instance.handle),
+        };
+        Member {
+            handle: instance.handle,
+            thread: instance.thread,
+            weight: instance.weight,
+            affinity,
+        }
+    }
+
+    /// There may be places that were not there before.
+    fn grant_changed(&self, now_us: u64) {
+        self.with_registry(|_, guard| self.grant_all(&mut self.queue(), guard, now_us));
+    }
+}

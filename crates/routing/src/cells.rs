@@ -1,0 +1,269 @@
+//! What is known of each instance at this moment: one public cache line, which JavaScript reads too, and one private
+//! block. All atomics, at addresses that never change.
+
+use linkmesh_registry::{Breaker, Health, SLOT_MASK, slot_of};
+
+use crate::breaker::CircuitBreaker;
+use crate::estimate::Estimate;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::table::SlotTable;
+use zerocopy::FromZeros;
+
+/// Slots there are.
+pub const MAX_INSTANCES: usize = SLOT_MASK as usize + 1;
+/// Words of 32 bits in an instance's view: one cache line.
+pub const INSTANCE_WORDS: usize = 16;
+
+/// Index of each word of a view; the contract's `InstanceWord`.
+pub mod instance_word {
+    /// Sequence: odd while a writer changes the multi-word fields.
+    pub const EPOCH: usize = 0;
+    /// The whole handle while the instance lives, else 0.
+    pub const HANDLE: usize = 1;
+    /// `health | breaker << 4 | flags << 8`.
+    pub const STATE: usize = 2;
+    /// Requests picked and not completed.
+    pub const IN_FLIGHT: usize = 3;
+    /// 1 to 1,000.
+    pub const WEIGHT: usize = 4;
+    /// Concurrency limit; 0 = none.
+    pub const LIMIT: usize = 5;
+    /// Latency estimate, microseconds, as float32 bits.
+    pub const LATENCY_US: usize = 6;
+    /// Handle of the service.
+    pub const SERVICE: usize = 7;
+    /// Thread it lives in; 0 for one by address.
+    pub const THREAD: usize = 8;
+    /// Requests picked, modulo 2^32.
+    pub const PICKED: usize = 9;
+    /// Requests completed well, modulo 2^32.
+    pub const SUCCEEDED: usize = 10;
+    /// Requests completed badly, modulo 2^32.
+    pub const FAILED: usize = 11;
+}
+
+/// Index of each word of the header; the contract's `HeaderWord`.
+pub mod header_word {
+    /// Grows with every change of services or instances.
+    pub const REGISTRY_EPOCH: usize = 0;
+    /// Services there are.
+    pub const SERVICES: usize = 1;
+    /// Instances there are.
+    pub const INSTANCES: usize = 2;
+    /// Requests picked and not completed.
+    pub const IN_FLIGHT: usize = 3;
+}
+
+use instance_word as word;
+
+/// The public line of one instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a>(&'a [AtomicU32; INSTANCE_WORDS]);
+
+/// The private block of one instance: two cache lines that a pick may touch, then the breaker's evidence.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct InstanceState {
+    /// Peak latency, microseconds.
+    pub(crate) latency: Estimate,
+    /// Share of recent requests that failed, 0 to 1.
+    pub(crate) failing: Estimate,
+    /// Not eligible before this time, microseconds: it answered Rejected.
+    pub(crate) rejected_until_us: AtomicU64,
+    pub(crate) breaker: CircuitBreaker,
+    /// Requests by outcome since registration.
+    pub(crate) outcomes: [AtomicU64; 7],
+}
+
+/// How an instance appears in its line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placement {
+    pub(crate) handle: u32,
+    pub(crate) service: u32,
+    pub(crate) thread: u32,
+    pub(crate) weight: u32,
+    pub(crate) limit: u32,
+    pub(crate) health: Health,
+}
+
+impl View<'_> {
+    #[inline]
+    pub(crate) fn get(self, index: usize) -> u32 {
+        // Relaxed: each word is complete in itself; readers of several use the epoch.
+        self.0[index].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set(self, index: usize, value: u32) {
+        self.0[index].store(value, Ordering::Relaxed);
+    }
+
+    /// Whether the slot belongs to this handle now.
+    #[inline]
+    pub(crate) fn is(self, handle: u32) -> bool {
+        // Acquire pairs with the Release in `place`: the line and the block are those of this instance.
+        self.0[word::HANDLE].load(Ordering::Acquire) == handle
+    }
+
+    #[inline]
+    pub(crate) fn count(self, index: usize) {
+        self.0[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one place below `limit` (0 = none): compare-and-swap, so the limit is never exceeded.
+    #[inline]
+    pub(crate) fn reserve(self, limit: u32) -> bool {
+        crate::reserve::reserve(&self.0[word::IN_FLIGHT], limit)
+    }
+
+    /// Gives the place back.
+    #[inline]
+    pub(crate) fn release(self) {
+        crate::reserve::release(&self.0[word::IN_FLIGHT]);
+    }
+
+    /// Health without the breaker's half of the word.
+    #[inline]
+    pub(crate) fn health(self) -> Health {
+        match self.get(word::STATE) & 15 {
+            0 => Health::Healthy,
+            1 => Health::Degraded,
+            2 => Health::Draining,
+            _ => Health::Dead,
+        }
+    }
+
+    fn set_state(self, mask: u32, bits: u32) {
+        let _ = self.0[word::STATE].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+            Some(state & !mask | bits)
+        });
+    }
+
+    pub(crate) fn set_health(self, health: Health) {
+        self.set_state(15, health as u32);
+    }
+
+    /// Shows what the breaker says. Two that changed it at once may get here in the wrong order, so each looks again
+    /// after it wrote: the last to write wrote what was true.
+    pub(crate) fn show_breaker(self, breaker: &CircuitBreaker) {
+        let mut shown = breaker.state();
+        loop {
+            self.set_state(15 << 4, (shown as u32) << 4);
+            let now = breaker.state();
+            if now == shown {
+                return;
+            }
+            shown = now;
+        }
+    }
+
+    pub(crate) fn breaker(self) -> Breaker {
+        match self.get(word::STATE) >> 4 & 15 {
+            0 => Breaker::Closed,
+            1 => Breaker::Open,
+            _ => Breaker::HalfOpen,
+        }
+    }
+
+    /// Writes what takes several words, readers kept off by an odd epoch. One writer at a time.
+    fn write(self, write: impl FnOnce(Self)) {
+        let epoch = self.get(word::EPOCH);
+        self.set(word::EPOCH, epoch.wrapping_add(1));
+        // The odd epoch is visible before any of the words...
+        fence(Ordering::Release);
+        write(self);
+        // ...and all of the words before the even one.
+        self.0[word::EPOCH].store(epoch.wrapping_add(2), Ordering::Release);
+    }
+
+    /// New weight and limit.
+    pub(crate) fn reweigh(self, weight: u32, limit: u32) {
+        self.write(|view| {
+            view.set(word::WEIGHT, weight);
+            view.set(word::LIMIT, limit);
+        });
+    }
+
+    /// The slot belongs to nobody.
+    pub(crate) fn clear(self) {
+        self.write(|view| {
+            view.set(word::HANDLE, 0);
+            view.set(word::STATE, Health::Dead as u32);
+        });
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    /// Zeroed by the operating system and committed page by page, as instances come.
+    words: Box<[AtomicU32]>,
+    /// Words to skip for the first line to begin at a multiple of 64 bytes.
+    skip: usize,
+    states: SlotTable<InstanceState>,
+}
+
+impl Cells {
+    /// `None` when there is no memory for the lines.
+    pub(crate) fn new() -> Option<Self> {
+        let words = <[AtomicU32]>::new_box_zeroed_with_elems(
+            MAX_INSTANCES * INSTANCE_WORDS + INSTANCE_WORDS,
+        )
+        .ok()?;
+        let skip = words.as_ptr().align_offset(64).min(INSTANCE_WORDS);
+        Some(Self {
+            words,
+            skip,
+            states: SlotTable::new(MAX_INSTANCES),
+        })
+    }
+
+    /// First word of the first line, and the number of words.
+    pub(crate) fn memory(&self) -> (*const u32, usize) {
+        (
+            self.words[self.skip..].as_ptr().cast(),
+            MAX_INSTANCES * INSTANCE_WORDS,
+        )
+    }
+
+    /// The line of a slot. Any handle will do: the slot is masked.
+    #[inline]
+    pub(crate) fn view(&self, handle: u32) -> View<'_> {
+        let at = self.skip + slot_of(handle) * INSTANCE_WORDS;
+        View(
+            self.words[at..]
+                .first_chunk()
+                .expect("the slot is masked and the memory covers every slot"),
+        )
+    }
+
+    /// The block of a slot that was ever placed.
+    #[inline]
+    pub(crate) fn state(&self, handle: u32) -> Option<&InstanceState> {
+        self.states.get(slot_of(handle))
+    }
+
+    /// Gives a slot to a new instance, everything forgotten. One writer at a time.
+    pub(crate) fn place(&self, placement: Placement) {
+        let state = self.states.make(slot_of(placement.handle));
+        state.latency.reset();
+        state.failing.reset();
+        state.rejected_until_us.store(0, Ordering::Relaxed);
+        state.breaker.reset();
+        for outcome in &state.outcomes {
+            outcome.store(0, Ordering::Relaxed);
+        }
+        self.view(placement.handle).write(|view| {
+            for index in word::STATE..INSTANCE_WORDS {
+                view.set(index, 0);
+            }
+            view.set(word::STATE, placement.health as u32);
+            view.set(word::WEIGHT, placement.weight);
+            view.set(word::LIMIT, placement.limit);
+            view.set(word::SERVICE, placement.service);
+            view.set(word::THREAD, placement.thread);
+            // Release: see `is`.
+            view.0[word::HANDLE].store(placement.handle, Ordering::Release);
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! What a service carries from one membership to the next.
+
+use crate::budget::RetryBudget;
+use crate::estimate::Estimate;
+use crate::policy::RetryPolicy;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Latency that is assumed as long as nothing was measured, microseconds.
+pub(crate) const ASSUMED_LATENCY_US: f64 = 30_000.0;
+
+/// Counters and estimates of one service; lives as long as the service.
+#[derive(Debug)]
+pub(crate) struct ServiceState {
+    /// Position of round robin and weighted; every position looked at is consumed.
+    pub(crate) cursor: AtomicU64,
+    /// Requests picked, retries included.
+    pub(crate) picks: AtomicU64,
+    /// Requests in the queue. Written under the queue's lock.
+    pub(crate) waiting: AtomicU32,
+    pub(crate) budget: RetryBudget,
+    /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
+    pub(crate) latency: Estimate,
+}
+
+impl ServiceState {
+    pub(crate) fn new(retry: &RetryPolicy, now_us: u64) -> Self {
+        Self {
+            cursor: AtomicU64::new(0),
+            picks: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            budget: RetryBudget::new(retry, now_us),
+            latency: Estimate::default(),
+        }
+    }
+
+    /// Mean latency, or what is assumed before there is one.
+    #[inline]
+    pub(crate) fn typical_latency_us(&self) -> f64 {
+        match self.latency.stored() {
+            0.0 => ASSUMED_LATENCY_US,
+            measured => f64::from(measured),
+        }
+    }
+
+    /// Thousandths of retry tokens there are.
+    #[inline]
+    pub(crate) fn retry_tokens(&self, retry: &RetryPolicy, now_us: u64) -> u64 {
+        self.budget
+            .peek(retry, self.picks.load(Ordering::Relaxed), now_us)
+    }
+}

@@ -1,0 +1,92 @@
+//! One service of a router at virtual time, for tests.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::HashMap;
+
+use linkmesh_registry::{LoadSource, Status};
+use linkmesh_routing::{Outcome, Picked, Rng, Router, RouterOptions};
+use linkmesh_tables::epoch::{Domain, Reader};
+
+pub struct Mesh {
+    pub router: Router,
+    pub service: u32,
+    pub reader: Reader,
+    pub rng: Rng,
+    pub now_us: u64,
+    pub retry_after_ms: u32,
+}
+
+impl Mesh {
+    pub fn new(policy: &str) -> Self {
+        let router = Router::new(RouterOptions {
+            name: "test".into(),
+            zone: String::new(),
+            seed: 7,
+        })
+        .unwrap();
+        let service = router.define_service("orders", policy, 0).unwrap();
+        let reader = Domain::global().register();
+        Self {
+            router,
+            service,
+            reader,
+            rng: Rng::for_thread(7, 1),
+            now_us: 0,
+            retry_after_ms: 0,
+        }
+    }
+
+    pub fn add(&mut self, spec: &str) -> u32 {
+        self.router
+            .add_instance(self.service, spec, 1, self.now_us)
+            .unwrap()
+    }
+
+    pub fn pick(&mut self) -> Result<(u64, Picked), Status> {
+        self.pick_key(0)
+    }
+
+    pub fn pick_key(&mut self, key_hash: u32) -> Result<(u64, Picked), Status> {
+        let mut picked = Picked::default();
+        let guard = self.reader.pin();
+        let result = self.router.pick(
+            &guard,
+            &mut self.rng,
+            self.service,
+            key_hash,
+            1,
+            self.now_us,
+            &mut picked,
+        );
+        self.retry_after_ms = picked.retry_after_ms;
+        result.map(|ticket| (ticket, picked))
+    }
+
+    pub fn complete(
+        &mut self,
+        ticket: u64,
+        outcome: Outcome,
+        latency_us: i64,
+    ) -> Result<Option<u32>, Status> {
+        let guard = self.reader.pin();
+        self.router
+            .complete(&guard, ticket, outcome as u8, latency_us, self.now_us)
+            .map(|completed| completed.granted_thread)
+    }
+
+    pub fn in_flight(&self, instance: u32) -> u32 {
+        self.router.load(instance).in_flight
+    }
+
+    /// Sequential requests that end well in a millisecond, and who got how many.
+    pub fn spread(&mut self, requests: u32) -> HashMap<u32, u32> {
+        let mut counts = HashMap::new();
+        for _ in 0..requests {
+            let (ticket, picked) = self.pick().unwrap();
+            self.now_us += 1_000;
+            self.complete(ticket, Outcome::Ok, 1_000).unwrap();
+            *counts.entry(picked.instance).or_insert(0) += 1;
+        }
+        counts
+    }
+}
