@@ -15,7 +15,7 @@ export interface ServiceEntry {
   readonly idempotent: boolean
   readonly queueLimit: number
   /** Registry epoch that was last looked at. */
-  epoch: number
+  readonly epoch: number
   readonly readAtMs: number
 }
 

@@ -4,25 +4,18 @@
  * The path to a handler in this thread makes one `pick` and one `complete`, and allocates the promise, the call and the
  * context. Everything rarer (waiting for a slot, retries, cancellation) lives in its own method off that path.
  */
-import { type Handle, Outcome, Scratch, type ServiceInfo, Status, type Ticket } from '../binding/contract.js'
+import { type Handle, Outcome, Scratch, Status, type Ticket } from '../binding/contract.js'
 import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
 import { Call, type ServiceEntry } from './call.js'
-import {
-  checkInteger,
-  checkKey,
-  checkMetadata,
-  checkName,
-  checkRecord,
-  checkSignal,
-  checkTimeout,
-  invalid,
-} from './checks.js'
+import { checkInteger, checkKey, checkMetadata, checkRecord, checkSignal, checkTimeout, invalid } from './checks.js'
 import { nowMs } from './clock.js'
 import { Context } from './context.js'
 import { type Core, slotOf } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
+import { ServiceNames } from './names.js'
 import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
+import { Waits } from './waits.js'
 
 /** A handler that runs in this thread. */
 export interface LocalInstance {
@@ -41,13 +34,6 @@ export interface RemotePath {
   abandon(call: Call): void
 }
 
-/** How old the cached part of a service (policy, idempotence) may be after a change made by another thread. */
-const STALE_MS = 100
-/** Longest wait for a slot that is asked of the router; a request without deadline asks again. */
-const LONGEST_WAIT_MS = 60_000
-/** Set on instances whose service is idempotent, so that callers in other threads know. */
-export const IDEMPOTENT_KEY = 'linkmesh.idempotent'
-
 export class Dispatcher {
   readonly core: Core
   remote: RemotePath | undefined = undefined
@@ -59,69 +45,26 @@ export class Dispatcher {
   /** Called when this thread did something that listeners may hear of. */
   onChange: (() => void) | undefined = undefined
 
-  readonly #services = new Map<string, ServiceEntry>()
+  readonly waits: Waits
+  readonly #names: ServiceNames
   readonly #locals: (LocalInstance | undefined)[] = []
-  readonly #waits = new Map<number, Call>()
-  #granting = false
-  readonly #grants = new Float64Array(4 * 64)
 
   constructor(core: Core) {
     this.core = core
-  }
-
-  get waiting(): number {
-    return this.#waits.size
+    this.#names = new ServiceNames(core)
+    this.waits = new Waits(core, this)
   }
 
   // --- names and handlers -------------------------------------------------------------------------------
 
   service(name: string): ServiceEntry {
-    const entry = this.#services.get(name)
-    if (entry !== undefined && entry.epoch === this.core.epoch) return entry
-    return this.#resolve(name, entry)
+    return this.#names.get(name)
   }
 
   /** Forgets what is known of a name, so that this thread's own change is seen by its next request. */
   forget(name: string): void {
-    this.#services.delete(name)
+    this.#names.forget(name)
     this.onChange?.()
-  }
-
-  #resolve(name: string, known: ServiceEntry | undefined): ServiceEntry {
-    checkName(name, 'service')
-    const { binding, handle: mesh } = this.core
-    const epoch = this.core.epoch
-    const handle = binding.serviceFind(mesh, name)
-    if (handle < 0) {
-      this.#services.delete(name)
-      if (this.core.closed) throw this.#closedError()
-      if (handle === Status.NotFound || handle === Status.NoMatch) {
-        throw new LinkmeshError('LM_NOT_FOUND', `no service named ${JSON.stringify(name)} in mesh ${this.core.name}`, {
-          field: 'service',
-        })
-      }
-      throw this.core.error(handle, `service ${JSON.stringify(name)}`)
-    }
-    const now = nowMs()
-    if (known !== undefined && known.handle === handle && now - known.readAtMs < STALE_MS) {
-      known.epoch = epoch
-      return known
-    }
-    const text = binding.serviceInfo(mesh, handle)
-    if (text === '') throw this.core.error(Status.StaleHandle, `service ${JSON.stringify(name)}`)
-    const info = JSON.parse(text) as ServiceInfo
-    const entry: ServiceEntry = {
-      name,
-      handle,
-      timeoutMs: info.policy.timeoutMs,
-      queueLimit: info.policy.queueLimit,
-      idempotent:
-        info.instances.length > 0 && info.instances.every((instance) => instance.metadata[IDEMPOTENT_KEY] === 'true'),
-      epoch,
-      readAtMs: now,
-    }
-    this.#services.set(name, entry)
-    return entry
   }
 
   addLocal(handle: Handle, service: string, handler: Handler): LocalInstance {
@@ -198,7 +141,7 @@ export class Dispatcher {
     if (call.settled) return
     const { core } = this
     if (core.closed) {
-      this.#fail(call, this.#closedError())
+      this.fail(call, this.#closedError())
       return
     }
     const ticket = core.pick(call.service.handle, call.keyHash)
@@ -206,10 +149,11 @@ export class Dispatcher {
       this.#refused(call, ticket)
       return
     }
-    this.#deliver(call, ticket, core.scratch[Scratch.Instance] as number, core.scratch[Scratch.Thread] as number)
+    this.deliver(call, ticket, core.scratch[Scratch.Instance] as number, core.scratch[Scratch.Thread] as number)
   }
 
-  #deliver(call: Call, ticket: Ticket, instance: Handle, thread: number): void {
+  /** Hands the request to the picked instance. */
+  deliver(call: Call, ticket: Ticket, instance: Handle, thread: number): void {
     call.ticket = ticket
     call.instance = instance
     call.thread = thread
@@ -227,7 +171,7 @@ export class Dispatcher {
     }
     if (thread === 0) {
       this.complete(call, Outcome.Cancelled)
-      this.#fail(
+      this.fail(
         call,
         new LinkmeshError(
           'LM_INVALID_ARGUMENT',
@@ -318,7 +262,7 @@ export class Dispatcher {
       sent = this.remote.send(call)
     } catch (error) {
       this.complete(call, Outcome.Cancelled)
-      this.#fail(call, error)
+      this.fail(call, error)
       return
     }
     if (sent) return
@@ -360,7 +304,7 @@ export class Dispatcher {
     this.complete(call, outcome)
     call.context = undefined
     if (!call.open && call.attempt <= call.retries && retryAllowed(call, error, outcome) && this.#again(call)) return
-    this.#fail(call, error)
+    this.fail(call, error)
   }
 
   #again(call: Call): boolean {
@@ -381,12 +325,13 @@ export class Dispatcher {
     call.ticket = 0
     this.core.complete(ticket, outcome, -1)
     // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
-    if (this.#waits.size > 0) this.#grantSoon()
+    if (this.waits.size > 0) this.waits.takeSoon()
     if (outcome !== Outcome.Ok) this.onChange?.()
     if (COMPLETE.hasSubscribers) publishComplete(call, ticket, outcome)
   }
 
-  #fail(call: Call, error: unknown): void {
+  /** The caller's answer is an error. */
+  fail(call: Call, error: unknown): void {
     if (call.settled) return
     const { open, onOpenEnd } = call
     this.#finish(call)
@@ -408,7 +353,7 @@ export class Dispatcher {
   #refused(call: Call, status: number): void {
     if (status === Status.StaleHandle && call.service.epoch !== -1) {
       // The service was removed, and perhaps defined again under the same name.
-      this.#services.delete(call.service.name)
+      this.#names.forget(call.service.name)
       try {
         const again = this.service(call.service.name)
         if (again.handle !== call.service.handle) {
@@ -417,54 +362,16 @@ export class Dispatcher {
           return
         }
       } catch (error) {
-        this.#fail(call, error)
+        this.fail(call, error)
         return
       }
     }
     if (status === Status.Saturated && call.service.queueLimit > 0) {
-      this.#wait(call)
+      const status = this.waits.add(call)
+      if (status !== 0) this.fail(call, refusalOf(this.core, call.service.name, status))
       return
     }
-    this.#fail(call, refusalOf(this.core, call.service.name, status))
-  }
-
-  #wait(call: Call): void {
-    const { binding, handle } = this.core
-    const remainingMs = Math.min(LONGEST_WAIT_MS, Math.max(1, Math.ceil(call.deadline - nowMs())))
-    const id = binding.wait(handle, call.service.handle, call.keyHash, remainingMs)
-    if (id < 0) {
-      this.#fail(call, refusalOf(this.core, call.service.name, id))
-      return
-    }
-    call.waitId = id
-    this.#waits.set(id, call)
-    this.core.deadlines.add(call)
-    // A slot may have been freed between the refusal and the wait.
-    this.takeGrants()
-  }
-
-  #grantSoon(): void {
-    if (this.#granting) return
-    this.#granting = true
-    queueMicrotask(() => {
-      this.#granting = false
-      if (!this.core.closed) this.takeGrants()
-    })
-  }
-
-  /** Hands out the slots that were granted to this thread. */
-  takeGrants(): void {
-    const out = this.#grants
-    for (;;) {
-      const count = this.core.binding.grants(this.core.handle, out)
-      if (count <= 0) return
-      // Copied first: a handler that runs now may itself wait and be granted.
-      const batch = out.slice(0, count * 4)
-      for (let at = 0; at < batch.length; at += 4) {
-        this.#granted(batch[at] as number, batch[at + 1] as number, batch[at + 2] as number, batch[at + 3] as number)
-      }
-      if (count * 4 < out.length) return
-    }
+    this.fail(call, refusalOf(this.core, call.service.name, status))
   }
 
   /**
@@ -474,36 +381,16 @@ export class Dispatcher {
   waitForSlot(
     service: ServiceEntry,
     keyHash: number,
-    deadline: number,
+    timeoutMs: number,
     signal: AbortSignal | undefined,
   ): Promise<{ ticket: Ticket; instance: Handle }> {
     const call = new Call(this, service, undefined, false)
     call.slotOnly = true
     call.keyHash = keyHash
-    call.timeoutMs = deadline === Number.POSITIVE_INFINITY ? deadline : Math.max(1, deadline - nowMs())
+    call.timeoutMs = timeoutMs
     call.signal = signal
     this.launch(call)
     return call.promise as Promise<{ ticket: Ticket; instance: Handle }>
-  }
-
-  #granted(id: number, ticket: Ticket | Status, instance: Handle, thread: number): void {
-    const call = this.#waits.get(id)
-    this.#waits.delete(id)
-    if (call === undefined || call.settled) {
-      // The caller left while the grant was under way: the slot goes back.
-      if (ticket > 0) this.core.complete(ticket, Outcome.Cancelled, -1)
-      return
-    }
-    call.waitId = 0
-    if (ticket > 0) {
-      this.#deliver(call, ticket, instance, thread)
-      return
-    }
-    if (ticket === Status.DeadlineExceeded && call.deadline - nowMs() > 10) {
-      this.attempt(call)
-      return
-    }
-    this.#fail(call, refusalOf(this.core, call.service.name, ticket))
   }
 
   // --- giving up ----------------------------------------------------------------------------------------
@@ -515,22 +402,18 @@ export class Dispatcher {
       outcome: delivered ? 'unknown' : 'not-delivered',
     })
     this.#leave(call, Outcome.Timeout, error)
-    this.#fail(call, error)
+    this.fail(call, error)
   }
 
   cancel(call: Call, reason: unknown): void {
     if (call.settled) return
     const error = reason instanceof LinkmeshError && reason.code === 'LM_CLOSED' ? reason : call.cancelledError(reason)
     this.#leave(call, Outcome.Cancelled, error)
-    this.#fail(call, error)
+    this.fail(call, error)
   }
 
   #leave(call: Call, outcome: Outcome, error: LinkmeshError): void {
-    if (call.waitId !== 0) {
-      this.core.binding.waitCancel(this.core.handle, call.waitId)
-      this.#waits.delete(call.waitId)
-      call.waitId = 0
-    }
+    if (call.waitId !== 0) this.waits.remove(call)
     const { context } = call
     this.complete(call, outcome)
     if (call.requestId !== 0) this.remote?.abandon(call)

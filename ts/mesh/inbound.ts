@@ -15,6 +15,8 @@ import { DEADLINE_F64, Flag, FrameKind, type LaneMemory, slotOfId, Word } from '
 /** How answers go back. */
 export interface ReplyPath {
   decode(memory: LaneMemory, at: number): unknown
+  /** Drops a body that is not decoded. */
+  discard(memory: LaneMemory, at: number): void
   extras(memory: LaneMemory, at: number): string
   /** Sends a reply, an item or the end. An answer that cannot be encoded becomes an error frame. */
   answer(source: number, id: number, kind: number, value: unknown): void
@@ -56,10 +58,12 @@ export class Inbound {
     const deadline = f64[(at >>> 3) + DEADLINE_F64] as number
     const local = this.#dispatcher.local(u32[word + Word.Instance] as number)
     if (local === undefined) {
+      this.#replies.discard(memory, at)
       this.#replies.error(source, id, new NoInstanceError('the instance has left its thread'), Flag.NotDelivered)
       return
     }
     if (deadline !== Number.POSITIVE_INFINITY && deadline <= nowMs()) {
+      this.#replies.discard(memory, at)
       this.#replies.error(
         source,
         id,

@@ -15,8 +15,8 @@ import type { Dispatcher, RemotePath } from './dispatcher.js'
 import { errorFromText, errorToText } from './error-data.js'
 import { Flag, FrameKind, HEADER_BYTES, LaneMemory, Word } from './frame.js'
 import { Inbound, type ReplyPath } from './inbound.js'
-import { failureOf } from './outcomes.js'
 import { Header, Outbox } from './outbox.js'
+import { failureOf } from './outcomes.js'
 import { RemoteItems } from './remote-items.js'
 import { CallSlots } from './slots.js'
 
@@ -214,6 +214,12 @@ export class Lanes implements RemotePath, ReplyPath {
     return this.#codec.decode((kind >>> 8) & 0xff, large, 0, large.length, own)
   }
 
+  discard(memory: LaneMemory, at: number): void {
+    // A large body must be taken, or it would stay for ever.
+    if (((memory.u32[(at >>> 2) + Word.Kind] as number) & Flag.Blob) === 0) return
+    this.#core.binding.blobTake(this.#core.handle, memory.f64[(at + HEADER_BYTES) >>> 3] as number)
+  }
+
   extras(memory: LaneMemory, at: number): string {
     const word = at >>> 2
     const length = memory.u32[word + Word.Extras] as number
@@ -275,8 +281,8 @@ export class Lanes implements RemotePath, ReplyPath {
     if (this.#notice) {
       this.#notice = false
       this.#options.onNotice()
-      this.#dispatcher.takeGrants()
-    } else if (this.#dispatcher.waiting > 0) this.#dispatcher.takeGrants()
+      this.#dispatcher.waits.take()
+    } else if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.take()
     const blocked = this.#retryBlocked()
     const now = nowMs()
     if (frames > 0 || this.#stirred) {
@@ -392,9 +398,8 @@ export class Lanes implements RemotePath, ReplyPath {
   #answered(memory: LaneMemory, at: number, kind: number): void {
     const call = this.#slots.get(memory.u32[(at >>> 2) + Word.Id] as number)
     if (call === undefined) {
-      // Given up meanwhile; a large body must still be taken, or it would stay for ever.
-      if ((kind & Flag.Blob) !== 0)
-        this.#core.binding.blobTake(this.#core.handle, memory.f64[(at + HEADER_BYTES) >>> 3] as number)
+      // Given up meanwhile.
+      this.discard(memory, at)
       return
     }
     let value: unknown

@@ -16,6 +16,8 @@ interface Queued {
   bytes: Uint8Array
   /** The request in this frame, which is undelivered while it waits here. */
   call: Call | undefined
+  /** Id of its large body, or 0. */
+  blob: number
 }
 
 /** One frame's header, filled by the caller of {@link Outbox.send}. Reused: one per hub. */
@@ -44,6 +46,8 @@ export class Outbox {
   #tail = 0
   #head = 0
   #queue: Queued[] = []
+  /** Index of the oldest queued frame: shifting a long array copies it. */
+  #first = 0
   #queuedBytes = 0
 
   constructor(core: Core, thread: number, lane: number, memory: ArrayBuffer) {
@@ -54,37 +58,34 @@ export class Outbox {
   }
 
   get blocked(): boolean {
-    return this.#queue.length > 0
+    return this.#first < this.#queue.length
   }
 
   /** Writes one frame, or queues it when the lane is full. `call` is the request that the frame carries, if any. */
   send(header: Header, body: Encoded, call: Call | undefined): void {
     let { kind: bodyKind, length: bodyLength } = body
     let flags = header.flags
-    let blob = 0
-    if (bodyLength + HEADER_BYTES > this.memory.capacity >>> 2) {
-      blob = this.#putBlob(body)
+    const large = bodyLength + HEADER_BYTES > this.memory.capacity >>> 2
+    if (large) {
       flags |= Flag.Blob
       bodyLength = 8
     }
     const extrasLength = header.extras === '' ? 0 : Buffer.byteLength(header.extras)
     const size = HEADER_BYTES + aligned(bodyLength + extrasLength)
     let memory = this.memory
-    let at = this.#queue.length > 0 ? -1 : this.#reserve(size)
+    // Answers are never refused: there are no more of them than requests that were let in.
+    if (call !== undefined && this.blocked && this.#queueIsFull(size)) {
+      throw errorOf('LM_SATURATED', `the lane to thread ${this.thread} and the queue before it are full`, {
+        limit: MAX_QUEUED_FRAMES,
+        retryAfterMs: 1,
+      })
+    }
+    const blob = large ? this.#putBlob(body) : 0
+    let at = this.blocked ? -1 : this.#reserve(size)
     if (at < 0) {
-      if (
-        call !== undefined &&
-        (this.#queue.length >= MAX_QUEUED_FRAMES || this.#queuedBytes + size > MAX_QUEUED_BYTES)
-      ) {
-        throw errorOf('LM_SATURATED', `the lane to thread ${this.thread} and its queue are full`, {
-          limit: MAX_QUEUED_FRAMES,
-          retryAfterMs: 1,
-        })
-      }
-      const spare = new ArrayBuffer(size)
-      memory = new LaneMemory(spare)
+      memory = new LaneMemory(new ArrayBuffer(size))
       at = 0
-      this.#queue.push({ bytes: memory.bytes, call })
+      this.#queue.push({ bytes: memory.bytes, call, blob })
       this.#queuedBytes += size
       if (call !== undefined) call.position = -1
     } else if (call !== undefined) {
@@ -158,18 +159,25 @@ export class Outbox {
   }
 
   #flushQueue(): void {
-    let moved = 0
-    for (const { bytes, call } of this.#queue) {
+    while (this.#first < this.#queue.length) {
+      const { bytes, call, blob } = this.#queue[this.#first] as Queued
       if (call?.settled !== true) {
         const at = this.#reserve(bytes.length)
         if (at < 0) break
         this.memory.bytes.set(bytes, at)
         if (call !== undefined) call.position = (this.#tail - bytes.length) >>> 0
-      }
+      } else if (blob !== 0) this.#core.binding.blobTake(this.#core.handle, blob)
       this.#queuedBytes -= bytes.length
-      moved++
+      this.#first++
     }
-    if (moved > 0) this.#queue = this.#queue.slice(moved)
+    if (this.#first === this.#queue.length || this.#first > 1_024) {
+      this.#queue = this.#queue.slice(this.#first)
+      this.#first = 0
+    }
+  }
+
+  #queueIsFull(size: number): boolean {
+    return this.#queue.length - this.#first >= MAX_QUEUED_FRAMES || this.#queuedBytes + size > MAX_QUEUED_BYTES
   }
 
   #putBlob(body: Encoded): number {

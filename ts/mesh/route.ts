@@ -15,7 +15,6 @@ import {
 } from '../binding/contract.js'
 import { errorOf, LinkmeshError } from '../errors.js'
 import { checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
-import { nowMs } from './clock.js'
 import type { Core } from './core.js'
 import type { Dispatcher } from './dispatcher.js'
 import { refusalOf } from './outcomes.js'
@@ -111,7 +110,7 @@ export class Route {
     const ticket = this.#pick(keyHash)
     if (ticket > 0) return ticket
     if (ticket !== Status.Saturated) throw refusalOf(this.#core, this.service, ticket)
-    const granted = await this.#dispatcher.waitForSlot(service, keyHash, nowMs() + timeoutMs, signal)
+    const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal)
     this.#open.set(granted.ticket % TICKET_SLOTS, granted)
     return granted.ticket
   }
