@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`epoch::Domain`], [`Snapshot`] | publish a value; readers pin once and then pay a plain load |
 //! | [`FingerprintedIdTable`] | id → `u32`, exact, wait-free reads, batches that prefetch |
-//! | `CompressedRadixArena` | path patterns and literal prefixes in one arena |
+//! | [`CompressedRadixArena`] | path patterns and literal prefixes in one arena |
 //! | [`MpmcRing`], [`ByteRing`], [`LockedRing`] | bounded queues of values and of byte records |
 //! | [`Lane`], [`Doorbell`] | the byte ring that JavaScript writes into, and how its reader sleeps |
 //! | [`HandleSlab`], [`TicketSlab`] | slots with generations whose addresses never change |
@@ -34,6 +34,10 @@ pub mod epoch;
 #[cfg(not(any(loom, shuttle)))]
 mod id_table;
 mod lane;
+#[cfg(not(any(loom, shuttle)))]
+mod lines;
+#[cfg(not(any(loom, shuttle)))]
+pub mod radix;
 mod ring;
 mod slab;
 
@@ -42,5 +46,7 @@ pub use epoch::Snapshot;
 #[cfg(not(any(loom, shuttle)))]
 pub use id_table::{FingerprintedIdTable, TableError};
 pub use lane::{Doorbell, Lane, LaneError};
+#[cfg(not(any(loom, shuttle)))]
+pub use radix::{CompressedRadixArena, Match, PatternError, PatternReason, RadixError};
 pub use ring::{ByteRing, LockedRing, MpmcRing, RecordRing, RingError};
 pub use slab::{Claimed, Handle, HandleSlab, SlabError, Ticket, TicketSlab};

@@ -1,11 +1,7 @@
 //! One generation of the byte keys' half: eight references with fingerprints to a line, and the keys in an arena.
 
-use super::{
-    NONE, TableError,
-    hash::KeyHasher,
-    lines::{Lines, Zeroed, home},
-    numbers::Inserted,
-};
+use super::{NONE, TableError, hash::KeyHasher, numbers::Inserted};
+use crate::lines::{Lines, Zeroed, home};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const SLOTS: usize = 8;
@@ -58,8 +54,8 @@ impl Keys {
         }
         let count = (capacity + capacity / 4) / SLOTS + 1;
         Ok(Self {
-            buckets: Lines::new(count)?,
-            arena: Lines::new(words + 1)?,
+            buckets: Lines::new(count).ok_or(TableError::OutOfMemory)?,
+            arena: Lines::new(words + 1).ok_or(TableError::OutOfMemory)?,
             filled: AtomicUsize::new(0),
             words: AtomicUsize::new(1),
             dead_words: AtomicUsize::new(0),

@@ -20,7 +20,6 @@
 mod bytes;
 mod error;
 mod hash;
-mod lines;
 mod numbers;
 mod table;
 

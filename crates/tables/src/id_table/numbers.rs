@@ -1,10 +1,7 @@
 //! One generation of the numbers' half: five keys with their values to a line.
 
-use super::{
-    NONE, TableError,
-    hash::KeyHasher,
-    lines::{Lines, Zeroed, home},
-};
+use super::{NONE, TableError, hash::KeyHasher};
+use crate::lines::{Lines, Zeroed, home};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const SLOTS: usize = 5;
@@ -44,7 +41,7 @@ impl Numbers {
     pub(super) fn new(capacity: usize) -> Result<Self, TableError> {
         let count = capacity / 4 + 1;
         Ok(Self {
-            buckets: Lines::new(count)?,
+            buckets: Lines::new(count).ok_or(TableError::OutOfMemory)?,
             filled: AtomicUsize::new(0),
             limit: (count * 4).min(count * SLOTS - 1),
         })

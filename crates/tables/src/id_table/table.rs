@@ -4,11 +4,11 @@ use super::{
     NONE, TableError,
     bytes::Keys,
     hash::{KeyHasher, SeededHasher},
-    lines::prefetch,
     numbers::{Inserted, Numbers},
 };
 use crate::{
     epoch::{Domain, Guard, Snapshot},
+    lines::prefetch,
     sync::{AtomicUsize, Mutex, Ordering},
 };
 

@@ -62,10 +62,22 @@ impl ByteRing {
         Self::new(capacity, true)
     }
 
-    fn new(capacity: usize, shared: bool) -> Result<Self, RingError> {
+    /// Whether a ring of `capacity` bytes may be made; allocates nothing.
+    ///
+    /// # Errors
+    /// [`RingError::Capacity`].
+    pub fn check_capacity(capacity: usize) -> Result<(), RingError> {
+        Self::rounded(capacity).map(drop)
+    }
+
+    fn rounded(capacity: usize) -> Result<usize, RingError> {
         // The models use rings of a few bytes to reach wrap-around.
         let min = if cfg!(loom) { 8 } else { MIN_BYTES };
-        let capacity = round_capacity(capacity, min, MAX_BYTES)?;
+        round_capacity(capacity, min, MAX_BYTES)
+    }
+
+    fn new(capacity: usize, shared: bool) -> Result<Self, RingError> {
+        let capacity = Self::rounded(capacity)?;
         Ok(Self {
             storage: Storage::new(capacity)?,
             producer: CachePadded(Side::new()),

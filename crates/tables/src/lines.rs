@@ -3,11 +3,9 @@
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::{ops::Deref, ptr::NonNull};
 
-use super::TableError;
-
 /// An array of `T`, zeroed, 64-byte aligned. Large ones are committed page by page on first use.
 #[derive(Debug)]
-pub(super) struct Lines<T> {
+pub(crate) struct Lines<T> {
     start: NonNull<T>,
     length: usize,
 }
@@ -16,7 +14,7 @@ pub(super) struct Lines<T> {
 ///
 /// # Safety
 /// A `T` of zero bytes must be valid, and must need no drop.
-pub(super) unsafe trait Zeroed {}
+pub(crate) unsafe trait Zeroed {}
 
 // SAFETY: an array of `T`, owned, reached only by shared reference.
 unsafe impl<T: Send + Sync> Send for Lines<T> {}
@@ -24,11 +22,12 @@ unsafe impl<T: Send + Sync> Send for Lines<T> {}
 unsafe impl<T: Send + Sync> Sync for Lines<T> {}
 
 impl<T: Zeroed> Lines<T> {
-    pub(super) fn new(length: usize) -> Result<Self, TableError> {
-        let layout = Self::layout(length).ok_or(TableError::OutOfMemory)?;
+    /// None when there is no memory for it.
+    pub(crate) fn new(length: usize) -> Option<Self> {
+        let layout = Self::layout(length)?;
         // SAFETY: `layout` has a size greater than 0.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(TableError::OutOfMemory)?;
-        Ok(Self {
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self {
             start: start.cast(),
             length,
         })
@@ -42,11 +41,11 @@ impl<T> Lines<T> {
         (layout.size() > 0).then_some(layout)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.length * size_of::<T>()
     }
 
-    pub(super) fn as_ptr(&self) -> *mut T {
+    pub(crate) fn as_ptr(&self) -> *mut T {
         self.start.as_ptr()
     }
 }
@@ -71,13 +70,13 @@ impl<T> Drop for Lines<T> {
 
 /// Where `hash` begins its search among `count` lines: its highest bits, scaled.
 #[inline(always)]
-pub(super) fn home(hash: u64, count: usize) -> usize {
+pub(crate) fn home(hash: u64, count: usize) -> usize {
     ((u128::from(hash) * count as u128) >> 64) as usize
 }
 
 /// Asks for the line early, so that many of them are on their way at once.
 #[inline(always)]
-pub(super) fn prefetch<T>(line: *const T) {
+pub(crate) fn prefetch<T>(line: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch is a hint and reads nothing; SSE is part of x86-64.
     unsafe {
