@@ -25,7 +25,7 @@ const CHECKS = {
   },
   types: { node: [[...tsc, '-p', 'tsconfig.json']] },
   docs: {
-    rust: [['cargo', 'doc', '--workspace', '--no-deps', '--quiet']],
+    rust: [['cargo', 'doc', '--workspace', '--no-deps', '--document-private-items', '--quiet']],
     env: { RUSTDOCFLAGS: '-D warnings' },
   },
 }
