@@ -1,0 +1,29 @@
+/** Answers a request by a service of the mesh. */
+
+import { mergeBody, readBody } from './body.js'
+import type { Exchange } from './exchange.js'
+import type { ServiceRoute } from './options.js'
+import { sendReply } from './reply.js'
+import { parseQuery } from './target.js'
+
+/** Reads the body, asks the service, writes the reply. Throws what the mesh throws. */
+export async function answerByService(exchange: Exchange, route: ServiceRoute): Promise<void> {
+  const { request, response, mesh } = exchange
+  const bytes = await readBody(request, exchange.bodyLimit)
+  const raw = route.body === 'raw'
+  const payload = raw ? bytes : mergeBody(request, bytes, parseQuery(exchange.target.query), exchange.parameters)
+  const key = keyOf(exchange, route.key)
+  const value = await mesh.request(route.service, payload, {
+    timeoutMs: exchange.remainingMs(),
+    signal: exchange.signal(),
+    ...(key === undefined ? {} : { key }),
+  })
+  sendReply(response, value, route.contentType)
+}
+
+function keyOf(exchange: Exchange, key: string | undefined): string | undefined {
+  if (key === undefined) return undefined
+  if (!key.startsWith('header:')) return exchange.parameters[key]
+  const value = exchange.request.headers[key.slice('header:'.length).toLowerCase()]
+  return Array.isArray(value) ? value[0] : value
+}

@@ -1,0 +1,144 @@
+/**
+ * Forwards a request to an instance by address, over kept-alive connections.
+ *
+ * Bodies are read whole first (they are bounded): so a request that never reached an instance can go to another.
+ */
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { pipeline } from 'node:stream'
+import { Outcome } from '../../binding/contract.js'
+import { LinkmeshError } from '../../errors.js'
+import { readBody } from './body.js'
+import type { Exchange } from './exchange.js'
+import { endToEndHeaders } from './headers.js'
+import { HttpProblem } from './problem.js'
+
+/** Methods that may be sent twice (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+/** Set by the gateway; a client's own values are not passed on. */
+const OWN_FIELDS: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'x-request-id',
+  'x-request-timeout-ms',
+  'grpc-timeout',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'forwarded',
+])
+const ATTEMPTS = 3
+const SOCKETS_PER_ORIGIN = 256
+const STALL_MS = 30_000
+
+interface Failure {
+  error: Error
+  /** False when not a byte of the request can have reached the instance. */
+  sent: boolean
+  timedOut: boolean
+}
+
+export class UpstreamClient {
+  private readonly agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_PER_ORIGIN, maxFreeSockets: 64 })
+
+  /** Picks an instance, forwards, streams the reply back. Throws problems and what the mesh throws. */
+  async answer(exchange: Exchange, upstream: string): Promise<void> {
+    const body = await readBody(exchange.request, exchange.bodyLimit)
+    const route = exchange.mesh.route(upstream)
+    const retriable = IDEMPOTENT.has(exchange.request.method as string)
+    for (let attempt = 1; ; attempt++) {
+      const ticket = route.pick()
+      const { address } = route.instance(ticket)
+      if (address === null) {
+        route.complete(ticket, Outcome.Cancelled)
+        throw new HttpProblem(503, 'LM_NO_INSTANCE', `${upstream} has an instance without an address`)
+      }
+      const result = await this.forward(exchange, address, body)
+      if (!('error' in result)) {
+        const status = result.statusCode ?? 502
+        route.complete(
+          ticket,
+          status === 429 || status === 503 ? Outcome.Rejected : status >= 500 ? Outcome.Error : Outcome.Ok,
+        )
+        await this.sendBack(exchange, result)
+        return
+      }
+      const gone = exchange.signal().aborted
+      const { sent, timedOut, error } = result
+      route.complete(
+        ticket,
+        gone ? Outcome.Cancelled : timedOut ? Outcome.Timeout : sent ? Outcome.Unknown : Outcome.Unreachable,
+      )
+      if (timedOut)
+        throw new HttpProblem(504, 'LM_DEADLINE_EXCEEDED', `${upstream} did not answer in time`, { outcome: 'unknown' })
+      if (gone || attempt >= ATTEMPTS || (sent && !retriable)) throw unreachable(upstream, sent, error)
+    }
+  }
+
+  close(): void {
+    this.agent.destroy()
+  }
+
+  private forward(exchange: Exchange, address: string, body: Buffer): Promise<IncomingMessage | Failure> {
+    const { request, requestId } = exchange
+    const timeoutMs = exchange.remainingMs()
+    const origin = new URL(address)
+    const headers = endToEndHeaders(request.rawHeaders, OWN_FIELDS)
+    headers.push('host', origin.host, 'x-request-id', requestId, 'x-request-timeout-ms', String(timeoutMs))
+    headers.push('x-forwarded-for', request.socket.remoteAddress ?? 'unknown', 'x-forwarded-proto', 'http')
+    if (request.headers.host !== undefined) headers.push('x-forwarded-host', request.headers.host)
+    if (body.length > 0 || !BODILESS.has(request.method as string)) headers.push('content-length', String(body.length))
+    return new Promise((resolve) => {
+      let timedOut = false
+      let connected = false
+      const outgoing = httpRequest({
+        agent: this.agent,
+        host: origin.hostname.replace(/^\[|\]$/g, ''),
+        port: origin.port || 80,
+        method: request.method as string,
+        path: request.url as string,
+        headers: headers as unknown as NodeJS.Dict<string[]>,
+        signal: exchange.signal(),
+      })
+      const timer = setTimeout(() => {
+        timedOut = true
+        outgoing.destroy(new Error('deadline'))
+      }, timeoutMs)
+      outgoing.on('socket', (socket) => {
+        connected = !socket.connecting
+        socket.once('connect', () => {
+          connected = true
+        })
+      })
+      outgoing.on('response', (reply) => {
+        clearTimeout(timer)
+        resolve(reply)
+      })
+      outgoing.on('error', (error) => {
+        clearTimeout(timer)
+        resolve({ error, sent: connected, timedOut })
+      })
+      // The deadline is for the first byte; a body may take longer, but not stand still.
+      outgoing.setTimeout(STALL_MS, () => outgoing.destroy(new Error('stalled')))
+      outgoing.end(body)
+    })
+  }
+
+  private sendBack(exchange: Exchange, reply: IncomingMessage): Promise<void> {
+    const { response } = exchange
+    response.writeHead(reply.statusCode as number, endToEndHeaders(reply.rawHeaders, REPLY_OWN_FIELDS))
+    return new Promise((resolve) => {
+      // A reply that breaks off leaves the client's socket destroyed: a part is never taken for the whole.
+      pipeline(reply, response, () => resolve())
+    })
+  }
+}
+const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE'])
+const REPLY_OWN_FIELDS: ReadonlySet<string> = new Set(['x-request-id'])
+
+function unreachable(upstream: string, sent: boolean, cause: Error): LinkmeshError {
+  const what = sent ? 'broke off before it answered' : 'could not be reached'
+  return new LinkmeshError(sent ? 'LM_THREAD_ENDED' : 'LM_NO_INSTANCE', `${upstream} ${what}`, {
+    outcome: sent ? 'unknown' : 'not-delivered',
+    cause,
+  })
+}

@@ -1,0 +1,94 @@
+#!/usr/bin/env node
+/** The `linkmesh` command: which commands and options there are. What they do is in a file each. */
+import { readFileSync } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { EXIT, reportError } from './output.js'
+
+const wholeNumber = (min: number, max: number) => (text: string) => {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= min && value <= max)) throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`)
+  return value
+}
+const positiveOrMax = (text: string) => {
+  if (text === 'max') return 'max' as const
+  const value = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : Number.NaN
+  if (!(value > 0 && value <= 1e9)) throw new InvalidArgumentError('Give a positive number or `max`.')
+  return value
+}
+const httpUrl = (text: string) => {
+  if (!URL.canParse(text) || new URL(text).protocol !== 'http:')
+    throw new InvalidArgumentError('Give an address like http://127.0.0.1:8080.')
+  return text
+}
+const json = () => new Option('--json', 'print JSON, one value a line')
+const url = () =>
+  new Option('--url <address>', 'gateway of a running `linkmesh up`')
+    .argParser(httpUrl)
+    .default('http://127.0.0.1:8080')
+
+/** Runs a command; what it throws is printed as the command was asked to print. */
+function guarded<Arguments extends unknown[]>(
+  run: (...given: Arguments) => Promise<void>,
+  isJson: (given: Arguments) => boolean,
+) {
+  return async (...given: Arguments): Promise<void> => {
+    try {
+      await run(...given)
+    } catch (error) {
+      reportError(error, isJson(given))
+    }
+  }
+}
+
+/** The whole command line. Commands load their code when they run: `--help` starts nothing. */
+export function buildProgram(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  const program = new Command('linkmesh')
+    .description('Route, balance and share memory between Node.js services, workers and agents.')
+    .version(version)
+    .showHelpAfterError('(linkmesh --help lists the commands)')
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage))
+
+  program
+    .command('up')
+    .description('start services, upstreams and the gateway of a config, and send load when it has a load profile')
+    .argument('[config]', 'linkmesh.config.{ts,mjs,js,json}; default: the one in this folder')
+    .option('--once', 'send the requests, print a summary and end; exit code 1 when one was lost or answered wrongly')
+    .option('--requests <n>', 'requests to send; default with --once: the config, else 20,000, or the whole log', wholeNumber(1, 1e9))
+    .option('--log <file>', 'replay an access log in the common or combined format, .gz allowed')
+    .option('--speed <factor>', "factor on the log's own timing, or max = as fast as replies come; default max", positiveOrMax)
+    .option('--rate <n>', 'requests a second of the seeded mix, or max; default: the config, else 1,000', positiveOrMax)
+    .option('--seed <n>', 'repeats a run: the same requests in the same order', wholeNumber(0, 0xffff_ffff))
+    .option('--port <n>', 'port of the gateway, 0 = any free one', wholeNumber(0, 65_535))
+    .option('--chaos', 'kill and slow instances during the run')
+    .option('--no-load', 'send nothing, only serve')
+    .addOption(json())
+    .action(guarded(async (config: string | undefined, options: import('./up.js').UpOptions) => (await import('./up.js')).up(config, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+
+  program
+    .command('doctor')
+    .description('which backend runs and why, CPU features, versions, and a self-test')
+    .addOption(json())
+    .action(guarded(async (options: { json?: boolean }) => (await import('./doctor.js')).doctor(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
+  program
+    .command('services')
+    .description('services and instances of a running `linkmesh up`')
+    .addOption(url())
+    .addOption(json())
+    .action(guarded(async (options: { url: string; json?: boolean }) => (await import('./services.js')).services(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
+  program
+    .command('explain')
+    .description('why the next picks of a service choose the instances they choose')
+    .argument('<service>', 'service and handler, `orders.get`')
+    .option('--picks <n>', 'how many picks', wholeNumber(1, 20), 5)
+    .addOption(url())
+    .addOption(json())
+    .action(guarded(async (service: string, options: { url: string; picks: number; json?: boolean }) => (await import('./explain.js')).explain(service, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  return program
+}
+
+await buildProgram().parseAsync()

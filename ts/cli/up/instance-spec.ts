@@ -1,0 +1,44 @@
+/** The instances a config asks for, and the thread each one lives in. */
+import { resolve } from 'node:path'
+import type { Policy } from '../../binding/contract.js'
+import { type Config, mergePolicies } from '../../config/schema.js'
+
+/** Everything an instance needs to be served, as plain data: it is sent to a worker thread. */
+export interface InstanceSpec {
+  /** `catalog-1` */
+  id: string
+  service: string
+  /** Absolute path of the service module. */
+  module: string
+  version?: string
+  tags?: string[]
+  /** Policy of the handlers that have none of their own, and of those that have. */
+  policy: Policy
+  handlerPolicies: Record<string, Policy>
+}
+
+/** All instances of the services, in the order of the config. */
+export function instanceSpecs(config: Config, folder: string): InstanceSpec[] {
+  return Object.entries(config.services).flatMap(([service, options]) => {
+    const policy = mergePolicies(config.policy, options.policy)
+    const handlerPolicies = Object.fromEntries(
+      Object.entries(options.handlers ?? {}).map(([name, handler]) => [name, mergePolicies(policy, handler.policy)]),
+    )
+    return Array.from({ length: options.instances }, (_, index) => ({
+      id: `${service}-${index + 1}`,
+      service,
+      module: resolve(folder, options.module),
+      ...(options.version === undefined ? {} : { version: options.version }),
+      ...(options.tags === undefined ? {} : { tags: options.tags }),
+      policy,
+      handlerPolicies,
+    }))
+  })
+}
+
+/** Instances per thread: one each, or dealt out in turn over `workers` threads, so that copies of a service lie apart. */
+export function dealOut(specs: readonly InstanceSpec[], workers: number | undefined): InstanceSpec[][] {
+  const threads: InstanceSpec[][] = Array.from({ length: Math.min(workers ?? specs.length, specs.length) }, () => [])
+  for (const [index, spec] of specs.entries()) threads[index % threads.length]?.push(spec)
+  return threads
+}

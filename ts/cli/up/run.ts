@@ -1,0 +1,99 @@
+/** Everything `linkmesh up` starts, in order, and its way down in the opposite order. */
+import { resolve } from 'node:path'
+import { type Gateway, type GatewayAnswer, type GatewayRoute, startGateway } from '../../adapters/http.js'
+import { type Config, mergePolicies, type RouteConfig } from '../../config/schema.js'
+import type { LoadedConfig } from '../../config.js'
+import { Mesh } from '../../index.js'
+import type { LoadOptions } from '../load/messages.js'
+import { type Fleet, startFleet } from './fleet.js'
+import { instanceSpecs } from './instance-spec.js'
+import { LoadThread } from './load-thread.js'
+
+export interface RunOptions {
+  port?: number
+  seed?: number
+  /** Undefined: no load generator. */
+  load?: Omit<LoadOptions, 'url' | 'module'>
+  onAnswer?: (answer: GatewayAnswer) => void
+}
+
+export interface Run {
+  mesh: Mesh
+  fleet: Fleet
+  gateway: Gateway | undefined
+  load: LoadThread | undefined
+  /** Lets in-flight requests finish, then closes everything. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Starts mesh, instances, upstreams, gateway and load generator. What was started is closed again when a step fails. */
+export async function startRun({ config, folder }: LoadedConfig, options: RunOptions): Promise<Run> {
+  const closers: (() => Promise<unknown>)[] = []
+  let closing: Promise<void> | undefined
+  const close = () => (closing ??= closeAll(closers))
+  try {
+    const seed = options.seed ?? config.seed
+    const mesh = await Mesh.open({ name: config.name, ...(seed === undefined ? {} : { seed }) })
+    closers.push(() => mesh.close())
+    const fleet = await startFleet(mesh, instanceSpecs(config, folder), config.workers)
+    closers.push(() => fleet.close())
+    registerUpstreams(mesh, config)
+    let gateway: Gateway | undefined
+    if (config.gateway) {
+      gateway = await openGateway(mesh, config, options)
+      closers.push(() => (gateway as Gateway).close())
+    }
+    let load: LoadThread | undefined
+    if (options.load && gateway && config.load) {
+      load = await LoadThread.prepare({
+        ...options.load,
+        url: gateway.url,
+        module: resolve(folder, config.load.module),
+      })
+      closers.push(() => (load as LoadThread).close())
+    }
+    return { mesh, fleet, gateway, load, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function closeAll(closers: (() => Promise<unknown>)[]): Promise<void> {
+  for (const close of closers.reverse()) await close()
+}
+
+function registerUpstreams(mesh: Mesh, config: Config): void {
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    const { instances, policy } = Array.isArray(upstream) ? { instances: upstream, policy: undefined } : upstream
+    mesh.define(name, mergePolicies(config.policy, policy))
+    for (const { address, weight, zone, tags, concurrency } of instances)
+      mesh.register(name, {
+        address,
+        ...(weight === undefined ? {} : { weight }),
+        ...(zone === undefined ? {} : { zone }),
+        ...(tags === undefined ? {} : { tags }),
+        ...(concurrency === undefined ? {} : { concurrency }),
+      })
+  }
+}
+
+function openGateway(mesh: Mesh, config: Config, options: RunOptions): Promise<Gateway> {
+  const { host, port, routes, timeoutMs, limits, graceMs } = config.gateway as NonNullable<Config['gateway']>
+  return startGateway({
+    mesh,
+    host,
+    port: options.port ?? port,
+    routes: Object.fromEntries(Object.entries(routes).map(([key, route]) => [key, gatewayRoute(route, config)])),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(limits === undefined ? {} : { limits }),
+    ...(graceMs === undefined ? {} : { graceMs }),
+    ...(options.onAnswer === undefined ? {} : { onAnswer: options.onAnswer }),
+  })
+}
+
+/** A bare name is an upstream when there is one of that name, else a service. */
+function gatewayRoute(route: RouteConfig, config: Config): GatewayRoute {
+  if (typeof route !== 'string') return route
+  return Object.hasOwn(config.upstreams, route) ? { upstream: route } : { service: route }
+}

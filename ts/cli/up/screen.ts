@@ -1,0 +1,119 @@
+/** Where the figures go: a live picture in a terminal, one line a second without one, one JSON value a second with `--json`. */
+import { createLogUpdate } from 'log-update'
+import type { Config } from '../../config/schema.js'
+import { whole } from './format.js'
+import type { Happenings } from './happenings.js'
+import { Keys } from './keys.js'
+import type { Monitor } from './monitor.js'
+import type { Run } from './run.js'
+import type { Snapshot } from './snapshot.js'
+import { render, renderLine } from './view.js'
+
+export interface ScreenOptions {
+  run: Run
+  config: Config
+  monitor: Monitor
+  happenings: Happenings
+  json: boolean
+  quit: () => void
+}
+
+const EVERY_MS = 1_000
+
+export class Screen {
+  private readonly live: boolean
+  private readonly paint: ReturnType<typeof createLogUpdate> | undefined
+  private readonly keys: Keys
+  private timer: NodeJS.Timeout | undefined
+  private last: Snapshot | undefined
+  private told = 0
+
+  constructor(private readonly options: ScreenOptions) {
+    this.live = process.stdout.isTTY === true && !options.json
+    this.paint = this.live ? createLogUpdate(process.stdout) : undefined
+    this.keys = new Keys(options.run.fleet, options.happenings, () => this.draw(), options.quit)
+  }
+
+  /** Says once what runs. On the fallback: that everything shares one thread, and how to get more. */
+  announce(...more: string[]): void {
+    const { run, config, json } = this.options
+    const { backend } = run.mesh
+    if (json) {
+      process.stdout.write(
+        `${JSON.stringify({ type: 'up', url: run.gateway?.url ?? null, backend, instances: run.fleet.instances, pid: process.pid })}\n`,
+      )
+      return
+    }
+    const threads = new Set(run.fleet.instances.map((one) => one.thread)).size
+    const where = backend.kind === 'native' ? `${threads} worker threads` : 'the main thread'
+    const count = `${Object.keys(config.services).length} services, ${run.fleet.instances.length} instances in ${where}`
+    process.stdout.write(
+      `${config.name} is up${run.gateway ? ` at ${run.gateway.url}` : ''}: ${count}, ${backend.kind} backend · ${more.join(' · ')}\n`,
+    )
+    if (backend.kind === 'fallback')
+      process.stdout.write(
+        'The native addon is not loaded, so all instances share one thread; `linkmesh doctor` says why, `npm run build` with Rust installed builds it.\n',
+      )
+    if (run.load && run.load.planned !== null) process.stdout.write(`sending ${whole(run.load.planned)} requests\n`)
+  }
+
+  start(): void {
+    this.timer = setInterval(() => {
+      this.last = this.options.monitor.take() ?? this.last
+      this.draw()
+    }, EVERY_MS)
+    if (!this.live || !process.stdin.isTTY) return
+    process.stdin.setRawMode(true)
+    process.stdin.setEncoding('utf8')
+    process.stdin.on('data', this.onKey)
+    process.stdin.resume()
+  }
+
+  /** Leaves the last picture standing. Idempotent. */
+  stop(): void {
+    if (this.timer === undefined) return
+    clearInterval(this.timer)
+    this.timer = undefined
+    this.tell()
+    this.paint?.done()
+    if (!this.live || !process.stdin.isTTY) return
+    process.stdin.off('data', this.onKey)
+    process.stdin.setRawMode(false)
+    process.stdin.pause()
+  }
+
+  private readonly onKey = (key: Buffer | string): void => this.keys.press(String(key))
+
+  private draw(): void {
+    const snapshot = this.last
+    if (!snapshot || this.timer === undefined) return
+    const { run, config, happenings, json } = this.options
+    if (json) process.stdout.write(`${JSON.stringify({ type: 'second', ...snapshot })}\n`)
+    else if (!this.paint) {
+      this.tell()
+      process.stdout.write(`${renderLine(snapshot)}\n`)
+    } else
+      this.paint(
+        render({
+          title: `${config.name}${run.gateway ? `  ${run.gateway.url}` : ''}`,
+          backend: run.mesh.backend.kind,
+          snapshot,
+          happenings: happenings.newest(6),
+          chosen: this.keys.chosen,
+          planned: run.load?.planned ?? null,
+          columns: process.stdout.columns,
+          rows: process.stdout.rows - 1,
+          color: !process.env.NO_COLOR,
+        }),
+      )
+  }
+
+  /** Without a live picture, what happened is written as it happens. */
+  private tell(): void {
+    if (this.live || this.options.json) return
+    const { happenings } = this.options
+    for (const { at, text } of happenings.newest(happenings.total - this.told))
+      process.stdout.write(`${at.toFixed(0).padStart(4)} s  ${text}\n`)
+    this.told = happenings.total
+  }
+}

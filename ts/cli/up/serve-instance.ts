@@ -1,0 +1,48 @@
+/** Serves one instance of a service module in this thread: the worker threads' and the fallback's common part. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { importModule } from '../../config/import-module.js'
+import { type ModuleHandler, readServiceModule } from '../../config/service-module.js'
+import type { Handler, Mesh, Registration } from '../../index.js'
+import type { InstanceSpec } from './instance-spec.js'
+
+/** Metadata field that tells which instance of the config a registration is. */
+export const INSTANCE_FIELD = 'instance'
+
+export interface ServedInstance {
+  /** Every handler takes this much longer, milliseconds; 0 = as fast as it is. A fault to watch the router go round. */
+  slowMs: number
+  /** Leaves the registry. */
+  close(): void
+}
+
+/** Loads the module of an instance. Throws `LM_CONFIG` when it is no service module. */
+export async function loadHandlers(spec: InstanceSpec): Promise<ModuleHandler[]> {
+  return readServiceModule(await importModule(spec.module), spec.module)
+}
+
+/** Registers all handlers of an instance at once. */
+export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly ModuleHandler[]): ServedInstance {
+  const served: ServedInstance = {
+    slowMs: 0,
+    close() {
+      for (const registration of registrations) registration.close()
+    },
+  }
+  const registrations: Registration[] = handlers.map(({ name, handler, idempotent }) =>
+    mesh.service(`${spec.service}.${name}`, slowable(handler, served), {
+      idempotent,
+      policy: spec.handlerPolicies[name] ?? spec.policy,
+      metadata: { [INSTANCE_FIELD]: spec.id },
+      ...(spec.version === undefined ? {} : { version: spec.version }),
+      ...(spec.tags === undefined ? {} : { tags: spec.tags }),
+    }),
+  )
+  return served
+}
+
+function slowable(handler: Handler, served: ServedInstance): Handler {
+  return (body, ctx) => {
+    if (served.slowMs === 0) return handler(body, ctx)
+    return delay(served.slowMs).then(() => handler(body, ctx))
+  }
+}

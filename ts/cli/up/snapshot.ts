@@ -1,0 +1,115 @@
+/** What the view, the one-line log and `--json` show of a moment: figures only, no text. */
+import type { ServiceInfo } from '../../binding/contract.js'
+import type { LatencySummary } from '../load/histogram.js'
+import type { LoadReport } from '../load/messages.js'
+import type { Fleet, InstanceState } from './fleet.js'
+import { INSTANCE_FIELD } from './serve-instance.js'
+
+export interface InstanceFigures {
+  id: string
+  /** Worker thread; -1 in the main thread, null for an instance by address. */
+  thread: number | null
+  state: InstanceState | ServiceInfo['instances'][number]['health']
+  breaker: 'closed' | 'open' | 'half-open' | '-'
+  inFlight: number
+  /** Requests it was picked for since the last snapshot, a second. */
+  perSecond: number
+  latencyUs: number
+  failed: number
+}
+
+export interface ServiceFigures {
+  name: string
+  perSecond: number
+  queued: number
+  retries: number
+  p50Us: number
+  p99Us: number
+  instances: InstanceFigures[]
+}
+
+export interface Snapshot {
+  atMs: number
+  requestsPerSecond: number
+  latency: LatencySummary
+  inFlight: number
+  retried: number
+  /** The load generator's account; null without one. */
+  load: LoadReport | null
+  services: ServiceFigures[]
+}
+
+const BREAKER_RANK: Record<string, number> = { closed: 0, 'half-open': 1, open: 2 }
+type BreakerName = Exclude<InstanceFigures['breaker'], '-'>
+
+/** Folds the mesh's services (`orders.get`, `orders.create`) into the config's (`orders`), per instance. */
+export class Figures {
+  private picked = new Map<string, number>()
+  private atMs = performance.now()
+
+  constructor(private readonly fleet: Fleet) {}
+
+  /** Per service and instance, since the last call. */
+  take(services: readonly ServiceInfo[]): ServiceFigures[] {
+    const now = performance.now()
+    const seconds = Math.max(0.001, (now - this.atMs) / 1_000)
+    this.atMs = now
+    const groups = new Map<string, ServiceInfo[]>()
+    for (const service of services) {
+      const name = service.name.split('.', 1)[0] as string
+      groups.set(name, [...(groups.get(name) ?? []), service])
+    }
+    const before = this.picked
+    this.picked = new Map()
+    return [...groups].map(([name, members]) => this.fold(name, members, before, seconds))
+  }
+
+  private fold(
+    name: string,
+    members: readonly ServiceInfo[],
+    before: Map<string, number>,
+    seconds: number,
+  ): ServiceFigures {
+    const instances = new Map<string, InstanceFigures>()
+    for (const { id, thread, state } of this.fleet.instances.filter((one) => one.service === name))
+      instances.set(id, { id, thread, state, breaker: '-', inFlight: 0, perSecond: 0, latencyUs: 0, failed: 0 })
+    for (const member of members)
+      for (const found of member.instances) {
+        const id = found.metadata[INSTANCE_FIELD] ?? found.address ?? `#${found.handle}`
+        const thread = found.address === null ? found.thread : null
+        const figures: InstanceFigures = instances.get(id) ?? {
+          id,
+          thread,
+          state: found.health,
+          breaker: '-',
+          inFlight: 0,
+          perSecond: 0,
+          latencyUs: 0,
+          failed: 0,
+        }
+        instances.set(id, figures)
+        const key = `${member.name} ${found.handle}`
+        this.picked.set(key, found.picked)
+        const since = (found.picked - (before.get(key) ?? 0)) >>> 0
+        figures.perSecond += since / seconds
+        figures.inFlight += found.inFlight
+        figures.latencyUs = Math.max(figures.latencyUs, found.latencyUs)
+        figures.failed += found.failed
+        figures.breaker = worse(figures.breaker, found.breaker)
+      }
+    const list = [...instances.values()]
+    return {
+      name,
+      instances: list,
+      perSecond: list.reduce((sum, instance) => sum + instance.perSecond, 0),
+      queued: members.reduce((sum, member) => sum + member.queued, 0),
+      retries: members.reduce((sum, member) => sum + member.retries, 0),
+      p50Us: Math.max(0, ...members.map((member) => member.latency.p50Us)),
+      p99Us: Math.max(0, ...members.map((member) => member.latency.p99Us)),
+    }
+  }
+}
+
+function worse(a: InstanceFigures['breaker'], b: BreakerName): InstanceFigures['breaker'] {
+  return a === '-' || (BREAKER_RANK[b] as number) > (BREAKER_RANK[a] as number) ? b : a
+}

@@ -1,0 +1,124 @@
+/** The terminal picture of a moment: services, instances, what just happened. A function from figures to text. */
+import { BOLD, DIM, GREEN, paint, RED, time, whole, YELLOW } from './format.js'
+import type { Happening } from './happenings.js'
+import type { InstanceFigures, ServiceFigures, Snapshot } from './snapshot.js'
+
+export interface ViewState {
+  title: string
+  backend: string
+  snapshot: Snapshot
+  happenings: readonly Happening[]
+  /** Id of the chosen instance. */
+  chosen: string | undefined
+  planned: number | null
+  columns: number
+  rows: number
+  color: boolean
+}
+
+const HAPPENINGS_SHOWN = 6
+
+/** Lines of the whole picture, none wider than `columns`, at most `rows` of them. */
+export function render(state: ViewState): string {
+  const { snapshot } = state
+  const color = paint(state.color)
+  const lines = [
+    `${color(BOLD, state.title)}  ${color(DIM, `${state.backend} · ${Math.round(snapshot.atMs / 1_000)} s`)}`,
+    headline(snapshot),
+    ...(snapshot.load ? [account(snapshot, state.planned, color)] : []),
+    '',
+    color(DIM, row(['', 'service / instance', 'where', 'state', 'breaker', 'load', 'req/s', 'latency', 'retries'])),
+    ...snapshot.services.flatMap((service) => serviceLines(service, state, color)),
+    '',
+    ...state.happenings
+      .slice(-HAPPENINGS_SHOWN)
+      .map(({ at, text }) => `  ${color(DIM, `${at.toFixed(1).padStart(6)} s`)}  ${text}`),
+    '',
+    color(DIM, '↑ ↓ or 0-9 choose · s slow · k kill · r revive · q quit'),
+  ]
+  return lines.slice(0, state.rows).join('\n')
+}
+
+function headline({ requestsPerSecond, latency, inFlight, retried }: Snapshot): string {
+  const quantiles = `p50 ${time(latency.p50Us)}   p99 ${time(latency.p99Us)}   p99.9 ${time(latency.p999Us)}`
+  return `${whole(requestsPerSecond)} requests/s   ${quantiles}   in flight ${inFlight}   retried ${whole(retried)}`
+}
+
+function account({ load }: Snapshot, planned: number | null, color: ReturnType<typeof paint>): string {
+  if (!load) return ''
+  const of = planned === null ? '' : ` of ${whole(planned)}`
+  const bad = load.lost + load.wrong
+  const lost = color(bad > 0 ? RED : GREEN, `${load.lost} lost · ${load.wrong} wrong`)
+  return `sent ${whole(load.routed)}${of} · right ${whole(load.answered)} · failed ${load.failed} · ${lost}`
+}
+
+function serviceLines(service: ServiceFigures, state: ViewState, color: ReturnType<typeof paint>): string[] {
+  const load = service.instances.reduce((sum, instance) => sum + instance.inFlight, 0)
+  const p99 = `${time(service.p50Us)} / ${time(service.p99Us)}`
+  const head = [
+    '',
+    service.name,
+    '',
+    '',
+    '',
+    `${load}${service.queued > 0 ? `+${service.queued}` : ''}`,
+    whole(service.perSecond),
+    p99,
+    whole(service.retries),
+  ]
+  return [color(BOLD, row(head)), ...service.instances.map((instance) => instanceLine(instance, state, color))]
+}
+
+function instanceLine(instance: InstanceFigures, state: ViewState, color: ReturnType<typeof paint>): string {
+  const chosen = instance.id === state.chosen
+  const where = instance.thread === null ? 'address' : instance.thread < 0 ? 'main' : `thread ${instance.thread}`
+  const text = row([
+    chosen ? '›' : '',
+    `  ${instance.id}`,
+    where,
+    instance.state,
+    instance.breaker,
+    String(instance.inFlight),
+    whole(instance.perSecond),
+    time(instance.latencyUs),
+    '',
+  ])
+  if (instance.state === 'killed' || instance.state === 'dead') return color(RED, text)
+  if (instance.state !== 'up' && instance.state !== 'healthy') return color(YELLOW, text)
+  if (instance.breaker === 'open' || instance.breaker === 'half-open') return color(YELLOW, text)
+  return text
+}
+
+const WIDTHS = [2, 20, 10, 9, 10, 6, 8, 20, 8]
+
+/** One line of the table; the last five columns are numbers and stand to the right. */
+function row(cells: readonly string[]): string {
+  return cells
+    .map((cell, column) => {
+      const width = WIDTHS[column] as number
+      const cut = cell.length > width ? `${cell.slice(0, width - 1)}…` : cell
+      return column >= 5 ? cut.padStart(width) : cut.padEnd(width)
+    })
+    .join(' ')
+    .trimEnd()
+}
+
+/** The same in one line, for a log. */
+export function renderLine({ atMs, requestsPerSecond, latency, retried, load, inFlight, services }: Snapshot): string {
+  const down = services
+    .flatMap((service) => service.instances)
+    .filter((one) => one.state === 'killed' || one.state === 'dead')
+  return [
+    `${(atMs / 1_000).toFixed(0).padStart(4)} s`,
+    `${whole(requestsPerSecond).padStart(7)} req/s`,
+    `p50 ${time(latency.p50Us)}`,
+    `p99 ${time(latency.p99Us)}`,
+    `p99.9 ${time(latency.p999Us)}`,
+    `in flight ${inFlight}`,
+    `retried ${retried}`,
+    ...(load
+      ? [`sent ${whole(load.routed)}`, `failed ${load.failed}`, `lost ${load.lost}`, `wrong ${load.wrong}`]
+      : []),
+    ...(down.length > 0 ? [`down: ${down.map((one) => one.id).join(', ')}`] : []),
+  ].join('  ')
+}

@@ -1,0 +1,210 @@
+/**
+ * What `linkmesh.config.{ts,mjs,js,json}` may hold.
+ *
+ * One zod schema is the source of the TypeScript types, of the check at start and of the published
+ * JSON Schema (`linkmesh/config.schema.json`). Every object is strict: a misspelt field is refused, not ignored.
+ */
+import { z } from 'zod'
+import type { Policy } from '../binding/contract.js'
+
+/** Bounds of a config, in the unit of the field. */
+export const CONFIG_LIMITS = {
+  fileBytes: 1 << 20,
+  nameLength: 64,
+  services: 1_000,
+  instances: 256,
+  routes: 10_000,
+  upstreamInstances: 4_096,
+  tags: 64,
+  portMax: 65_535,
+  timeoutMs: 24 * 3_600_000,
+} as const
+
+const milliseconds = (what: string) => z.int().min(1).max(CONFIG_LIMITS.timeoutMs).describe(`${what}, milliseconds`)
+const count = (max: number, what: string) => z.int().min(0).max(max).describe(what)
+const share = (what: string) => z.number().min(0).max(1).describe(`${what}, 0 to 1`)
+
+const name = z
+  .string()
+  .min(1)
+  .max(CONFIG_LIMITS.nameLength)
+  .regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'letters, digits, _ and -, beginning with a letter')
+  .describe('Letters, digits, _ and -, beginning with a letter')
+
+const breaker = z
+  .strictObject({
+    enabled: z.boolean().describe('Default true'),
+    consecutiveFailures: count(1_000_000, 'Opens after this many failures in a row; default 5, 0 = off'),
+    errorRate: share('Opens when this share of the window failed; default 0.5'),
+    minRequests: count(1_000_000, 'The rate counts only with at least this many requests; default 20'),
+    windowMs: milliseconds('Sliding window; default 10,000'),
+    openMs: milliseconds('First open time; default 1,000'),
+    maxOpenMs: milliseconds('Longest open time; default 30,000'),
+    probes: count(1_000, 'Successful probes that close it; default 3'),
+    concurrentProbes: count(1_000, 'Probes allowed at once; default 1'),
+    probeLeaseMs: milliseconds('A probe nobody completed frees its place after this; default 10,000'),
+  })
+  .partial()
+
+const retry = z
+  .strictObject({
+    limit: count(16, 'Attempts after the first; default 2'),
+    budget: share('Share of requests that may be retries; default 0.2'),
+    minPerSecond: z.number().min(0).max(1_000_000).describe('Retries a second that are always allowed; default 5'),
+    minBackoffMs: milliseconds('Shortest backoff; default 5'),
+    maxBackoffMs: milliseconds('Longest backoff; default 250'),
+  })
+  .partial()
+
+const policy = z
+  .strictObject({
+    balancer: z.enum(['round-robin', 'weighted', 'least-request', 'peak-ewma']).describe('Default least-request'),
+    timeoutMs: milliseconds('Deadline of a request; default 5,000'),
+    concurrency: count(1_000_000, 'Requests in flight per instance; default 256, 0 = no limit'),
+    queueLimit: count(1_000_000, 'Requests that may wait when every instance is at its limit; default 1,024'),
+    breaker,
+    retry,
+    rejectedMs: milliseconds('How long an instance that refused is left alone; default 250'),
+    ticketLeaseMs: milliseconds('A ticket nobody completed is closed after this; default 60,000'),
+  })
+  .partial()
+  .describe('How requests to a service are balanced, limited, retried and broken off')
+
+const service = z.strictObject({
+  module: z
+    .string()
+    .min(1)
+    .max(4_096)
+    .describe('File whose default export is defineService({…}) or a plain object of handlers; relative to this file'),
+  instances: z.int().min(1).max(CONFIG_LIMITS.instances).default(1).describe('Copies of the service; default 1'),
+  version: z.string().max(64).describe('Semantic version the instances report').optional(),
+  tags: z.array(z.string().min(1).max(64)).max(CONFIG_LIMITS.tags).optional(),
+  policy: policy.optional(),
+  handlers: z
+    .record(name, z.strictObject({ policy: policy.optional() }))
+    .describe('Policies of single handlers, over the policy of the service')
+    .optional(),
+})
+
+const upstreamInstance = z.strictObject({
+  address: z
+    .url({ protocol: /^http$/, hostname: /^[^/]+$/, error: 'expected an address like http://10.0.0.7:8080' })
+    .max(2_048)
+    .describe('http://host:port, without a path'),
+  weight: z.int().min(1).max(1_000).describe('Share of the load; default 1').optional(),
+  zone: z.string().max(64).optional(),
+  tags: z.array(z.string().min(1).max(64)).max(CONFIG_LIMITS.tags).optional(),
+  concurrency: count(1_000_000, "Overrides the policy's concurrency").optional(),
+})
+const upstreamList = z.array(upstreamInstance).min(1).max(CONFIG_LIMITS.upstreamInstances)
+const upstream = z.union([upstreamList, z.strictObject({ instances: upstreamList, policy: policy.optional() })])
+
+const routeOptions = {
+  timeoutMs: milliseconds('Deadline of a request on this route; the caller may only shorten it').optional(),
+  maxBodyBytes: count(1 << 30, 'Overrides limits.bodyBytes for this route').optional(),
+}
+const serviceRoute = z.strictObject({
+  service: z.string().min(1).max(200).describe('Service and handler, `orders.get`'),
+  key: z
+    .string()
+    .min(1)
+    .max(128)
+    .describe('Requests with the same value go to the same instance: a path parameter, or `header:NAME`')
+    .optional(),
+  body: z
+    .enum(['merge', 'raw'])
+    .describe('merge (default): JSON body, query and path parameters in one object; raw: the bytes as they came')
+    .optional(),
+  contentType: z.string().max(200).describe('Content type of a reply that is bytes or text').optional(),
+  ...routeOptions,
+})
+const upstreamRoute = z.strictObject({
+  upstream: z.string().min(1).max(200).describe('Name of an upstream: the request is forwarded as it is'),
+  ...routeOptions,
+})
+const route = z.union([z.string().min(1).max(200), serviceRoute, upstreamRoute])
+
+const limits = z
+  .strictObject({
+    bodyBytes: count(1 << 30, 'Largest request body; default 1 MiB'),
+    headerBytes: z
+      .int()
+      .min(1_024)
+      .max(1 << 20)
+      .describe('All headers of a request, bytes; default 16 KiB'),
+    targetBytes: z.int().min(64).max(65_536).describe('Path and query, bytes; default 8 KiB'),
+    connections: z.int().min(1).max(1_000_000).describe('Open sockets; default 10,000'),
+    connectionsPerClient: z.int().min(1).max(1_000_000).describe('Open sockets of one client address; default 1,000'),
+    inFlight: z.int().min(1).max(1_000_000).describe('Requests being answered at once, then 429; default 10,000'),
+    headersTimeoutMs: milliseconds('Time to send all headers; default 10,000'),
+    requestTimeoutMs: milliseconds('Time to send the whole request; default 30,000'),
+    keepAliveTimeoutMs: milliseconds('An idle connection is closed after this; default 65,000'),
+    requestsPerConnection: count(1_000_000_000, 'Requests on one connection, then it is closed; default 0 = any'),
+  })
+  .partial()
+
+const gateway = z.strictObject({
+  host: z.string().min(1).max(255).default('127.0.0.1').describe('Address to listen on; default 127.0.0.1'),
+  port: z.int().min(0).max(CONFIG_LIMITS.portMax).default(8080).describe('0 = any free port; default 8080'),
+  routes: z
+    .record(z.string().min(1).max(2_048), route)
+    .describe('`GET /orders/:id`: `orders.get`. Captures: `:name`, `{name}`, a trailing `*` or `**`'),
+  timeoutMs: milliseconds('Deadline of a request whose route and caller name none; default 5,000').optional(),
+  limits: limits.optional(),
+  graceMs: milliseconds('Time in-flight requests get at shutdown; default 10,000').optional(),
+})
+
+const load = z.strictObject({
+  module: z.string().min(1).max(4_096).describe('File whose default export is defineLoad({…}); relative to this file'),
+  rate: z.number().min(0.1).max(1_000_000).describe('Requests a second; default 1,000').optional(),
+  requests: z.int().min(1).max(1_000_000_000).describe('Requests of a `--once` run; default 20,000').optional(),
+})
+
+/** The whole config. Checks between fields are in `check.ts`. */
+export const configSchema = z.strictObject({
+  $schema: z.string().max(2_048).optional(),
+  name: name.default('linkmesh'),
+  seed: z.int().min(0).max(0xffff_ffff).describe('Seed of every random choice of the router').optional(),
+  workers: z
+    .int()
+    .min(1)
+    .max(1_024)
+    .describe('Worker threads the instances are spread over; default one per instance')
+    .optional(),
+  policy: policy.describe('Default policy of every service').optional(),
+  services: z.record(name, service).default({}),
+  upstreams: z.record(name, upstream).default({}),
+  gateway: gateway.optional(),
+  load: load.optional(),
+})
+
+/** A config as it is written. */
+export type ConfigInput = z.input<typeof configSchema>
+/** A config after the check, defaults filled in. */
+export type Config = z.output<typeof configSchema>
+export type GatewayConfig = NonNullable<Config['gateway']>
+export type RouteConfig = z.output<typeof route>
+export type ServiceConfig = z.output<typeof service>
+export type UpstreamConfig = z.output<typeof upstreamList>
+export type GatewayLimitsConfig = z.output<typeof limits>
+/** A policy as zod sees it: the contract's {@link Policy} with `undefined` allowed in each field. */
+export type PolicyConfig = z.output<typeof policy>
+
+/** JSON Schema (2020-12) of a config file, for editors and for other languages. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' })
+  return { ...schema, title: 'linkmesh config' }
+}
+
+/** Copies a checked policy without the fields that are `undefined`, over the ones in `base`. */
+export function mergePolicies(...layers: readonly (PolicyConfig | undefined)[]): Policy {
+  const merged: Record<string, unknown> = {}
+  for (const layer of layers) {
+    for (const [field, value] of Object.entries(layer ?? {})) {
+      if (value === undefined) continue
+      const below = merged[field]
+      merged[field] = typeof value === 'object' ? { ...(below as object | undefined), ...value } : value
+    }
+  }
+  return merged as Policy
+}
