@@ -13,11 +13,20 @@ export default class CountsReporter {
       for (const test of module.children.allTests()) {
         const { state, note } = test.result()
         if (state === 'passed') report.passed += 1
-        else if (state === 'skipped') report.skipped.push(note ?? `${where}: ${test.fullName}`)
+        else if (state === 'skipped') report.skipped.push(note ?? `${where}: ${skippedPart(test)}`)
         else report.failures.push(`${where}: ${test.fullName}`)
       }
     }
     for (const error of unhandledErrors) report.failures.push(`outside of a test: ${error.message}`)
     writeFileSync(process.env.LINKMESH_TEST_REPORT, JSON.stringify(report))
   }
+}
+
+/** Name of the outermost suite that is skipped as a whole, else of the test: one reason, not one for each test. */
+function skippedPart(test) {
+  let part = test
+  for (let suite = test.parent; suite.type === 'suite'; suite = suite.parent) {
+    if (suite.options.mode === 'skip') part = suite
+  }
+  return part.fullName
 }
