@@ -136,12 +136,16 @@ impl Router {
         Ok(())
     }
 
-    /// Extends the lease of an instance: it ends `lease_ms` from now.
+    /// Extends the lease of an instance: it ends `lease_ms` from now. A whole number of milliseconds, 1 to a day.
     ///
     /// # Errors
     /// `StaleHandle`, or the field `leaseMs`.
-    pub fn renew(&self, instance: u32, lease_ms: u32, now_us: u64) -> Result<(), RegistryError> {
-        self.registry.renew(instance, lease_ms, now_us)
+    pub fn renew(&self, instance: u32, lease_ms: f64, now_us: u64) -> Result<(), RegistryError> {
+        if !lease_ms.is_finite() || lease_ms.fract() != 0.0 {
+            return Err(RegistryError::invalid("leaseMs", "must be a whole number"));
+        }
+        // The cast saturates; the registry checks the range.
+        self.registry.renew(instance, lease_ms as u32, now_us)
     }
 
     /// A thread is gone: its instances are removed, the tickets it held end as Cancelled, its waits are dropped.

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn backoff_stays_between_its_bounds_and_varies() {
         let policy = RetryPolicy::default();
-        let mut rng = Rng::new(1);
+        let mut rng = Rng::new(1, 0);
         let mut seen = std::collections::HashSet::new();
         for attempt in 1..=10 {
             for _ in 0..200 {

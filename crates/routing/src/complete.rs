@@ -102,6 +102,11 @@ impl Router {
             }
             view.release();
         }
+        if let Some(membership) = membership
+            && outcome != Outcome::Cancelled
+        {
+            membership.service.histogram.record(latency_us as f64);
+        }
         Some(filled.service)
     }
 

@@ -23,9 +23,10 @@ fn splitmix32(state: &mut u32) -> u32 {
 }
 
 impl Rng {
-    /// Equal seeds give equal sequences, on every platform and in both languages.
-    pub fn new(seed: u32) -> Self {
-        let mut state = seed;
+    /// The generator of one thread of a mesh. Equal seeds and threads give equal sequences, on every platform and in
+    /// both languages.
+    pub fn new(seed: u32, thread: u32) -> Self {
+        let mut state = seed ^ thread;
         let (a, b, c) = (
             splitmix32(&mut state),
             splitmix32(&mut state),
@@ -42,11 +43,6 @@ impl Rng {
             rng.next_u32();
         }
         rng
-    }
-
-    /// The generator of one thread of a mesh.
-    pub fn for_thread(seed: u32, thread: u32) -> Self {
-        Self::new(seed ^ thread)
     }
 
     /// 32 random bits.
@@ -73,16 +69,16 @@ mod tests {
 
     #[test]
     fn the_sequence_is_part_of_the_contract() {
-        let mut rng = Rng::new(42);
+        let mut rng = Rng::new(42, 0);
         let drawn: Vec<u32> = (0..4).map(|_| rng.next_u32()).collect();
-        let mut again = Rng::for_thread(42 ^ 7, 7);
+        let mut again = Rng::new(42 ^ 7, 7);
         assert_eq!(drawn, (0..4).map(|_| again.next_u32()).collect::<Vec<_>>());
         assert_ne!(drawn, (0..4).map(|_| rng.next_u32()).collect::<Vec<_>>());
     }
 
     #[test]
     fn bounded_draws_are_even_and_in_range() {
-        let mut rng = Rng::new(1);
+        let mut rng = Rng::new(1, 0);
         let mut counts = [0u32; 7];
         for _ in 0..70_000 {
             counts[rng.below(7) as usize] += 1;

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use linkmesh_registry::discovery::Discovery;
 use linkmesh_registry::{
     ConnectionRegistry, EventKind, InstanceLoad, Limits, LoadSource, RegistryError,
     RegistrySnapshot, ServiceRegistry, Status, slot_of,
@@ -94,6 +95,7 @@ pub struct Router {
     pub(crate) options: RouterOptions,
     pub(crate) registry: ServiceRegistry,
     pub(crate) connections: ConnectionRegistry,
+    pub(crate) discovery: Discovery,
     pub(crate) services: SlotTable<ServiceSlot>,
     pub(crate) cells: Cells,
     header: Box<[AtomicU32]>,
@@ -126,12 +128,13 @@ impl Router {
             options,
             registry: ServiceRegistry::new(limits),
             connections: ConnectionRegistry::new(limits),
+            discovery: Discovery::new(),
             services: SlotTable::new(limits.services),
             cells: Cells::new().ok_or_else(no_memory)?,
             header: <[AtomicU32]>::new_box_zeroed_with_elems(16).map_err(|_| no_memory())?,
             tickets: Tickets::new().ok_or_else(no_memory)?,
             explained: ExplainRing::new(),
-            waits: Mutex::new(Waits::new(Rng::for_thread(seed, QUEUE_STREAM))),
+            waits: Mutex::new(Waits::new(Rng::new(seed, QUEUE_STREAM))),
             changes: MpmcRing::new(PENDING_CHANGES).map_err(|_| no_memory())?,
             changes_lost: AtomicU64::new(0),
             administration: Mutex::new(()),
@@ -154,11 +157,6 @@ impl Router {
     /// Name of the mesh.
     pub fn name(&self) -> &str {
         &self.options.name
-    }
-
-    /// The connections of this mesh: bookkeeping only, nothing is routed by it.
-    pub fn connections(&self) -> &ConnectionRegistry {
-        &self.connections
     }
 
     /// Membership of a live service.

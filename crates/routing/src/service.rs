@@ -1,5 +1,7 @@
 //! What a service carries from one membership to the next.
 
+use linkmesh_metrics::Histogram;
+
 use crate::budget::RetryBudget;
 use crate::estimate::Estimate;
 use crate::policy::RetryPolicy;
@@ -20,6 +22,8 @@ pub(crate) struct ServiceState {
     pub(crate) budget: RetryBudget,
     /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
     pub(crate) latency: Estimate,
+    /// Latencies of completed requests, cancelled ones excepted, microseconds.
+    pub(crate) histogram: Histogram,
 }
 
 impl ServiceState {
@@ -30,6 +34,7 @@ impl ServiceState {
             waiting: AtomicU32::new(0),
             budget: RetryBudget::new(retry, now_us),
             latency: Estimate::default(),
+            histogram: Histogram::new(),
         }
     }
 

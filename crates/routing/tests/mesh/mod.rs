@@ -30,7 +30,7 @@ impl Mesh {
             router,
             service,
             reader,
-            rng: Rng::for_thread(7, 1),
+            rng: Rng::new(7, 1),
             now_us: 0,
             retry_after_ms: 0,
         }

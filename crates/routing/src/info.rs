@@ -1,0 +1,281 @@
+//! What the router tells about itself: JSON of the contract's shapes, and metrics.
+
+use std::collections::BTreeMap;
+
+use linkmesh_metrics::Collector;
+use linkmesh_registry::discovery::DiscoveryQuery;
+use linkmesh_registry::{
+    Breaker, ConnectionPatch, ConnectionRegistry, ConnectionSpec, InstanceInfo, InstanceRecord,
+    LoadSource, RegistryError, ServiceRecord,
+};
+use linkmesh_tables::epoch::Guard;
+use serde::Serialize;
+
+use crate::outcome::Outcome;
+use crate::policy::Policy;
+use crate::router::{Router, to_json};
+use crate::sync::Ordering;
+
+/// JSON shape of the contract's `ServiceInfo`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceInfo<'a> {
+    handle: u32,
+    name: &'a str,
+    policy: Policy,
+    instances: Vec<InstanceInfo<'a>>,
+    queued: u32,
+    retries: u64,
+    latency: LatencyInfo,
+}
+
+/// Latencies of completed requests, microseconds; relative error at most 1.1 %.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LatencyInfo {
+    count: u64,
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+}
+
+/// The connections of a mesh, by JSON of the contract's shapes.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections<'r>(&'r ConnectionRegistry);
+
+impl Connections<'_> {
+    /// Opens one. `spec`: JSON of `ConnectionSpec`.
+    ///
+    /// # Errors
+    /// The field that is wrong, or `connections` when there are too many.
+    pub fn open_json(&self, spec: &str, now_us: u64) -> Result<u32, RegistryError> {
+        self.0.open(ConnectionSpec::from_json(spec)?, now_us)
+    }
+
+    /// Changes one. `patch`: JSON of the changeable part of `ConnectionInfo`.
+    ///
+    /// # Errors
+    /// `StaleHandle`, or the field that is wrong.
+    pub fn update_json(&self, connection: u32, patch: &str) -> Result<(), RegistryError> {
+        self.0
+            .update(connection, ConnectionPatch::from_json(patch)?)
+    }
+
+    /// Forgets one.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn close(&self, connection: u32) -> Result<(), RegistryError> {
+        self.0.close(connection)
+    }
+
+    /// JSON array of `ConnectionInfo`.
+    pub fn list_json(&self) -> String {
+        to_json(&self.0.list())
+    }
+}
+
+impl Router {
+    /// The connections of this mesh: bookkeeping only, nothing is routed by it.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections(&self.connections)
+    }
+
+    /// JSON of the contract's `ServiceInfo`.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn service_info_json(&self, service: u32, _now_us: u64) -> Result<String, RegistryError> {
+        self.with_registry(|registry, guard| {
+            let record = registry
+                .service(service)
+                .ok_or_else(|| RegistryError::stale("service"))?;
+            Ok(to_json(&self.service_info(record, guard)))
+        })
+    }
+
+    /// JSON array of the contract's `ServiceInfo`, by name.
+    pub fn service_list_json(&self, _now_us: u64) -> String {
+        self.with_registry(|registry, guard| {
+            let services: Vec<_> = registry
+                .services_by_name()
+                .into_iter()
+                .map(|record| self.service_info(record, guard))
+                .collect();
+            to_json(&services)
+        })
+    }
+
+    /// JSON of the contract's `InstanceInfo`.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn instance_info_json(&self, instance: u32, _now_us: u64) -> Result<String, RegistryError> {
+        self.with_registry(|registry, _| {
+            let record = registry
+                .instance(instance)
+                .ok_or_else(|| RegistryError::stale("instance"))?;
+            Ok(to_json(&record.info(&self.load(instance))))
+        })
+    }
+
+    /// Ranked services that fit a query. `query`: JSON of the contract's `DiscoveryQuery`; returns JSON of
+    /// `DiscoveryResult`. `now_us` is asked while it works, for the query's deadline.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn discover_json(
+        &self,
+        query: &str,
+        now_us: &dyn Fn() -> u64,
+    ) -> Result<String, RegistryError> {
+        let query = DiscoveryQuery::from_json(query, &self.options.zone)?;
+        self.log_changes();
+        Ok(self.with_registry(|_, guard| {
+            to_json(
+                &self
+                    .discovery
+                    .discover(&self.registry, guard, self, &query, now_us),
+            )
+        }))
+    }
+
+    fn service_info<'a>(&self, record: &'a ServiceRecord, guard: &Guard<'_>) -> ServiceInfo<'a> {
+        let membership = self.membership(guard, record.handle);
+        let service = membership.map(|membership| &membership.service);
+        let latency = service.map_or_else(LatencyInfo::default, |service| {
+            let latencies = service.histogram.snapshot();
+            LatencyInfo {
+                count: latencies.count,
+                p50_us: latencies.quantile(0.5),
+                p90_us: latencies.quantile(0.9),
+                p99_us: latencies.quantile(0.99),
+                p999_us: latencies.quantile(0.999),
+            }
+        });
+        ServiceInfo {
+            handle: record.handle,
+            name: &record.name,
+            policy: membership.map_or_else(Policy::default, |membership| membership.policy),
+            instances: record
+                .instances
+                .iter()
+                .map(|instance| instance.info(&self.load(instance.handle)))
+                .collect(),
+            queued: service.map_or(0, |service| service.waiting.load(Ordering::Relaxed)),
+            retries: service.map_or(0, |service| service.budget.granted()),
+            latency,
+        }
+    }
+
+    /// Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice.
+    pub fn collect_metrics(&self, out: &mut Collector, _now_us: u64) {
+        self.with_registry(|registry, guard| {
+            for record in registry.services_by_name() {
+                self.collect_service(out, record, guard);
+            }
+        });
+        let lost = self.changes_lost.load(Ordering::Relaxed);
+        out.counter(
+            "linkmesh_breaker_events_lost_total",
+            "Breaker changes that the event log missed.",
+            &[],
+            lost as f64,
+        );
+    }
+
+    fn collect_service(&self, out: &mut Collector, record: &ServiceRecord, guard: &Guard<'_>) {
+        let Some(membership) = self.membership(guard, record.handle) else {
+            return;
+        };
+        let (service, labels) = (&membership.service, [("service", &*record.name)]);
+        out.histogram(
+            "linkmesh_request_duration_seconds",
+            "Time from pick to completion, cancelled requests excepted.",
+            &labels,
+            &service.histogram,
+            1e-6,
+        );
+        let waiting = service.waiting.load(Ordering::Relaxed);
+        out.gauge(
+            "linkmesh_queue_depth",
+            "Requests that wait for a free instance.",
+            &labels,
+            f64::from(waiting),
+        );
+        let retries = service.budget.granted() as f64;
+        out.counter(
+            "linkmesh_retries_total",
+            "Retries that the budget granted.",
+            &labels,
+            retries,
+        );
+        let mut names: BTreeMap<String, u32> = BTreeMap::new();
+        for instance in &record.instances {
+            let name = label_of(instance);
+            // Several instances may live in one thread.
+            let count = names.entry(name.clone()).or_default();
+            *count += 1;
+            let name = if *count == 1 {
+                name
+            } else {
+                format!("{name}#{count}")
+            };
+            self.collect_instance(out, &record.name, &name, instance.handle);
+        }
+    }
+
+    fn collect_instance(&self, out: &mut Collector, service: &str, name: &str, instance: u32) {
+        let (load, labels) = (
+            self.load(instance),
+            [("service", service), ("instance", name)],
+        );
+        let Some(state) = self.cells.state(instance) else {
+            return;
+        };
+        for outcome in Outcome::ALL {
+            let count = state.outcomes[outcome as usize].load(Ordering::Relaxed) as f64;
+            let labels = [labels[0], labels[1], ("outcome", outcome.as_str())];
+            out.counter(
+                "linkmesh_requests_total",
+                "Completed requests by outcome.",
+                &labels,
+                count,
+            );
+        }
+        let in_flight = f64::from(load.in_flight);
+        out.gauge(
+            "linkmesh_instance_in_flight",
+            "Requests picked and not completed.",
+            &labels,
+            in_flight,
+        );
+        let latency = f64::from(load.latency_us) * 1e-6;
+        out.gauge(
+            "linkmesh_instance_latency_seconds",
+            "Peak-EWMA latency estimate.",
+            &labels,
+            latency,
+        );
+        let state = match load.breaker {
+            Breaker::Closed => 0.0,
+            Breaker::Open => 1.0,
+            Breaker::HalfOpen => 2.0,
+        };
+        out.gauge(
+            "linkmesh_breaker_state",
+            "0 closed, 1 open, 2 half-open.",
+            &labels,
+            state,
+        );
+    }
+}
+
+/// How metrics call an instance: by address, or by thread.
+fn label_of(instance: &InstanceRecord) -> String {
+    instance
+        .address
+        .clone()
+        .unwrap_or_else(|| format!("thread-{}", instance.thread))
+}

@@ -1,0 +1,163 @@
+//! Handles and tickets that nobody gave out; explanations; metrics that a parser would take.
+
+mod mesh;
+
+use linkmesh_metrics::{Collector, render_prometheus};
+use linkmesh_registry::Status;
+use linkmesh_routing::{Outcome, Picked, Rng};
+use mesh::Mesh;
+
+#[test]
+fn a_hundred_thousand_forged_numbers_do_nothing() {
+    let mut mesh = Mesh::new("{}");
+    let instance = mesh.add("{}");
+    let (real, _) = mesh.pick().unwrap();
+    let mut forge = Rng::new(99, 0);
+    let guard = mesh.reader.pin();
+    for n in 0..100_000u32 {
+        let wild = u64::from(forge.next_u32()) << 32 | u64::from(forge.next_u32());
+        // Half of them near the real one.
+        let ticket = if n % 2 == 0 {
+            wild
+        } else {
+            real ^ (1 << (n % 64))
+        };
+        if ticket != real {
+            let closed = mesh.router.complete(&guard, ticket, (n % 9) as u8, -1, 0);
+            assert!(
+                matches!(closed, Err(Status::StaleTicket | Status::InvalidArgument)),
+                "{ticket}"
+            );
+        }
+        let handle = if n % 2 == 0 {
+            forge.next_u32()
+        } else {
+            mesh.service ^ (1 << (n % 32))
+        };
+        if handle != mesh.service {
+            let mut picked = Picked::default();
+            let pick = mesh
+                .router
+                .pick(&guard, &mut mesh.rng, handle, 0, 1, 0, &mut picked);
+            assert_eq!(pick, Err(Status::StaleHandle), "{handle}");
+            assert_eq!(mesh.router.retry(&guard, handle, 1, &mut mesh.rng, 0), -1);
+        }
+        if n % 100 == 0 && handle != instance {
+            assert!(mesh.router.update_instance(handle, "{}", 0).is_err());
+            assert!(mesh.router.instance_info_json(handle, 0).is_err());
+            assert!(!mesh.router.wait_cancel(handle));
+            assert!(mesh.router.explain_json(ticket).is_none() || ticket == real);
+        }
+    }
+    drop(guard);
+    assert_eq!(mesh.in_flight(instance), 1);
+    mesh.complete(real, Outcome::Ok, 1).unwrap();
+}
+
+#[test]
+fn an_explanation_says_what_the_pick_saw() {
+    let mut mesh =
+        Mesh::new(r#"{"concurrency":1,"breaker":{"consecutiveFailures":1},"rejectedMs":1000}"#);
+    let instances: Vec<u32> = (0..5)
+        .map(|n| mesh.add(&format!(r#"{{"address":"http://h/{n}"}}"#)))
+        .collect();
+    let force = |mesh: &mut Mesh, wanted: u32, outcome: Option<Outcome>| loop {
+        let (ticket, picked) = mesh.pick().unwrap();
+        if picked.instance == wanted {
+            if let Some(outcome) = outcome {
+                mesh.complete(ticket, outcome, 10).unwrap();
+            }
+            return;
+        }
+        mesh.complete(ticket, Outcome::Ok, 10).unwrap();
+    };
+    force(&mut mesh, instances[0], None);
+    force(&mut mesh, instances[1], Some(Outcome::Error));
+    force(&mut mesh, instances[2], Some(Outcome::Rejected));
+    mesh.router
+        .update_instance(instances[3], r#"{"health":"draining"}"#, 0)
+        .unwrap();
+    let (ticket, picked) = mesh.pick_key(77).unwrap();
+    assert_eq!(picked.instance, instances[4]);
+    let why: serde_json::Value =
+        serde_json::from_str(&mesh.router.explain_json(ticket).unwrap()).unwrap();
+    assert_eq!(why["ticket"], ticket);
+    assert_eq!(
+        (why["service"].as_str(), why["keyHash"].as_u64()),
+        (Some("orders"), Some(77))
+    );
+    assert_eq!(why["truncated"], false);
+    let filters: Vec<_> = why["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["filter"].as_str())
+        .collect();
+    assert_eq!(
+        filters,
+        [
+            Some("at-limit"),
+            Some("breaker-open"),
+            Some("rejected-recently"),
+            Some("draining"),
+            None
+        ]
+    );
+    assert!(why["candidates"][4]["score"].as_f64().unwrap() > 0.0);
+    assert!(why["retryBudget"].as_f64().unwrap() >= 5.0);
+}
+
+#[test]
+fn the_last_1024_picks_are_remembered_and_none_before() {
+    let mut mesh = Mesh::new("{}");
+    mesh.add("{}");
+    let tickets: Vec<u64> = (0..1_030)
+        .filter_map(|_| mesh.pick().ok())
+        .map(|(ticket, _)| ticket)
+        .collect();
+    assert_eq!(tickets.len(), 256, "the concurrency limit");
+    mesh.router
+        .define_service("orders", r#"{"concurrency":0}"#, 0)
+        .unwrap();
+    let more: Vec<u64> = (0..1_024).map(|_| mesh.pick().unwrap().0).collect();
+    assert!(
+        more.iter()
+            .all(|ticket| mesh.router.explain(*ticket).is_some())
+    );
+    assert!(
+        tickets
+            .iter()
+            .all(|ticket| mesh.router.explain(*ticket).is_none())
+    );
+}
+
+#[test]
+fn metrics_have_their_names() {
+    let mut mesh = Mesh::new(r#"{"breaker":{"consecutiveFailures":1}}"#);
+    mesh.add(r#"{"address":"http://10.0.0.7:8080"}"#);
+    let (ticket, _) = mesh.pick().unwrap();
+    mesh.complete(ticket, Outcome::Timeout, 5_000_000).unwrap();
+    let mut collector = Collector::new();
+    mesh.router.collect_metrics(&mut collector, 0);
+    let text = render_prometheus(&collector.finish());
+    for line in [
+        r#"linkmesh_requests_total{service="orders",instance="http://10.0.0.7:8080",outcome="timeout"} 1"#,
+        r#"linkmesh_breaker_state{service="orders",instance="http://10.0.0.7:8080"} 1"#,
+        r#"linkmesh_request_duration_seconds_count{service="orders"} 1"#,
+        r#"linkmesh_queue_depth{service="orders"} 0"#,
+        r#"linkmesh_retries_total{service="orders"} 0"#,
+        r#"linkmesh_instance_in_flight{service="orders",instance="http://10.0.0.7:8080"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} not in\n{text}");
+    }
+    let info: serde_json::Value =
+        serde_json::from_str(&mesh.router.service_info_json(mesh.service, 0).unwrap()).unwrap();
+    assert_eq!(info["latency"]["count"], 1);
+    assert_eq!(info["instances"][0]["breaker"], "open");
+    assert!(
+        mesh.router
+            .discover_json(r#"{"prefix":"ord"}"#, &|| 0)
+            .unwrap()
+            .contains("orders")
+    );
+}

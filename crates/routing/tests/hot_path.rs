@@ -1,0 +1,132 @@
+//! The hot path allocates nothing; threads share it without losing a place.
+
+mod mesh;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use linkmesh_registry::{LoadSource, Status};
+use linkmesh_routing::{Outcome, Picked, Rng};
+use linkmesh_tables::epoch::Domain;
+use mesh::Mesh;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: hands every call to the system allocator unchanged; counting touches a thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn pick_and_complete_allocate_nothing() {
+    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+        let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}","concurrency":4}}"#));
+        for weight in 1..=20 {
+            mesh.add(&format!(r#"{{"weight":{weight}}}"#));
+        }
+        let mut tickets = Vec::with_capacity(256);
+        let mut count = 0;
+        for round in 0..3_000u64 {
+            let before = ALLOCATIONS.with(Cell::get);
+            for _ in 0..100 {
+                let Ok((ticket, _)) = mesh.pick_key(if round % 2 == 0 { 0 } else { round as u32 })
+                else {
+                    break;
+                };
+                tickets.push(ticket);
+            }
+            for (n, ticket) in tickets.drain(..).enumerate() {
+                let outcome = Outcome::ALL[if n % 5 == 0 { n % 7 } else { 0 }];
+                // One octave of the histogram: its buckets are allocated once, in the first round.
+                mesh.complete(ticket, outcome, 600).unwrap();
+            }
+            mesh.now_us += 10_000;
+            if round > 0 {
+                count += ALLOCATIONS.with(Cell::get) - before;
+            }
+        }
+        assert_eq!(count, 0, "{balancer}");
+    }
+}
+
+#[test]
+fn four_threads_never_exceed_the_limit_and_leave_nothing_in_flight() {
+    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+        let policy = format!(
+            r#"{{"balancer":"{balancer}","concurrency":3,"breaker":{{"enabled":false}},"rejectedMs":0}}"#
+        );
+        let mut mesh = Mesh::new(&policy);
+        let instances: Vec<u32> = (0..3).map(|_| mesh.add("{}")).collect();
+        // What is really under way, counted by the callers.
+        let held: Vec<AtomicU32> = instances.iter().map(|_| AtomicU32::new(0)).collect();
+        let refused = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for thread in 1..=4 {
+                let (router, service, instances, held, refused) =
+                    (&mesh.router, mesh.service, &instances, &held, &refused);
+                scope.spawn(move || {
+                    let reader = Domain::global().register();
+                    let mut rng = Rng::new(3, thread);
+                    let mut tickets: Vec<(u64, usize)> = Vec::new();
+                    for n in 0..20_000u64 {
+                        let guard = reader.pin();
+                        let mut picked = Picked::default();
+                        match router.pick(&guard, &mut rng, service, 0, thread, n, &mut picked) {
+                            Ok(ticket) => {
+                                let index = instances
+                                    .iter()
+                                    .position(|i| *i == picked.instance)
+                                    .unwrap();
+                                assert!(
+                                    held[index].fetch_add(1, Ordering::SeqCst) < 3,
+                                    "limit exceeded"
+                                );
+                                tickets.push((ticket, index));
+                            }
+                            Err(Status::Saturated) => {
+                                refused.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(status) => panic!("{status:?}"),
+                        }
+                        if tickets.len() > 2 || n % 3 == 0 {
+                            for (ticket, index) in tickets.drain(..) {
+                                held[index].fetch_sub(1, Ordering::SeqCst);
+                                let outcome = Outcome::ALL[(n % 7) as usize];
+                                router
+                                    .complete(&guard, ticket, outcome as u8, 5, n)
+                                    .unwrap();
+                                assert_eq!(
+                                    router.complete(&guard, ticket, 0, 5, n),
+                                    Err(Status::StaleTicket)
+                                );
+                            }
+                        }
+                    }
+                    for (ticket, index) in tickets {
+                        held[index].fetch_sub(1, Ordering::SeqCst);
+                        router.complete(&reader.pin(), ticket, 0, 5, 0).unwrap();
+                    }
+                });
+            }
+        });
+        for instance in instances {
+            assert_eq!(mesh.router.load(instance).in_flight, 0, "{balancer}");
+        }
+    }
+}
