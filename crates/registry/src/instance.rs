@@ -227,7 +227,7 @@ impl InstanceRecord {
             health: self.health,
             breaker: load.breaker,
             in_flight: load.in_flight,
-            latency_us: load.latency_us,
+            latency_us: f64::from(load.latency_us),
             picked: load.picked,
             succeeded: load.succeeded,
             failed: load.failed,
@@ -278,7 +278,8 @@ pub struct InstanceInfo<'a> {
     pub health: Health,
     pub breaker: Breaker,
     pub in_flight: u32,
-    pub latency_us: f32,
+    /// An `f32` widened: JSON of an `f32` would be shorter digits than JavaScript has for the same bits.
+    pub latency_us: f64,
     pub picked: u32,
     pub succeeded: u32,
     pub failed: u32,
