@@ -41,7 +41,8 @@ export function exceeded(field: string, message: string, limit: number): Failure
 export function whole(value: number, field: string, most: number): number {
   if (!Number.isInteger(value) || value < 0) throw invalid(field, `${field} is a whole number, not ${value}`)
   if (value > most) throw exceeded(field, `${field} is at most ${most}`, most)
-  return value
+  // -0 becomes 0.
+  return value + 0
 }
 
 /** What a refusal inside the fallback looks like, whoever threw it. */

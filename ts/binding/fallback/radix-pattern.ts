@@ -40,7 +40,7 @@ const NAME_IN_BRACES = /[A-Za-z0-9_.-]*/y
 /** Understands a pattern, or throws the refusal. */
 export function parsePattern(value: unknown): Pattern {
   const text = checkedText(value, 'pattern', MAX_BYTES)
-  if (text === '') throw invalid('pattern', 'the pattern is empty', 1)
+  if (text === '') throw invalid('pattern', 'the pattern is empty')
   const nul = text.indexOf('\0')
   if (nul !== -1) throw wrong(text, nul, 'a NUL character')
   return new Parser(text).pattern()

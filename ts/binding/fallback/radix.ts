@@ -43,7 +43,7 @@ function bySpecificity(a: Affix, b: Affix): number {
 }
 
 function checkedPrefix(text: unknown): string {
-  if (text === '') throw invalid('pattern', 'a prefix is not empty', 1)
+  if (text === '') throw invalid('pattern', 'a prefix is not empty')
   return checkedText(text, 'pattern', MAX_PREFIX_BYTES)
 }
 
@@ -53,7 +53,8 @@ export class RadixArena {
   /** By the pattern's shape: two patterns that match the same paths in the same way are one. */
   readonly #leaves = new Map<string, Leaf>()
   readonly #byId = new Map<number, Leaf>()
-  #nextId = 0
+  /** 0 is no pattern. */
+  #nextId = 1
   readonly #prefixes = new Map<string, number>()
   /** How many prefixes there are of each length, units; longest first. */
   #prefixLengths: { length: number; count: number }[] = []

@@ -1,11 +1,18 @@
 /** `Ring` on one thread: a circular buffer of byte records, each behind its length. */
 import { Status } from '../contract.js'
-import { exceeded, invalid } from './edge.js'
+import { invalid, whole } from './edge.js'
 
 /** Bytes that each record takes besides its own: its length. */
 const HEADER_BYTES = 4
 const MIN_BYTES = 64
 const MAX_BYTES = 2 ** 28
+
+/** A capacity within the limits, rounded up to a power of two; refused also when the ring exists and it does not matter. */
+export function ringCapacity(bytes: number): number {
+  const capacity = whole(bytes, 'capacityBytes', MAX_BYTES)
+  if (capacity < MIN_BYTES) throw invalid('capacityBytes', `capacityBytes is at least ${MIN_BYTES}`, MIN_BYTES)
+  return 2 ** (32 - Math.clz32(capacity - 1))
+}
 
 /** Bounded first-in-first-out queue of byte records, copied in and out. Push and pop cost one copy. */
 export class RingBuffer {
@@ -17,13 +24,10 @@ export class RingBuffer {
   #tail = 0
   #records = 0
 
-  /** `capacity`: bytes, rounded up to a power of two. */
+  /** `capacity`: a {@link ringCapacity}. */
   constructor(kind: 0 | 1, capacity: number) {
-    if (capacity < MIN_BYTES) throw invalid('capacityBytes', `capacityBytes is at least ${MIN_BYTES}`, MIN_BYTES)
-    if (capacity > MAX_BYTES) throw exceeded('capacityBytes', `capacityBytes is at most ${MAX_BYTES}`, MAX_BYTES)
-    const rounded = 2 ** (32 - Math.clz32(capacity - 1))
     this.kind = kind
-    this.#bytes = new Uint8Array(rounded)
+    this.#bytes = new Uint8Array(capacity)
   }
 
   /** Records in the ring. */

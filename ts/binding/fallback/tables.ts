@@ -4,12 +4,11 @@ import { type Edge, exceeded, Failure, invalid, whole } from './edge.js'
 import { ABSENT, IdTable, MAX_ENTRIES } from './id-table.js'
 import { Named } from './named.js'
 import { RadixArena } from './radix.js'
-import { RingBuffer } from './ring.js'
+import { RingBuffer, ringCapacity } from './ring.js'
 import { Slots } from './slots.js'
 import { checkedText, isWellFormed, MAX_UNITS } from './text.js'
 
 const MAX_NAME_BYTES = 256
-const MAX_RING_BYTES = 2 ** 28
 const MAX_VALUE = 0xfffffffe
 const MAX_TABLES = 2 ** 17
 
@@ -150,17 +149,16 @@ export function tableFunctions(edge: Edge): TableFunctions {
 
     ringOpen: (name, kind, capacityBytes) =>
       edge.number(() => {
-        const capacity = whole(capacityBytes, 'capacityBytes', MAX_RING_BYTES)
-        const checked = checkedName(name)
         if (kind !== 0 && kind !== 1) {
           throw invalid('kind', 'the kind is 0 (one producer, one consumer) or 1 (many of both)')
         }
+        const capacity = ringCapacity(capacityBytes)
         return keep(
           rings,
-          checked,
+          checkedName(name),
           () => new RingBuffer(kind, capacity),
           (ring) => {
-            if (ring.kind !== kind) throw invalid('kind', 'the ring of this name is of the other kind')
+            if (ring.kind !== kind) throw invalid('kind', 'a ring of that name exists with the other kind')
           },
         )
       }),
