@@ -1,0 +1,404 @@
+//! The hot functions: called per message or per look-up, registered directly through Node-API.
+//!
+//! Each is one `hot!` entry, in the order of `ts/binding/contract.ts`. The body gets the thread's state and
+//! the arguments and answers with a number; a negative one is a [`Status`]. Bodies take no lock, do not
+//! allocate and never call JavaScript. A panic becomes `Status::Internal`.
+#![allow(non_snake_case, reason = "the names are the contract's")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use linkmesh_registry::Status;
+use linkmesh_routing::{Picked, hash_key};
+use linkmesh_tables::{RecordRing, RingError};
+use napi::sys;
+
+use crate::args::{Args, Batch, Joint, TextError, number};
+use crate::named::Table;
+use crate::state::{Failure, ThreadState};
+
+const NO_MATCH: i64 = Status::NoMatch as i64;
+const STALE: i64 = Status::StaleHandle as i64;
+const INVALID: i64 = Status::InvalidArgument as i64;
+/// "No value" in an array of u32.
+const ABSENT: u32 = u32::MAX;
+
+/// Declares hot functions and `register`, which attaches them to the exports of an environment.
+macro_rules! hot {
+    ($($(#[$doc:meta])* fn $name:ident($state:ident, $args:ident: $count:literal) $body:block)*) => {
+        $($(#[$doc])*
+        unsafe extern "C" fn $name(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+            let mut args = Args::<$count> { env, count: $count, values: [ptr::null_mut(); $count] };
+            let mut data = ptr::null_mut();
+            // SAFETY: Node-API calls this with a live environment and call info. `count` says how many
+            // values fit. `data` is the pointer given at registration: this environment's `ThreadState`,
+            // which lives until the environment is gone and to which no other reference exists, because
+            // functions of this addon never call back into JavaScript.
+            let $state = unsafe {
+                sys::napi_get_cb_info(
+                    env,
+                    info,
+                    &raw mut args.count,
+                    args.values.as_mut_ptr(),
+                    ptr::null_mut(),
+                    &raw mut data,
+                );
+                &mut *data.cast::<ThreadState>()
+            };
+            let $args = &args;
+            let answer = match catch_unwind(AssertUnwindSafe(|| -> i64 { $body })) {
+                Ok(answer) => answer,
+                Err(payload) => i64::from($state.panicked(&*payload)),
+            };
+            number(env, answer)
+        })*
+
+        /// Attaches every hot function to `exports`, with `state` as its data.
+        ///
+        /// # Safety
+        /// `env` and `exports` belong to the running module registration; `state` outlives the environment.
+        pub(crate) unsafe fn register(env: sys::napi_env, exports: sys::napi_value, state: *mut ThreadState) {
+            let entries: &[(&str, sys::napi_callback)] = &[$((concat!(stringify!($name), "\0"), Some($name))),*];
+            for (name, function) in entries {
+                let mut value = ptr::null_mut();
+                // SAFETY: as the caller promises; the name is NUL-terminated and its length given without it.
+                unsafe {
+                    sys::napi_create_function(
+                        env,
+                        name.as_ptr().cast(),
+                        name.len() as isize - 1,
+                        *function,
+                        state.cast(),
+                        &raw mut value,
+                    );
+                    sys::napi_set_named_property(env, exports, name.as_ptr().cast(), value);
+                }
+            }
+        }
+    };
+}
+
+hot! {
+    // --- the binding itself -----------------------------------------------------------------------------
+
+    /// Twin of the C++ floor's empty function: what a crossing costs.
+    fn floorEmpty(_state, _args: 1) { 0 }
+    /// Twin of the floor's u32 → u32.
+    fn floorU32(_state, args: 1) { args.u32(0).map_or(INVALID, i64::from) }
+    /// Twin of the floor's (u32, u32) → u32.
+    fn floorU32U32(_state, args: 2) {
+        match (args.u32(0), args.u32(1)) {
+            (Some(a), Some(b)) => i64::from(a ^ b),
+            _ => INVALID,
+        }
+    }
+    /// Twin of the floor's latin1 → u32: reads the text, answers its length.
+    fn floorLatin1(_state, args: 1) {
+        args.text(0, |bytes, _| bytes.len() as i64).unwrap_or(INVALID)
+    }
+    fn hashKey(_state, args: 1) {
+        args.text(0, |bytes, _| i64::from(hash_key(bytes))).unwrap_or(INVALID)
+    }
+
+    // --- tables -----------------------------------------------------------------------------------------
+
+    fn idTableGetString(state, args: 2) {
+        with_id_table(state, args.u32(0), |table, guard| {
+            match args.text(1, |bytes, _| table.get_bytes(bytes, guard)) {
+                Ok(value) => value.map_or(NO_MATCH, i64::from),
+                Err(TextError::NotText) => INVALID,
+                // Neither can have been inserted.
+                Err(TextError::LoneSurrogate | TextError::TooLong) => NO_MATCH,
+            }
+        })
+    }
+    fn idTableGetNumber(state, args: 2) {
+        with_id_table(state, args.u32(0), |table, guard| {
+            let Some(key) = args.f64(1).and_then(integer_key) else { return INVALID };
+            table.get_u64(key, guard).map_or(NO_MATCH, i64::from)
+        })
+    }
+    fn idTableGetBytes(state, args: 2) {
+        with_id_table(state, args.u32(0), |table, guard| {
+            let Some(key) = args.bytes(1) else { return INVALID };
+            table.get_bytes(key, guard).map_or(NO_MATCH, i64::from)
+        })
+    }
+    fn idTableGetManyU32(state, args: 3) {
+        with_id_table(state, args.u32(0), |table, guard| {
+            match (args.words(1), args.words(2)) {
+                (Some(keys), Some(out)) if out.len() >= keys.len() && apart(keys, out) => {
+                    table.get_many_u32(keys, out, guard) as i64
+                }
+                _ => INVALID,
+            }
+        })
+    }
+    fn idTableGetManyU64(state, args: 3) {
+        with_id_table(state, args.u32(0), |table, guard| {
+            match (args.longs(1), args.words(2)) {
+                (Some(keys), Some(out)) if out.len() >= keys.len() && apart(keys, out) => {
+                    table.get_many_u64(keys, out, guard) as i64
+                }
+                _ => INVALID,
+            }
+        })
+    }
+    fn idTableGetManyStrings(state, args: 4) {
+        let Some(Table::Id(table)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let guard = state.reader.pin();
+        each_string(&mut state.batch, args, |bytes| table.get_bytes(bytes, &guard))
+    }
+
+    fn radixMatch(state, args: 3) {
+        let Some(Table::Radix(arena)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let guard = state.reader.pin();
+        let spans = if args.count > 2 { args.words(2) } else { None };
+        let found = args.text(1, |path, ascii| {
+            // 32 captures at most: the pattern parser refuses more.
+            let mut captures = [0u32; 64];
+            let found = arena.match_path(path, &mut captures, &guard)?;
+            if let Some(spans) = spans {
+                let used = found.captures * 2;
+                if spans.len() >= used + 2 {
+                    spans[0] = found.pattern_id;
+                    spans[1] = found.captures as u32;
+                    spans[2..used + 2].copy_from_slice(&captures[..used]);
+                    if !ascii {
+                        spans[2..used + 2].iter_mut().for_each(|at| *at = utf16_offset(path, *at));
+                    }
+                }
+            }
+            Some(found.value)
+        });
+        match found {
+            Ok(value) => value.map_or(NO_MATCH, i64::from),
+            Err(TextError::NotText) => INVALID,
+            Err(_) => NO_MATCH,
+        }
+    }
+    fn radixMatchMany(state, args: 4) {
+        let Some(Table::Radix(arena)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let guard = state.reader.pin();
+        each_string(&mut state.batch, args, |path| arena.match_path(path, &mut [0u32; 64], &guard).map(|found| found.value))
+    }
+    fn radixLongestPrefix(state, args: 2) {
+        let Some(Table::Radix(arena)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let guard = state.reader.pin();
+        match args.text(1, |key, _| arena.longest_prefix(key, &guard)) {
+            Ok(value) => value.map_or(NO_MATCH, i64::from),
+            Err(TextError::NotText) => INVALID,
+            Err(_) => NO_MATCH,
+        }
+    }
+
+    fn ringPush(state, args: 2) {
+        let Some(Table::Ring(ring)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let Some(record) = args.bytes(1) else { return INVALID };
+        match ring.ring.push(record) {
+            Ok(()) => 0,
+            Err(RingError::Full) => Status::RingFull as i64,
+            // A second thread on a side that is for one.
+            Err(RingError::Busy) => INVALID,
+            Err(_) => Status::LimitExceeded as i64,
+        }
+    }
+    fn ringPop(state, args: 2) {
+        let Some(Table::Ring(ring)) = args.u32(0).and_then(|handle| state.tables.get(handle)) else { return STALE };
+        let Some(out) = args.bytes(1) else { return INVALID };
+        match ring.ring.pop(out) {
+            Ok(Some(length)) => length as i64,
+            Ok(None) => NO_MATCH,
+            Err(RingError::Busy) => INVALID,
+            Err(_) => Status::LimitExceeded as i64,
+        }
+    }
+
+    // --- router -----------------------------------------------------------------------------------------
+
+    fn pick(state, args: 3) {
+        let (Some(mesh), Some(service), Some(key)) = (args.u32(0), args.u32(1), args.u32(2)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let engine = &*joined.engine;
+        if engine.is_closed() {
+            return Status::Closed as i64;
+        }
+        let guard = state.reader.pin();
+        let mut picked = Picked::default();
+        let ticket = engine.router.pick(&guard, &mut joined.rng, service, key, joined.peer.id, engine.now(), &mut picked);
+        let scratch = &state.scratch.0;
+        scratch[0].set(picked.instance);
+        scratch[1].set(picked.thread);
+        scratch[2].set(picked.retry_after_ms);
+        scratch[3].set(u32::from(picked.probe));
+        match ticket {
+            Ok(ticket) => ticket as i64,
+            Err(status) => status as i64,
+        }
+    }
+    fn complete(state, args: 4) {
+        let (Some(mesh), Some(ticket), Some(outcome), Some(latency)) =
+            (args.u32(0), args.f64(1), args.u32(2), args.f64(3)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        // NaN fails every comparison, so it is refused here too.
+        if !(0.0..9_007_199_254_740_992.0).contains(&ticket) || outcome > 6 || !latency.is_finite() {
+            return INVALID;
+        }
+        let engine = &*joined.engine;
+        let guard = state.reader.pin();
+        match engine.router.complete(&guard, ticket as u64, outcome as u8, latency as i64, engine.now()) {
+            Ok(done) => {
+                if let Some(thread) = done.granted_thread {
+                    engine.signal(&guard, thread);
+                }
+                if done.more {
+                    engine.tick();
+                }
+                0
+            }
+            Err(status) => status as i64,
+        }
+    }
+
+    // --- metrics ----------------------------------------------------------------------------------------
+
+    fn metricRecord(state, args: 3) {
+        let (Some(mesh), Some(metric), Some(value)) = (args.u32(0), args.u32(1), args.f64(2)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        if !value.is_finite() {
+            return INVALID;
+        }
+        joined.metrics.get(metric).map_or(STALE, |metric| if metric.record(value) { 0 } else { INVALID })
+    }
+
+    // --- threads ----------------------------------------------------------------------------------------
+
+    fn laneCommit(state, args: 3) {
+        let (Some(mesh), Some(lane), Some(tail)) = (args.u32(0), args.u32(1), args.u32(2)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        let Some(lane) = joined.lane(lane) else { return STALE };
+        if lane.from.id != joined.peer.id {
+            return INVALID;
+        }
+        if !lane.to.alive() {
+            return Status::Closed as i64;
+        }
+        match lane.memory.commit(tail) {
+            Ok(head) => {
+                lane.to.ring();
+                i64::from(head)
+            }
+            Err(_) => INVALID,
+        }
+    }
+    fn laneRelease(state, args: 3) {
+        let (Some(mesh), Some(lane), Some(head)) = (args.u32(0), args.u32(1), args.u32(2)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        let Some(lane) = joined.lane(lane) else { return STALE };
+        if lane.to.id != joined.peer.id {
+            return INVALID;
+        }
+        match lane.memory.release(head) {
+            Ok(()) => 0,
+            Err(_) => INVALID,
+        }
+    }
+    fn inboxPoll(state, args: 1) {
+        let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get_mut(mesh)) else { return STALE };
+        let scratch = &state.scratch.0;
+        let found = joined.poll(
+            |index, lane, head, tail| {
+                scratch[LANES + index * 3].set(lane);
+                scratch[LANES + index * 3 + 1].set(head);
+                scratch[LANES + index * 3 + 2].set(tail);
+            },
+            (scratch.len() - LANES) / 3,
+        );
+        found as i64
+    }
+    fn inboxArm(state, args: 1) {
+        let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get(mesh)) else { return STALE };
+        i64::from(!joined.arm())
+    }
+}
+
+/// Where `inboxPoll` writes, `Scratch.Lanes` in the contract.
+const LANES: usize = 4;
+
+#[inline(always)]
+fn with_id_table(
+    state: &ThreadState,
+    handle: Option<u32>,
+    body: impl FnOnce(&linkmesh_tables::FingerprintedIdTable, &linkmesh_tables::epoch::Guard<'_>) -> i64,
+) -> i64 {
+    let Some(Table::Id(table)) = handle.and_then(|handle| state.tables.get(handle)) else {
+        return STALE;
+    };
+    let guard = state.reader.pin();
+    body(table, &guard)
+}
+
+/// A number is a key when it is a safe integer; negative ones keep their two's complement.
+#[inline(always)]
+pub(crate) fn integer_key(value: f64) -> Option<u64> {
+    (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_991.0).then_some(value as i64 as u64)
+}
+
+/// True when two arrays of the caller share no byte, so that one may be written while the other is read.
+fn apart<A, B>(a: &[A], b: &[B]) -> bool {
+    let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
+    a.end as usize <= b.start as usize || b.end as usize <= a.start as usize
+}
+
+/// Looks up each of the strings joined in argument 1, cut by the lengths of argument 2, into argument 3.
+fn each_string(
+    batch: &mut Batch,
+    args: &Args<4>,
+    mut look_up: impl FnMut(&[u8]) -> Option<u32>,
+) -> i64 {
+    let (Some(lengths), Some(out)) = (args.words(2), args.words(3)) else {
+        return INVALID;
+    };
+    if out.len() < lengths.len() || !apart(lengths, out) {
+        return INVALID;
+    }
+    let Some(joined) = batch.read(args.env, args.values[1]) else {
+        return INVALID;
+    };
+    let mut found = 0;
+    let mut start = 0usize;
+    for (length, out) in lengths.iter().zip(out) {
+        let end = start + *length as usize;
+        let answer = match joined {
+            Joint::Ascii(bytes) => match bytes.get(start..end) {
+                Some(key) => look_up(key),
+                None => return INVALID,
+            },
+            // Cut first, then decode: two halves of a pair that meet at a seam are two lone surrogates.
+            Joint::Units(units) => match units.get(start..end) {
+                Some(key) => String::from_utf16(key)
+                    .ok()
+                    .and_then(|key| look_up(key.as_bytes())),
+                None => return INVALID,
+            },
+        };
+        *out = answer.map_or(ABSENT, |value| {
+            found += 1;
+            value
+        });
+        start = end;
+    }
+    found
+}
+
+/// Offset in UTF-16 units of a byte offset that lies on a character's edge.
+fn utf16_offset(text: &[u8], byte: u32) -> u32 {
+    text[..byte as usize].iter().fold(0, |units, byte| {
+        units + u32::from(byte & 0xC0 != 0x80) + u32::from(*byte >= 0xF0)
+    })
+}
+
+/// A panic on purpose, for `selfTestPanic`.
+pub(crate) fn panic_on_purpose() -> Result<f64, Failure> {
+    panic!("a panic on purpose, to prove that it stops at the edge")
+}

@@ -1,0 +1,109 @@
+//! One thread's membership in a mesh.
+
+use std::sync::Arc;
+
+use linkmesh_metrics::Metric;
+use linkmesh_routing::Rng;
+
+use crate::engine::Engine;
+use crate::peer::{LaneLink, Peer};
+use crate::state::Slots;
+
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) rng: Rng,
+    pub(crate) metrics: Slots<Metric>,
+    /// The thread that opened the mesh: when it leaves, the mesh ends.
+    opener: bool,
+    /// Lanes this thread sends into or receives from, by lane id.
+    lanes: Vec<Option<Arc<LaneLink>>>,
+    incoming: Vec<Arc<LaneLink>>,
+    incoming_version: u32,
+    /// Where the next poll starts, so that a busy lane cannot starve the others.
+    turn: usize,
+}
+
+impl Joined {
+    pub(crate) fn new(engine: Arc<Engine>, peer: Arc<Peer>, opener: bool) -> Self {
+        let rng = Rng::new(engine.seed, peer.id);
+        Self {
+            engine,
+            peer,
+            rng,
+            metrics: Slots::new(),
+            opener,
+            lanes: Vec::new(),
+            incoming: Vec::new(),
+            incoming_version: 0,
+            turn: 0,
+        }
+    }
+
+    pub(crate) fn leave(self) {
+        self.engine.thread_ended(&self.peer);
+        if self.opener {
+            self.engine.close();
+        }
+    }
+
+    pub(crate) fn remember(&mut self, lane: &Arc<LaneLink>) {
+        let index = lane.id as usize;
+        if self.lanes.len() <= index {
+            self.lanes.resize(index + 1, None);
+        }
+        self.lanes[index] = Some(Arc::clone(lane));
+    }
+
+    #[inline(always)]
+    pub(crate) fn lane(&self, id: u32) -> Option<&LaneLink> {
+        self.lanes.get(id as usize)?.as_deref()
+    }
+
+    pub(crate) fn lane_shared(&self, id: u32) -> Option<&Arc<LaneLink>> {
+        self.lanes.get(id as usize)?.as_ref()
+    }
+
+    /// Writes (lane, head, tail) of lanes with unread bytes to `out`; how many.
+    #[inline(always)]
+    pub(crate) fn poll(&mut self, mut out: impl FnMut(usize, u32, u32, u32), most: usize) -> usize {
+        if self.peer.incoming_version() != self.incoming_version {
+            self.refresh();
+        }
+        let mut found = 0;
+        let count = self.incoming.len();
+        for step in 0..count {
+            let lane = &self.incoming[(self.turn + step) % count];
+            let (head, tail) = (lane.memory.head(), lane.memory.tail());
+            if head != tail {
+                out(found, lane.id, head, tail);
+                found += 1;
+                if found == most {
+                    break;
+                }
+            }
+        }
+        self.turn = self.turn.wrapping_add(1);
+        found
+    }
+
+    #[cold]
+    fn refresh(&mut self) {
+        let (version, incoming) = self.peer.incoming();
+        for lane in &self.incoming {
+            if !incoming.iter().any(|kept| kept.id == lane.id) {
+                self.lanes[lane.id as usize] = None;
+            }
+        }
+        for lane in &incoming {
+            self.remember(lane);
+        }
+        self.incoming = incoming;
+        self.incoming_version = version;
+    }
+
+    pub(crate) fn arm(&self) -> bool {
+        self.peer.arm(&self.incoming, self.incoming_version)
+    }
+}
