@@ -31,8 +31,9 @@ impl Doorbell {
     /// Says that the reader is about to sleep. It must look for work once more after this and before it sleeps.
     #[inline]
     pub fn arm(&self) {
-        self.state.store(ASLEEP, Ordering::Relaxed);
-        // Orders the store above before the reader's next look; pairs with the fence in `ring`.
+        // An exchange, as in `ring`: when both happen at once, one of them comes first and the other one sees it.
+        self.state.swap(ASLEEP, Ordering::AcqRel);
+        // Orders the exchange above before the reader's next look; pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
     }
 

@@ -27,16 +27,18 @@ impl Gate {
     #[inline]
     pub(super) fn enter(&self) -> Result<Pass<'_>, RingError> {
         let mut turn = 0;
-        // Acquire pairs with the Release of `drop`: what the previous thread of this side did is visible.
-        while self.taken.swap(true, Ordering::Acquire) {
+        // Acquire pairs with the Release of `drop`: what the previous thread of this side did is visible. No plain load
+        // first: waiting is rare and short (the holder copies one record).
+        while self
+            .taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             if !self.shared {
                 return Err(RingError::Busy);
             }
-            // The holder copies one record: wait on a plain load, not by more exchanges.
-            while self.taken.load(Ordering::Relaxed) {
-                relax(turn);
-                turn = turn.saturating_add(1);
-            }
+            relax(turn);
+            turn = turn.saturating_add(1);
         }
         Ok(Pass(self))
     }
