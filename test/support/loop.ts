@@ -3,7 +3,14 @@
  * read and released by the product's own code; only the memory and the bell are the test's.
  */
 import { EventEmitter } from 'node:events'
-import { type Binding, INSTANCE_WORDS, Outcome, Scratch, SCRATCH_WORDS, Status } from '../../ts/binding/contract.js'
+import {
+  type Binding,
+  INSTANCE_WORDS,
+  type Outcome,
+  Scratch,
+  SCRATCH_WORDS,
+  Status,
+} from '../../ts/binding/contract.js'
 import type { Call } from '../../ts/mesh/call.js'
 import type { Context } from '../../ts/mesh/context.js'
 import { Core } from '../../ts/mesh/core.js'

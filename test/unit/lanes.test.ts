@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Outcome } from '../../ts/binding/contract.js'
-import { LinkmeshError } from '../../ts/errors.js'
+import type { LinkmeshError } from '../../ts/errors.js'
 import type { Context } from '../../ts/mesh/context.js'
 import { ReplyStream } from '../../ts/mesh/reply-stream.js'
 import { Loop, type Thread } from '../support/loop.js'
