@@ -42,7 +42,7 @@ export class Inbound {
   readonly #dispatcher: Dispatcher
   readonly #replies: ReplyPath
   /** By source thread and by the slot in the caller's id: a caller has one request per slot. */
-  readonly #served: (Served | undefined)[][] = []
+  readonly #served = new Map<number, (Served | undefined)[]>()
 
   constructor(dispatcher: Dispatcher, replies: ReplyPath) {
     this.#dispatcher = dispatcher
@@ -190,9 +190,9 @@ export class Inbound {
 
   /** The caller's thread has ended: nobody waits for its answers. */
   callerEnded(source: number): void {
-    const served = this.#served[source]
+    const served = this.#served.get(source)
     if (served === undefined) return
-    this.#served[source] = []
+    this.#served.delete(source)
     const reason = new LinkmeshError('LM_THREAD_ENDED', `thread ${source}, which asked, has ended`)
     for (const one of served) this.#stop(one, reason)
   }
@@ -200,7 +200,8 @@ export class Inbound {
   /** The mesh closes. */
   stopAll(): void {
     const reason = errorOf('LM_CLOSED', 'the mesh is closed')
-    for (const served of this.#served.splice(0)) for (const one of served ?? []) this.#stop(one, reason)
+    for (const served of this.#served.values()) for (const one of served) this.#stop(one, reason)
+    this.#served.clear()
   }
 
   #stop(served: Served | undefined, reason: LinkmeshError): void {
@@ -216,17 +217,21 @@ export class Inbound {
   }
 
   #find(source: number, id: number): Served | undefined {
-    const served = this.#served[source]?.[slotOfId(id)]
+    const served = this.#served.get(source)?.[slotOfId(id)]
     return served !== undefined && served.id === id ? served : undefined
   }
 
   #remember(served: Served): void {
-    this.#served[served.source] ??= []
-    ;(this.#served[served.source] as (Served | undefined)[])[slotOfId(served.id)] = served
+    let slots = this.#served.get(served.source)
+    if (slots === undefined) {
+      slots = []
+      this.#served.set(served.source, slots)
+    }
+    slots[slotOfId(served.id)] = served
   }
 
   #forget(served: Served): void {
-    const slots = this.#served[served.source]
+    const slots = this.#served.get(served.source)
     const slot = slotOfId(served.id)
     if (slots?.[slot] === served) slots[slot] = undefined
   }

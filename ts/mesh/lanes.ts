@@ -30,6 +30,12 @@ export interface LanesOptions {
   onNotice(): void
 }
 
+interface Inbox {
+  memory: LaneMemory
+  /** The sending thread, from its first frame. */
+  source: number
+}
+
 const NOTHING = new Encoded()
 
 export class Lanes implements RemotePath, ReplyPath {
@@ -41,9 +47,10 @@ export class Lanes implements RemotePath, ReplyPath {
   readonly #slots = new CallSlots()
   readonly #header = new Header()
   readonly #encoded = new Encoded()
-  /** By thread id, and by lane id. */
-  readonly #outboxes: (Outbox | undefined)[] = []
-  readonly #inboxes: (LaneMemory | undefined)[] = []
+  /** By thread id, while the thread lives. */
+  readonly #outboxes = new Map<number, Outbox>()
+  /** By lane id, while its sender lives. */
+  readonly #inboxes: (Inbox | undefined)[] = []
   #dirty: Outbox[] = []
   #polling = false
   #stirred = false
@@ -229,14 +236,14 @@ export class Lanes implements RemotePath, ReplyPath {
   }
 
   #outbox(thread: number): Outbox | undefined {
-    const known = this.#outboxes[thread]
+    const known = this.#outboxes.get(thread)
     if (known !== undefined) return known.closed ? undefined : known
     const { binding, handle } = this.#core
     const lane = binding.laneOpen(handle, thread)
     const memory = lane < 0 ? null : binding.laneMemory(handle, lane)
     if (memory === null) return undefined
     const outbox = new Outbox(this.#core, thread, lane, memory)
-    this.#outboxes[thread] = outbox
+    this.#outboxes.set(thread, outbox)
     return outbox
   }
 
@@ -308,8 +315,8 @@ export class Lanes implements RemotePath, ReplyPath {
 
   #retryBlocked(): boolean {
     let blocked = false
-    for (const outbox of this.#outboxes) {
-      if (outbox === undefined || outbox.closed || !outbox.blocked) continue
+    for (const outbox of this.#outboxes.values()) {
+      if (outbox.closed || !outbox.blocked) continue
       if (outbox.commit()) blocked ||= outbox.blocked
       else this.threadEnded(outbox.thread)
     }
@@ -329,13 +336,15 @@ export class Lanes implements RemotePath, ReplyPath {
 
   #drain(lane: number, from: number, to: number): void {
     const { binding, handle } = this.#core
-    let memory = this.#inboxes[lane]
-    if (memory === undefined) {
+    let inbox = this.#inboxes[lane]
+    if (inbox === undefined) {
       const found = binding.laneMemory(handle, lane)
       if (found === null) return
-      memory = new LaneMemory(found)
-      this.#inboxes[lane] = memory
+      const memory = new LaneMemory(found)
+      inbox = { memory, source: memory.u32[((from & memory.mask) >>> 2) + Word.Source] as number }
+      this.#inboxes[lane] = inbox
     }
+    const { memory } = inbox
     const { mask, u32, capacity } = memory
     let head = from
     let released = from
@@ -453,8 +462,11 @@ export class Lanes implements RemotePath, ReplyPath {
   threadEnded(thread: number): void {
     // What it answered before it ended still counts.
     this.#poll()
-    const outbox = this.#outboxes[thread]
+    const outbox = this.#outboxes.get(thread)
     if (outbox !== undefined) outbox.closed = true
+    // Lanes are large: those of ended threads go.
+    this.#outboxes.delete(thread)
+    for (const [lane, inbox] of this.#inboxes.entries()) if (inbox?.source === thread) this.#inboxes[lane] = undefined
     this.#inbound.callerEnded(thread)
     for (const call of this.#slots.ofThread(thread)) {
       const taken = call.outbox?.taken(call) ?? false
