@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
+import { describe } from '../support/backend.js'
 import { child } from '../support/child.js'
 import { NO_NATIVE } from '../support/native.js'
 

@@ -7,8 +7,8 @@ import {
   type Binding,
   INSTANCE_WORDS,
   type Outcome,
-  Scratch,
   SCRATCH_WORDS,
+  Scratch,
   Status,
 } from '../../ts/binding/contract.js'
 import type { Call } from '../../ts/mesh/call.js'

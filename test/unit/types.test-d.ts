@@ -2,7 +2,7 @@ import { type } from 'arktype'
 import * as v from 'valibot'
 import { describe, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import { contract, type Context, type Mesh, type as plain } from '../../ts/index.js'
+import { type Context, contract, type Mesh, type as plain } from '../../ts/index.js'
 
 declare const mesh: Mesh
 
