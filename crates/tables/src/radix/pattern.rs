@@ -221,6 +221,9 @@ impl<'t> Parser<'t> {
             return Err(error(open, PatternReason::TextBeforeTemplate));
         }
         loop {
+            if self.rest {
+                return self.fail(PatternReason::RestNotLast);
+            }
             let start = self.at;
             let mut kind = Kind::Literal;
             let mut end = None;
