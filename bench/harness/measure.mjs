@@ -72,7 +72,7 @@ async function warmUp(rival, digest, roundMs) {
 /** Times single operations (or the smallest groups that the clock can tell apart) for p50 and p99. */
 async function sampleGroups(lane, first) {
   const { rival, group, samples } = lane
-  const groups = Math.min(400, Math.ceil(lane.batch / group / 4))
+  const groups = Math.min(400, Math.ceil(lane.batch / group / 2))
   for (let index = 0; index < groups; index++) {
     const began = performance.now()
     const answer = rival.run(group, first + index)

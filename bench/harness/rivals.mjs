@@ -1,5 +1,6 @@
 /** The libraries that people reach for today, each with every protection on that it has, around the same handler. */
 import { rival } from './native.mjs'
+import { ownLoop } from './own-loop.mjs'
 
 /** What every contender serves: cheap, so that what is measured is the way to it. */
 export const handler = async (body) => ({ id: body.id, total: body.quantity * 3 })
@@ -19,15 +20,28 @@ export const digestOf = (inputs) => (count, first) => {
   return sum
 }
 
-/** Awaits one call after the other. */
-export const awaited = (inputs, call) => async (count, first) => {
-  let sum = 0
-  for (let n = 0; n < count; n++) {
-    const reply = await call(inputs[(first + n) & 1_023])
-    sum = (sum + reply.id + reply.total) | 0
-  }
-  return sum
-}
+/**
+ * Awaits one call after the other.
+ *
+ * @param {string} name of the contender
+ * @param {object[]} inputs
+ * @param {(body: object) => Promise<{ id: number, total: number }>} call
+ */
+export const awaited = (name, inputs, call) => ({
+  name,
+  run: ownLoop(
+    name,
+    { inputs, call },
+    `async (count, first) => {
+      let sum = 0
+      for (let n = 0; n < count; n++) {
+        const reply = await call(inputs[(first + n) & 1023])
+        sum = (sum + reply.id + reply.total) | 0
+      }
+      return sum
+    }`,
+  ),
+})
 
 /**
  * Moleculer: circuit breaker, bulkhead, retry and metrics on, as its documentation shows them; logging off.

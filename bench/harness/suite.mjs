@@ -6,8 +6,8 @@ const quick = process.env.LINKMESH_BENCH_QUICK === '1'
 const seed = Number(process.env.LINKMESH_BENCH_SEED)
 const { run } = await import(`../suites/${process.argv[2]}.mjs`)
 try {
-  // Long enough for a median of rounds to settle, short enough that the quick run of all suites takes two minutes.
-  await run({ quick, random: generator(seed), rounds: quick ? 9 : 31, roundMs: quick ? 15 : 60 })
+  // Rounds shorter than a time slice of the scheduler: what else runs on the machine then spoils some of them, not the median.
+  await run({ quick, random: generator(seed), rounds: quick ? 41 : 251, roundMs: 3 })
 } catch (error) {
   process.stderr.write(`${error.stack}\n`)
   process.exitCode = 1

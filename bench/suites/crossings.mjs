@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { buildFloor } from '../floor/build.mjs'
 import { race } from '../harness/measure.mjs'
 import { addon } from '../harness/native.mjs'
+import { ownLoop } from '../harness/own-loop.mjs'
 import { report, timingLines } from '../harness/report.mjs'
 
 const INPUTS = 4_096
@@ -34,11 +35,11 @@ export async function run({ random, rounds, roundMs }) {
     },
   ]
   for (const { title, call, answer, functions } of cases) {
-    // Every rival gets a loop of its own, so none runs on what the compiler learned about another.
-    const loop = (f) =>
-      new Function(
-        ...['f', 'numbers', 'others', 'names'],
-        `return (count, first) => {
+    const loop = (name, f) =>
+      ownLoop(
+        name,
+        { f, numbers, others, names },
+        `(count, first) => {
           let digest = 0
           for (let n = 0; n < count; n++) {
             const i = (first + n) & ${INPUTS - 1}
@@ -46,12 +47,12 @@ export async function run({ random, rounds, roundMs }) {
           }
           return digest
         }`,
-      )(f, numbers, others, names)
+      )
     const rivals = [
-      { name: 'linkmesh', run: loop(native[functions[0]]) },
-      { name: 'C++ node-addon-api', run: loop(floor[functions[1]]) },
-      { name: 'C interface, by hand', run: loop(floor[functions[2]]) },
-    ]
+      ['linkmesh', native[functions[0]]],
+      ['C++ node-addon-api', floor[functions[1]]],
+      ['C interface, by hand', floor[functions[2]]],
+    ].map(([name, f]) => ({ name, run: loop(name, f) }))
     const digest = (count, first) => {
       let sum = 0
       for (let n = 0; n < count; n++) sum = (sum + answer((first + n) & (INPUTS - 1))) | 0

@@ -17,9 +17,9 @@ export async function run({ random, rounds, roundMs }) {
     ['opossum', opossum()],
   ]
   const contenders = [
-    { name: 'linkmesh', run: awaited(inputs, (body) => mesh.request('orders.create', body)) },
-    ...rivals.map(([name, { call }]) => ({ name, run: awaited(inputs, call) })),
-    { name: 'the handler alone', run: awaited(inputs, handler) },
+    awaited('linkmesh', inputs, (body) => mesh.request('orders.create', body)),
+    ...rivals.map(([name, { call }]) => awaited(name, inputs, call)),
+    awaited('the handler alone', inputs, handler),
   ]
   const timings = await race(contenders, digestOf(inputs), { random, rounds, roundMs })
   report({
