@@ -77,7 +77,8 @@ impl Histogram {
         if !(value.is_finite() && value >= 0.0) {
             return false;
         }
-        let bits = value.to_bits();
+        // Adding 0 turns -0, whose sign bit would pass for a huge exponent, into 0.
+        let bits = (value + 0.0).to_bits();
         let octave = (bits >> 52) as i32 - 1023;
         if octave < FIRST {
             self.zero.fetch_add(1, Ordering::Relaxed);
@@ -281,7 +282,7 @@ mod tests {
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
             assert!(!histogram.record(bad));
         }
-        assert!(histogram.record(1e300) && histogram.record(1e-300) && histogram.record(0.0));
+        assert!(histogram.record(1e300) && histogram.record(1e-300) && histogram.record(-0.0));
         let snapshot = histogram.snapshot();
         assert_eq!((snapshot.count, snapshot.zero, snapshot.max), (3, 2, 1e300));
         assert_eq!(snapshot.below_power(0), 2);

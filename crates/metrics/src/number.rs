@@ -44,7 +44,8 @@ impl Gauge {
     /// Sets the level. NaN and infinite levels are refused with `false`.
     pub fn set(&self, level: f64) -> bool {
         if level.is_finite() {
-            self.0.store(level.to_bits(), Ordering::Relaxed);
+            // Adding 0 turns -0 into 0: JavaScript writes both the same.
+            self.0.store((level + 0.0).to_bits(), Ordering::Relaxed);
         }
         level.is_finite()
     }

@@ -92,7 +92,10 @@ impl MetricRegistry {
             if series.kind != kind {
                 return Err(MetricError::invalid(
                     "name",
-                    format!("'{name}' is a {:?} already", series.kind),
+                    format!(
+                        "'{name}' is a {} already",
+                        format!("{:?}", series.kind).to_lowercase()
+                    ),
                 ));
             }
             if let Some(metric) = series.by_labels.get(&labels) {
