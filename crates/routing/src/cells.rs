@@ -122,6 +122,11 @@ impl View<'_> {
         crate::reserve::release(&self.0[word::IN_FLIGHT]);
     }
 
+    /// See [`crate::reserve::look_for_place`].
+    pub(crate) fn look_for_place(self) {
+        crate::reserve::look_for_place(&self.0[word::IN_FLIGHT]);
+    }
+
     /// Health without the breaker's half of the word.
     #[inline]
     pub(crate) fn health(self) -> Health {

@@ -47,8 +47,9 @@ impl Router {
         let Some(membership) = self.membership(guard, service) else {
             return Ok(Completed::default());
         };
-        // SeqCst after the SeqCst release of the place: either this sees the waiter, or the waiter saw the place.
-        if membership.service.waiting.load(Ordering::SeqCst) == 0 {
+        // Acquire, after the place was released: either this sees the waiter, or the waiter sees the place; see
+        // `reserve::look_for_place`.
+        if membership.service.waiting.load(Ordering::Acquire) == 0 {
             return Ok(Completed::default());
         }
         Ok(self.grant_after(membership, service, now_us))

@@ -39,6 +39,8 @@ mod select;
 mod service;
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod waits;
 mod window;

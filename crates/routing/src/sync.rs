@@ -1,7 +1,3 @@
-//! Atomics of the standard library, or loom's in a model.
+//! The atomics of this crate, in one place: `tests/loom.rs` compiles the modules of a cell over loom's instead.
 
-#[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

@@ -206,9 +206,9 @@ impl Router {
                 &format!("{limit} requests wait for this service already"),
             ));
         }
-        // Announced before the instances are looked at: a place that is freed from here on is seen by us, or its
-        // release sees that somebody waits (SeqCst on both sides).
-        membership.service.waiting.fetch_add(1, Ordering::SeqCst);
+        // Announced before the instances are looked at, so that no freed place is missed.
+        membership.service.waiting.fetch_add(1, Ordering::AcqRel);
+        self.look_for_places(membership);
         if length == 0 {
             let mut picked = Picked::default();
             let picked_at = self.pick_from(
@@ -221,7 +221,7 @@ impl Router {
                 &mut picked,
             );
             let over = |waits: &mut Waits| {
-                membership.service.waiting.fetch_sub(1, Ordering::SeqCst);
+                membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
                 waits.next_id()
             };
             match picked_at {
@@ -241,7 +241,7 @@ impl Router {
                     waits.first_chance_us = waits.first_chance_us.min(refusal.eligible_at_us);
                 }
                 Err(refusal) => {
-                    membership.service.waiting.fetch_sub(1, Ordering::SeqCst);
+                    membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
                     return Err(refused(
                         refusal,
                         "no instance of this service will have a free place soon",
@@ -327,7 +327,7 @@ impl Router {
                 }
             }
             waits.waiting.remove(&waiter.id);
-            membership.service.waiting.fetch_sub(1, Ordering::SeqCst);
+            membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
             let grant = Grant {
                 wait_id: waiter.id,
                 result: Ok(ticket),
@@ -346,6 +346,7 @@ impl Router {
         for service in waits.services() {
             match self.membership(guard, service) {
                 Some(membership) => {
+                    self.look_for_places(membership);
                     for thread in self.grant(waits, membership, service, now_us) {
                         waits.wake_later(thread);
                     }
@@ -409,13 +410,20 @@ impl Router {
         }
     }
 
+    /// Somebody waits for this service, and that was announced: no place that is freed from here on is missed.
+    fn look_for_places(&self, membership: &Membership) {
+        for member in &membership.members {
+            self.view(member.handle).look_for_place();
+        }
+    }
+
     fn left_queue(&self, service: u32, count: u32) {
         let reader = linkmesh_tables::epoch::Domain::global().register();
         if let Some(membership) = self.membership(&reader.pin(), service) {
             membership
                 .service
                 .waiting
-                .fetch_sub(count, Ordering::SeqCst);
+                .fetch_sub(count, Ordering::AcqRel);
         }
     }
 
