@@ -138,7 +138,7 @@ fn paths(file: &str) {
     while asked.len() < 16_384 {
         let pattern = &patterns[random(&mut seed) as usize % patterns.len()];
         let path = pattern.fill(random(&mut seed) as u32);
-        asked.push(if asked.len() % 8 == 0 {
+        asked.push(if asked.len().is_multiple_of(8) {
             format!("{path}/x/")
         } else {
             path
