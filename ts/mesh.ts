@@ -1,5 +1,4 @@
 /** `Mesh`: what a thread holds of its process's one mesh. */
-import { EventEmitter } from 'node:events'
 import { isMainThread } from 'node:worker_threads'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
@@ -91,7 +90,7 @@ export class Mesh {
     this.name = info.name
     this.backend = backend
     this.threadId = info.thread
-    this.#core = new Core(binding, handle, info.name, info.thread, options.logger, new EventEmitter())
+    this.#core = new Core(binding, handle, info.name, info.thread, options.logger)
     this.#core.mesh = this
     this.#dispatcher = new Dispatcher(this.#core)
     this.#events = new Events(this.#core)

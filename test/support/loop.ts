@@ -2,7 +2,6 @@
  * Several threads of a mesh inside one thread, over lanes as small as a test wants: every frame is written, committed,
  * read and released by the product's own code; only the memory and the bell are the test's.
  */
-import { EventEmitter } from 'node:events'
 import {
   type Binding,
   INSTANCE_WORDS,
@@ -72,7 +71,7 @@ export class Loop {
     id: number,
     options: Partial<{ pollWindowMs: number; maxBodyBytes: number; codec: 'json' | 'v8' }> = {},
   ): Thread {
-    const core = new Core(this.#binding(id), 1, 'loop', id, SILENT, new EventEmitter())
+    const core = new Core(this.#binding(id), 1, 'loop', id, SILENT)
     const dispatcher = new Dispatcher(core)
     core.mesh = {
       requestWithin: (parent: Context, service: string, body: unknown, own: object | undefined) => {

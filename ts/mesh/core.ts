@@ -1,5 +1,4 @@
 /** What every part of one thread's mesh shares. Plain data, and the two calls that every request makes. */
-import type { EventEmitter } from 'node:events'
 import {
   type Binding,
   type Handle,
@@ -31,19 +30,16 @@ export class Core {
   closed = false
   /** Set once, right after construction: handlers see it as `ctx.mesh`. */
   mesh!: Mesh
-  /** Internal happenings of this thread: `thread-ended` (id). */
-  readonly signals: EventEmitter
 
   readonly #pick: Binding['pick']
   readonly #complete: Binding['complete']
 
-  constructor(binding: Binding, handle: Handle, name: string, thread: number, logger: Logger, signals: EventEmitter) {
+  constructor(binding: Binding, handle: Handle, name: string, thread: number, logger: Logger) {
     this.binding = binding
     this.handle = handle
     this.name = name
     this.thread = thread
     this.logger = logger
-    this.signals = signals
     this.scratch = binding.scratch()
     this.views = binding.views(handle)
     this.#pick = binding.pick

@@ -1,9 +1,8 @@
 /** `node:diagnostics_channel` events. Nothing is built unless somebody listens. */
 import { channel } from 'node:diagnostics_channel'
 import { Outcome, type Ticket } from '../binding/contract.js'
-import type { Call } from './call.js'
 
-/** Published after each pick of `mesh.request()`: {@link PickMessage}. */
+/** Published after each pick, by `mesh.request()` or a route: {@link PickMessage}. */
 export const PICK = channel('linkmesh:pick')
 /** Published after each completion: {@link CompleteMessage}. */
 export const COMPLETE = channel('linkmesh:complete')
@@ -15,6 +14,7 @@ export interface PickMessage {
   ticket: Ticket
   instance: number
   thread: number
+  /** 1 for the first attempt of a request; 0 for a route, which does not count them. */
   attempt: number
   key: string | undefined
 }
@@ -32,23 +32,10 @@ const OUTCOME_NAMES = Object.fromEntries(Object.entries(Outcome).map(([name, val
   keyof typeof Outcome
 >
 
-export function publishPick(call: Call): void {
-  PICK.publish({
-    service: call.service.name,
-    ticket: call.ticket,
-    instance: call.instance,
-    thread: call.thread,
-    attempt: call.attempt,
-    key: call.key,
-  } satisfies PickMessage)
+export function publishPick(message: PickMessage): void {
+  PICK.publish(message)
 }
 
-export function publishComplete(call: Call, ticket: Ticket, outcome: Outcome): void {
-  COMPLETE.publish({
-    service: call.service.name,
-    ticket,
-    instance: call.instance,
-    attempt: call.attempt,
-    outcome: OUTCOME_NAMES[outcome] as keyof typeof Outcome,
-  } satisfies CompleteMessage)
+export function publishComplete(message: Omit<CompleteMessage, 'outcome'>, outcome: Outcome): void {
+  COMPLETE.publish({ ...message, outcome: OUTCOME_NAMES[outcome] as keyof typeof Outcome } satisfies CompleteMessage)
 }

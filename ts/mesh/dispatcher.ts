@@ -8,13 +8,13 @@ import { type Handle, Outcome, Scratch, Status, type Ticket } from '../binding/c
 import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
 import { Call, type ServiceEntry } from './call.js'
-import { checkInteger, checkKey, checkMetadata, checkRecord, checkSignal, checkTimeout, invalid } from './checks.js'
 import { nowMs } from './clock.js'
 import { Context } from './context.js'
 import { type Core, slotOf } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import { ServiceNames } from './names.js'
 import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
+import { readOptions } from './request-options.js'
 import { Waits } from './waits.js'
 
 /** A handler that runs in this thread. */
@@ -94,27 +94,9 @@ export class Dispatcher {
   ): Call {
     if (this.core.closed) throw this.#closedError()
     const call = new Call(this, this.service(name), body, stream)
-    if (options !== undefined) this.#read(call, options)
+    if (options !== undefined) readOptions(call, options, this.core.binding)
     if (parent !== undefined) call.parent = parent
     return call
-  }
-
-  #read(call: Call, options: RequestOptions & StreamOptions): void {
-    checkRecord(options, 'options')
-    const { timeoutMs, key, signal, metadata, idempotent, retries, window } = options
-    if (timeoutMs !== undefined) call.timeoutMs = checkTimeout(timeoutMs, 'timeoutMs')
-    if (key !== undefined) {
-      call.key = checkKey(key)
-      call.keyHash = this.core.binding.hashKey(key)
-    }
-    if (signal !== undefined) call.signal = checkSignal(signal)
-    if (metadata !== undefined) call.metadata = checkMetadata(metadata)
-    if (idempotent !== undefined) {
-      if (typeof idempotent !== 'boolean') throw invalid('idempotent', 'idempotent must be true or false')
-      call.idempotent = idempotent
-    }
-    if (retries !== undefined) call.retries = checkInteger(retries, 'retries', 0, 100)
-    if (window !== undefined) call.window = checkInteger(window, 'window', 1, 4_096)
   }
 
   /** Starts the first attempt. Never throws: a failure is the call's answer. */
@@ -157,7 +139,9 @@ export class Dispatcher {
     call.ticket = ticket
     call.instance = instance
     call.thread = thread
-    if (PICK.hasSubscribers) publishPick(call)
+    if (PICK.hasSubscribers) {
+      publishPick({ service: call.service.name, ticket, instance, thread, attempt: call.attempt, key: call.key })
+    }
     if (call.slotOnly) {
       // The ticket is the answer; whoever asked completes it.
       call.ticket = 0
@@ -327,7 +311,10 @@ export class Dispatcher {
     // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
     if (this.waits.size > 0) this.waits.takeSoon()
     if (outcome !== Outcome.Ok) this.onChange?.()
-    if (COMPLETE.hasSubscribers) publishComplete(call, ticket, outcome)
+    if (COMPLETE.hasSubscribers) {
+      const { service, instance, attempt } = call
+      publishComplete({ service: service.name, ticket, instance, attempt }, outcome)
+    }
   }
 
   /** The caller's answer is an error. */

@@ -57,7 +57,12 @@ export class Events {
     const batch = this.#read(this.#sequence)
     if (batch === undefined || batch.last === this.#sequence) return
     this.#sequence = batch.last
-    if (batch.gap) this.#emit('gap', { last: batch.last })
+    if (batch.gap) {
+      // The end of a thread may be among what was dropped, and somebody may wait for its answer.
+      const threads = JSON.parse(this.#core.binding.threads(this.#core.handle)) as { id: number; alive: boolean }[]
+      for (const { id, alive } of threads) if (!alive) threadEnded(id)
+      this.#emit('gap', { last: batch.last })
+    }
     for (const event of batch.events) {
       if (event.kind === 'thread-ended') {
         threadEnded(event.thread)

@@ -16,6 +16,7 @@ import {
 import { errorOf, LinkmeshError } from '../errors.js'
 import { checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
 import type { Core } from './core.js'
+import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import type { Dispatcher } from './dispatcher.js'
 import { refusalOf } from './outcomes.js'
 
@@ -50,7 +51,7 @@ export class Route {
    * @param key requests of one key go to one instance while it is eligible
    */
   pick(key?: string): Ticket {
-    const ticket = this.#pick(this.#hash(key))
+    const ticket = this.#pick(this.#hash(key), key)
     if (ticket > 0) return ticket
     throw refusalOf(this.#core, this.service, ticket)
   }
@@ -91,7 +92,14 @@ export class Route {
     const status = this.#core.complete(ticket, outcome, latencyUs)
     const open = this.#open.get(ticket % TICKET_SLOTS)
     if (open?.ticket === ticket) this.#open.delete(ticket % TICKET_SLOTS)
-    if (status === 0) return
+    if (outcome !== Outcome.Ok) this.#dispatcher.onChange?.()
+    if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.takeSoon()
+    if (status === 0) {
+      if (COMPLETE.hasSubscribers) {
+        publishComplete({ service: this.service, ticket, instance: open?.instance ?? 0, attempt: 0 }, outcome)
+      }
+      return
+    }
     throw errorOf(
       status === Status.Closed || this.#core.closed ? 'LM_CLOSED' : 'LM_STALE_TICKET',
       `ticket ${shown(ticket)} was completed before, or its lease ran out`,
@@ -107,7 +115,7 @@ export class Route {
     const service = this.#dispatcher.service(this.service)
     const timeoutMs = options.timeoutMs === undefined ? service.timeoutMs : checkTimeout(options.timeoutMs, 'timeoutMs')
     const signal = options.signal === undefined ? undefined : checkSignal(options.signal)
-    const ticket = this.#pick(keyHash)
+    const ticket = this.#pick(keyHash, options.key)
     if (ticket > 0) return ticket
     if (ticket !== Status.Saturated) throw refusalOf(this.#core, this.service, ticket)
     const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal)
@@ -125,7 +133,7 @@ export class Route {
     return key === undefined ? 0 : this.#core.binding.hashKey(checkKey(key))
   }
 
-  #pick(keyHash: number): Ticket {
+  #pick(keyHash: number, key: string | undefined): Ticket {
     if (this.#core.closed) throw new LinkmeshError('LM_CLOSED', `mesh ${this.#core.name} is closed`)
     const core = this.#core
     let ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
@@ -133,8 +141,14 @@ export class Route {
       this.#dispatcher.forget(this.service)
       ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
     }
-    if (ticket > 0)
-      this.#open.set(ticket % TICKET_SLOTS, { ticket, instance: core.scratch[Scratch.Instance] as number })
+    if (ticket > 0) {
+      const instance = core.scratch[Scratch.Instance] as number
+      this.#open.set(ticket % TICKET_SLOTS, { ticket, instance })
+      if (PICK.hasSubscribers) {
+        const thread = core.scratch[Scratch.Thread] as number
+        publishPick({ service: this.service, ticket, instance, thread, attempt: 0, key })
+      }
+    }
     return ticket
   }
 }
