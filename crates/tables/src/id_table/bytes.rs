@@ -5,6 +5,8 @@ use crate::lines::{Lines, Zeroed, home};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const SLOTS: usize = 8;
+/// Keys to a line, on average, in a full generation.
+const LOAD: usize = 5;
 
 /// One line of entries `fingerprint << 32 | record`; 0 is free. Entries fill from the front and stay.
 #[derive(Debug)]
@@ -52,15 +54,15 @@ impl Keys {
                 limit: MAX_WORDS * 4,
             });
         }
-        let count = (capacity + capacity / 4) / SLOTS + 1;
+        let count = capacity / LOAD + 1;
         Ok(Self {
             buckets: Lines::new(count).ok_or(TableError::OutOfMemory)?,
             arena: Lines::new(words + 1).ok_or(TableError::OutOfMemory)?,
             filled: AtomicUsize::new(0),
             words: AtomicUsize::new(1),
             dead_words: AtomicUsize::new(0),
-            // Four fifths, and at least one free entry, so that a search ends.
-            limit: (count * SLOTS * 4 / 5).min(count * SLOTS - 1),
+            // Fewer than there are entries, so that a search ends.
+            limit: count * LOAD,
         })
     }
 

@@ -5,6 +5,8 @@ use crate::lines::{Lines, Zeroed, home};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const SLOTS: usize = 5;
+/// Keys to a line, on average, in a full generation: more, and searches often go on to the next line.
+const LOAD: usize = 3;
 
 /// One line. Slots fill from the front; a key, once there, stays.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub(super) struct Numbers {
     buckets: Lines<Bucket>,
     /// Slots filled, removed keys included. Only writers use it.
     filled: AtomicUsize,
-    /// Slots that may be filled before a new generation is due: four fifths. So some line always has room, and a
-    /// search ends.
+    /// Slots that may be filled before a new generation is due. Fewer than there are, so some line always has
+    /// room, and a search ends.
     limit: usize,
 }
 
@@ -39,11 +41,11 @@ pub(super) enum Inserted {
 impl Numbers {
     /// Room for `capacity` keys.
     pub(super) fn new(capacity: usize) -> Result<Self, TableError> {
-        let count = capacity / 4 + 1;
+        let count = capacity / LOAD + 1;
         Ok(Self {
             buckets: Lines::new(count).ok_or(TableError::OutOfMemory)?,
             filled: AtomicUsize::new(0),
-            limit: (count * 4).min(count * SLOTS - 1),
+            limit: count * LOAD,
         })
     }
 
