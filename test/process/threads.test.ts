@@ -186,6 +186,33 @@ describe.skipIf(NO_NATIVE !== '')(`threads${NO_NATIVE === '' ? '' : ` (skipped: 
     for (const one of held) one.catch(() => {})
   })
 
+  it('grants a free slot to a thread that waits for it', async () => {
+    await start()
+    const gates: (() => void)[] = []
+    mesh.service('gate', (body) => new Promise((resolve) => gates.push(() => resolve(body))), {
+      policy: { concurrency: 1, queueLimit: 4 },
+    })
+    const own = mesh.request('gate', 'main')
+    const theirs = [1, 2].map((body) => mesh.request('work', { do: 'call', service: 'gate', body }))
+    while (mesh.services().find((service) => service.name === 'gate')?.queued !== 2) await turn()
+    for (let served = 0; served < 3; served++) {
+      while (gates.length <= served) await turn()
+      gates[served]?.()
+    }
+    expect(await own).toBe('main')
+    expect(await Promise.all(theirs)).toEqual([1, 2])
+  })
+
+  it('lets workers end by themselves when the mesh is closed, and ends what they asked of it', async () => {
+    await start()
+    mesh.service('stuck', () => new Promise(() => {}))
+    const asked = mesh.request('work', { do: 'call', service: 'stuck' })
+    const ended = once(workers.worker(0), 'exit')
+    while (mesh.services().find((service) => service.name === 'stuck')?.instances[0]?.inFlight !== 1) await turn()
+    await Promise.all([mesh.close({ graceMs: 0 }), expect(asked).rejects.toMatchObject({ code: 'LM_CLOSED' })])
+    expect(await ended).toEqual([0])
+  })
+
   it('carries structured values by the v8 codec, and mixes codecs', async () => {
     await start({ workerData: { options: { codec: 'v8' } } }, { codec: 'v8' })
     const rich = { at: new Date(5), map: new Map([['a', new Set([1])]]), big: 7n }

@@ -8,12 +8,14 @@ import type { Core } from './core.js'
 
 /** How old the cached part of a service (policy, idempotence) may be after a change made by another thread. */
 const STALE_MS = 100
+/** As many as there can be services. */
+const MAX_KNOWN = 131_072
 /** Set on instances whose service is idempotent, so that callers in other threads know. */
 export const IDEMPOTENT_KEY = 'linkmesh.idempotent'
 
 export class ServiceNames {
   readonly #core: Core
-  /** Holds services that exist, of which there are at most 131,072. */
+  /** At most {@link MAX_KNOWN}: services that were removed since would stay otherwise. */
   readonly #entries = new Map<string, ServiceEntry>()
 
   constructor(core: Core) {
@@ -62,6 +64,7 @@ export class ServiceNames {
       epoch,
       readAtMs: now,
     }
+    if (this.#entries.size >= MAX_KNOWN) this.#entries.clear()
     this.#entries.set(name, entry)
     return entry
   }
