@@ -1,0 +1,207 @@
+/**
+ * Routes requests to instances on one thread: {@link FallbackRouter}, to the number what `crates/routing` does.
+ *
+ * Same draws from the same generators, same arithmetic in the same order, same events, same handles and tickets. The
+ * parts are in `routing/`, one file for each of the crate's. Deliberately absent: atomics, locks, clocks and timers;
+ * time and randomness are passed in.
+ */
+import { type Handle, type Outcome, Status, type Ticket, type Views } from '../contract.js'
+import type { Rng } from './random.js'
+import type { FallbackConnections } from './registry-connections.js'
+import * as administer from './routing/administer.js'
+import { backoffMs } from './routing/budget.js'
+import { close } from './routing/complete.js'
+import { explanationOf } from './routing/explain.js'
+import * as housekeeping from './routing/housekeeping.js'
+import { type Picked, pickFrom } from './routing/pick.js'
+import { grant, type Waiting, type WaitRefused, wait } from './routing/queue.js'
+import { type RouterOptions, RouterState } from './routing/state.js'
+import type { Grant } from './routing/waits.js'
+
+export { noPick, type Picked } from './routing/pick.js'
+export type { Waiting, WaitRefused } from './routing/queue.js'
+export type { RouterOptions } from './routing/state.js'
+export type { Grant } from './routing/waits.js'
+
+/** What followed from completing a request. */
+export interface Completed {
+  /** A waiting request of this thread got the place: wake the thread. */
+  grantedThread: number | undefined
+  /** Waiting requests of other threads got places, too: {@link FallbackRouter.tick} says which. */
+  more: boolean
+}
+
+/** Outcomes by number: 0 to this. */
+const LAST_OUTCOME = 6
+
+/**
+ * The router of one mesh. Cold calls throw refusals that carry status, field and limit; hot ones return negative
+ * statuses. Times are microseconds on the mesh's clock, which may step back: then nothing ages until it has caught up.
+ */
+export class FallbackRouter {
+  readonly #state: RouterState
+
+  constructor(options: RouterOptions) {
+    this.#state = new RouterState(options)
+  }
+
+  /** Name of the mesh. */
+  get name(): string {
+    return this.#state.options.name
+  }
+
+  /** Words of header and instances, changed in place; layouts `HeaderWord` and `InstanceWord`. */
+  get views(): Views {
+    return { header: this.#state.header, instances: this.#state.cells.words }
+  }
+
+  /** The connections of this mesh: bookkeeping only, nothing is routed by it. */
+  connections(): FallbackConnections {
+    return this.#state.connections
+  }
+
+  // --- services and instances -------------------------------------------------------------------------------------
+
+  /** Defines a service, or finds the one of that name. `policy`: JSON; empty leaves it as it is. */
+  defineService(name: string, policy: string, nowUs: number): Handle {
+    return administer.defineService(this.#state, name, policy, nowUs)
+  }
+
+  findService(name: string): Handle | undefined {
+    return this.#state.registry.find(name)
+  }
+
+  /** Removes a service and its instances; who waits for it is told `NotFound`. */
+  removeService(service: Handle, nowUs: number): void {
+    administer.removeService(this.#state, service, nowUs)
+  }
+
+  /** Adds an instance. `spec`: JSON. `thread`: where it lives when it has no address. */
+  addInstance(service: Handle, spec: string, thread: number, nowUs: number): Handle {
+    return administer.addInstance(this.#state, service, spec, thread, nowUs)
+  }
+
+  /** Changes an instance. `patch`: JSON. */
+  updateInstance(instance: Handle, patch: string, nowUs: number): void {
+    administer.updateInstance(this.#state, instance, patch, nowUs)
+  }
+
+  /** Removes an instance. Requests under way on it can still be completed. */
+  removeInstance(instance: Handle, nowUs: number): void {
+    administer.removeInstance(this.#state, instance, nowUs)
+  }
+
+  /** Extends the lease of an instance: it ends `leaseMs` from now. */
+  renew(instance: Handle, leaseMs: number, nowUs: number): void {
+    administer.renew(this.#state, instance, leaseMs, nowUs)
+  }
+
+  /** A thread is gone: its instances are removed, the tickets it held end as Cancelled, its waits are dropped. */
+  threadEnded(thread: number, nowUs: number): void {
+    housekeeping.threadEnded(this.#state, thread, nowUs)
+  }
+
+  // --- requests ---------------------------------------------------------------------------------------------------
+
+  /** Picks an instance for one request and reserves a place on it. `out` also says when to come back. */
+  pick(rng: Rng, service: Handle, keyHash: number, thread: number, nowUs: number, out: Picked): Ticket | Status {
+    out.instance = 0
+    out.thread = 0
+    out.retryAfterMs = 0
+    out.probe = false
+    const membership = this.#state.memberships.get(service)
+    if (membership === undefined) return Status.StaleHandle
+    const result = pickFrom(this.#state, { service, membership, keyHash, thread, nowUs }, rng, out)
+    if (typeof result === 'number') return result
+    out.retryAfterMs = result.retryAfterMs
+    return result.status
+  }
+
+  /**
+   * Ends a request: its place is free, and the router learns how it went. Fractions of ticket and latency are cut off;
+   * `latencyUs` negative: the time since the pick. The place goes to the first that waits.
+   */
+  complete(ticket: Ticket, outcome: Outcome, latencyUs: number, nowUs: number, out?: Completed): 0 | Status {
+    if (out !== undefined) {
+      out.grantedThread = undefined
+      out.more = false
+    }
+    if (!(Number.isInteger(outcome) && outcome >= 0 && outcome <= LAST_OUTCOME)) return Status.InvalidArgument
+    const service = close(this.#state, Math.trunc(ticket), outcome, Math.trunc(latencyUs), nowUs)
+    if (service === undefined) return Status.StaleTicket
+    const membership = this.#state.memberships.get(service)
+    const { waits } = this.#state
+    if (membership === undefined || !waits.queues.has(service)) return 0
+    const threads = grant(this.#state, membership, service, nowUs)
+    const first = threads[0]
+    for (const thread of threads) if (thread !== first) waits.wakeLater(thread)
+    if (out !== undefined) {
+      out.grantedThread = first
+      out.more = waits.hasWakes
+    }
+    return 0
+  }
+
+  /** After `pick` said Saturated: queues for the next place. The answer comes by {@link takeGrants}. */
+  wait(service: Handle, keyHash: number, thread: number, timeoutMs: number, nowUs: number): Waiting | WaitRefused {
+    return wait(this.#state, service, keyHash, thread, timeoutMs, nowUs)
+  }
+
+  /** Leaves the queue. False when the answer is under way: it must still be taken, and a ticket completed. */
+  waitCancel(waitId: number): boolean {
+    return this.#state.waits.cancel(waitId) !== undefined
+  }
+
+  /** Up to `most` answers for `thread`. */
+  takeGrants(thread: number, most: number): Grant[] {
+    return this.#state.waits.take(thread, most)
+  }
+
+  /**
+   * Takes one token of the service's retry budget: backoff with jitter in milliseconds before attempt `attempt` (1 =
+   * first retry), or -1 when the policy or the budget does not allow it or the service is gone.
+   */
+  retry(service: Handle, attempt: number, rng: Rng, nowUs: number): number {
+    const membership = this.#state.memberships.get(service)
+    if (membership === undefined) return -1
+    const { retry } = membership.policy
+    if (attempt === 0 || attempt > retry.limit) return -1
+    const { budget, picks } = membership.service
+    return budget.take(retry, picks, nowUs) ? backoffMs(retry, attempt, rng) : -1
+  }
+
+  // --- time -------------------------------------------------------------------------------------------------------
+
+  /** Does what is due by now: leases, waits, tickets that nobody completed. Returns the threads to wake. */
+  tick(nowUs: number): number[] {
+    return housekeeping.tick(this.#state, nowUs)
+  }
+
+  /** When {@link tick} is due next, microseconds; 0 = now. Undefined: nothing will come of time alone. */
+  nextDeadline(): number | undefined {
+    return housekeeping.nextDeadline(this.#state)
+  }
+
+  // --- JSON -------------------------------------------------------------------------------------------------------
+
+  /** Why a ticket's instance was picked; undefined when the pick is not among the last 1,024. */
+  explainJson(ticket: Ticket): string | undefined {
+    const decision = this.#state.explained.find(Math.trunc(ticket))
+    if (decision === undefined) return undefined
+    const service = this.#state.registry.service(decision.service)
+    return JSON.stringify(explanationOf(decision, service?.name ?? ''))
+  }
+
+  /** Registry and breaker changes after `sequence`. */
+  eventsJson(sequence: number): string {
+    this.#state.logChanges()
+    return JSON.stringify(this.#state.registry.eventsSince(sequence))
+  }
+
+  /** Ranked services that fit a query. `nowUs` is asked while it works, for the query's deadline. */
+  discoverJson(query: string, nowUs: () => number): string {
+    this.#state.logChanges()
+    const { discovery, options, load } = this.#state
+    return JSON.stringify(discovery.discover(query, options.zone, load, nowUs))
+  }
+}

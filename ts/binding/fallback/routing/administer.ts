@@ -1,0 +1,126 @@
+/**
+ * Services and instances come, change and go: the registry first, then the cells, then what picks see. As
+ * `crates/routing/src/administer.rs`.
+ */
+import { type Handle, InstanceWord as Word } from '../../contract.js'
+import { invalid } from '../edge.js'
+import { type InstanceRecord, readInstancePatch, readInstanceSpec } from '../registry-instance.js'
+import { fmix32, hashKey } from '../text.js'
+import { healthCode } from './explain.js'
+import { type Member, Membership } from './membership.js'
+import { DEFAULT_POLICY, type FullPolicy, readPolicy } from './policy.js'
+import { grantAll } from './queue.js'
+import { ServiceState } from './service.js'
+import type { RouterState } from './state.js'
+
+const MOST_LEASE_MS = 2 ** 32 - 1
+
+export function defineService(state: RouterState, name: string, json: string, nowUs: number): Handle {
+  const given = json === '' ? undefined : readPolicy(json)
+  state.logChanges()
+  const { handle, created } = state.registry.define(name, nowUs)
+  if (created || given !== undefined) {
+    const policy = given ?? DEFAULT_POLICY
+    const leaseUs = policy.ticketLeaseMs * 1_000
+    state.shortestLeaseUs = Math.min(state.shortestLeaseUs, leaseUs)
+    state.nextSweepUs = Math.min(state.nextSweepUs, nowUs + leaseUs)
+    const service = state.memberships.get(handle)?.service ?? new ServiceState(policy.retry, nowUs)
+    state.memberships.set(handle, new Membership(policy, [], service))
+    republish(state, handle)
+  } else {
+    state.showRegistry()
+  }
+  grantAll(state, nowUs)
+  return handle
+}
+
+export function removeService(state: RouterState, service: Handle, nowUs: number): void {
+  state.logChanges()
+  const removed = state.registry.removeService(service, nowUs)
+  state.memberships.delete(service)
+  for (const instance of removed) state.cells.clear(instance)
+  state.showRegistry()
+  grantAll(state, nowUs)
+}
+
+export function addInstance(state: RouterState, service: Handle, json: string, thread: number, nowUs: number): Handle {
+  const spec = readInstanceSpec(json)
+  state.logChanges()
+  const instance = state.registry.addInstance(service, spec, thread, nowUs)
+  republish(state, service)
+  grantAll(state, nowUs)
+  return instance
+}
+
+export function updateInstance(state: RouterState, instance: Handle, json: string, nowUs: number): void {
+  const patch = readInstancePatch(json)
+  state.logChanges()
+  state.registry.updateInstance(instance, patch, nowUs)
+  republish(state, serviceOf(state, instance))
+  grantAll(state, nowUs)
+}
+
+export function removeInstance(state: RouterState, instance: Handle, nowUs: number): void {
+  state.logChanges()
+  const service = serviceOf(state, instance)
+  state.registry.removeInstance(instance, nowUs)
+  detach(state, [{ handle: instance, service }])
+}
+
+export function renew(state: RouterState, instance: Handle, leaseMs: number, nowUs: number): void {
+  if (!Number.isInteger(leaseMs)) throw invalid('leaseMs', 'leaseMs must be a whole number')
+  state.registry.renew(instance, Math.min(Math.max(leaseMs, 0), MOST_LEASE_MS), nowUs)
+}
+
+/** Removes the instances whose lease ran out. */
+export function expireLeases(state: RouterState, nowUs: number): void {
+  const deadline = state.registry.nextDeadline()
+  if (deadline === undefined || nowUs < deadline) return
+  state.logChanges()
+  const before = state.registry.instances()
+  const expired = new Set(state.registry.expire(nowUs))
+  detach(
+    state,
+    before.filter((instance) => expired.has(instance.handle)),
+  )
+}
+
+/** 0 when the instance is not there. */
+function serviceOf(state: RouterState, instance: Handle): Handle {
+  return state.registry.instance(instance)?.service ?? 0
+}
+
+/** Instances that the registry has removed: picks must not find them. */
+export function detach(
+  state: RouterState,
+  removed: readonly { readonly handle: Handle; readonly service: Handle }[],
+): void {
+  for (const service of new Set(removed.map((instance) => instance.service))) republish(state, service)
+  for (const { handle } of removed) if (state.cells.is(handle)) state.cells.clear(handle)
+}
+
+/** Brings cells and membership of a service to what the registry says. */
+function republish(state: RouterState, service: Handle): void {
+  state.showRegistry()
+  const record = state.registry.service(service)
+  const old = state.memberships.get(service)
+  if (record === undefined || old === undefined) return
+  const members = record.instances.map((instance) => bringUp(state, instance, old.policy))
+  state.memberships.set(service, new Membership(old.policy, members, old.service))
+}
+
+/** Places an instance that is new, adjusts one that is there. */
+function bringUp(state: RouterState, instance: InstanceRecord, policy: FullPolicy): Member {
+  const { cells } = state
+  const { handle, service, thread, weight, address } = instance
+  const limit = instance.concurrency ?? policy.concurrency
+  const health = healthCode(instance.health)
+  if (cells.is(handle)) {
+    if (cells.get(handle, Word.Weight) !== weight || cells.get(handle, Word.Limit) !== limit)
+      cells.reweigh(handle, weight, limit)
+    cells.setHealth(handle, health)
+  } else {
+    cells.place({ handle, service, thread, weight, limit, health })
+  }
+  return { handle, thread, weight, affinity: address === undefined ? fmix32(handle) : hashKey(address) }
+}

@@ -1,0 +1,79 @@
+/** `complete`: give the place back, learn. As `crates/routing/src/complete.rs`. */
+import { type Handle, Outcome, type Ticket, InstanceWord as Word } from '../../contract.js'
+import { toMs } from './estimate.js'
+import type { Membership } from './membership.js'
+import type { RouterState } from './state.js'
+import type { OpenTicket } from './ticket.js'
+
+/** How far one result moves the share of failures. */
+const FAILING_STEP = 1 / 16
+/** Below this the share is none. */
+const FAILING_FLOOR = 0.001
+/** Longest latency that is believed, microseconds: eleven days. */
+const LONGEST_US = 2 ** 40
+
+/**
+ * Closes a ticket: everything but passing the place on. `latencyUs` negative: the time since the pick. The service, for
+ * the one caller who closed the ticket.
+ */
+export function close(
+  state: RouterState,
+  ticket: Ticket,
+  outcome: Outcome,
+  latencyUs: number,
+  nowUs: number,
+): Handle | undefined {
+  const closed = state.tickets.close(ticket)
+  if (closed === undefined) return undefined
+  state.countInFlight(-1)
+  // A clock that stepped back: no time passed.
+  const since = latencyUs < 0 ? Math.max(0, nowUs - closed.pickedAtUs) : latencyUs
+  const believedUs = Math.min(since, LONGEST_US)
+  const membership = state.memberships.get(closed.service)
+  if (state.cells.is(closed.instance)) {
+    if (membership !== undefined) learn(state, membership, closed, outcome, believedUs, nowUs)
+    state.cells.release(closed.instance)
+  }
+  return closed.service
+}
+
+function learn(
+  state: RouterState,
+  membership: Membership,
+  closed: OpenTicket,
+  outcome: Outcome,
+  latencyUs: number,
+  nowUs: number,
+): void {
+  const { instance, probe } = closed
+  const cell = state.cells.state(instance)
+  if (cell === undefined) return
+  const { policy, service } = membership
+  cell.outcomes[outcome] = (cell.outcomes[outcome] as number) + 1
+  if (outcome === Outcome.Cancelled) {
+    if (probe !== undefined) cell.breaker.releaseProbe(probe)
+    return
+  }
+  const nowMs = toMs(nowUs)
+  // Never 0: that is what "never measured" looks like.
+  let sample = Math.max(latencyUs, 1)
+  if (outcome === Outcome.Ok) {
+    state.cells.count(instance, Word.Succeeded)
+    service.latency.mean(sample, nowMs)
+    cell.failing.approach(0, FAILING_STEP, FAILING_FLOOR, nowMs)
+  } else {
+    state.cells.count(instance, Word.Failed)
+    sample = Math.max(sample, cell.latency.stored, service.typicalLatencyUs)
+    cell.failing.approach(1, FAILING_STEP, FAILING_FLOOR, nowMs)
+  }
+  const estimate = cell.latency.peak(sample, nowMs)
+  if (estimate !== undefined) state.cells.setLatencyUs(instance, estimate)
+  if (outcome === Outcome.Rejected) {
+    // The instance protects itself: it is kept away for a while instead of being declared broken.
+    cell.rejectedUntilUs = nowUs + policy.rejectedMs * 1_000
+    if (probe !== undefined) cell.breaker.releaseProbe(probe)
+    return
+  }
+  const transition = cell.breaker.record(policy.breaker, outcome === Outcome.Ok, probe, nowUs)
+  if (transition !== undefined) state.breakerChanged(closed.service, instance, transition, nowUs)
+}

@@ -1,0 +1,70 @@
+/** Why an instance was picked: the last 1,024 picks, recorded as they happened. As `crates/routing/src/explain.rs`. */
+import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, Ticket } from '../../contract.js'
+import type { Candidate } from './candidate.js'
+
+/** Picks that are remembered. */
+const REMEMBERED_PICKS = 1_024
+
+const HEALTH_WORDS: readonly InstanceInfo['health'][] = ['healthy', 'degraded', 'draining', 'dead']
+const BREAKER_WORDS: readonly InstanceInfo['breaker'][] = ['closed', 'open', 'half-open']
+
+export function breakerWord(breaker: Breaker): InstanceInfo['breaker'] {
+  return BREAKER_WORDS[breaker] as InstanceInfo['breaker']
+}
+
+export function healthCode(health: InstanceInfo['health']): Health {
+  return HEALTH_WORDS.indexOf(health) as Health
+}
+
+/** A pick as it was. */
+export interface Decision {
+  readonly ticket: Ticket
+  readonly service: Handle
+  readonly keyHash: number
+  readonly chosen: Handle
+  readonly balancer: Balancer
+  readonly atUs: number
+  /** Thousandths. */
+  readonly retryTokens: number
+  readonly truncated: boolean
+  readonly trace: readonly Candidate[]
+}
+
+/** The newest decisions. */
+export class ExplainRing {
+  readonly #decisions: Decision[] = []
+  #next = 0
+
+  record(decision: Decision): void {
+    this.#decisions[this.#next] = decision
+    this.#next = (this.#next + 1) % REMEMBERED_PICKS
+  }
+
+  /** The pick that gave a ticket. Looks at every entry: cold. */
+  find(ticket: Ticket): Decision | undefined {
+    return this.#decisions.find((decision) => decision.ticket === ticket)
+  }
+}
+
+/** The contract's shape. `service`: its name, empty when it was removed since. */
+export function explanationOf(decision: Decision, service: string): Explanation {
+  return {
+    ticket: decision.ticket,
+    service,
+    atUs: decision.atUs,
+    balancer: decision.balancer,
+    keyHash: decision.keyHash,
+    chosen: decision.chosen,
+    truncated: decision.truncated,
+    candidates: decision.trace.map((candidate) => ({
+      instance: candidate.handle,
+      filter: candidate.filter,
+      score: Number.isFinite(candidate.score) ? candidate.score : null,
+      inFlight: candidate.inFlight,
+      latencyUs: candidate.latencyUs,
+      breaker: breakerWord(candidate.breaker),
+      health: HEALTH_WORDS[candidate.health] as InstanceInfo['health'],
+    })),
+    retryBudget: decision.retryTokens / 1_000,
+  }
+}

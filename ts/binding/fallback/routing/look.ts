@@ -1,0 +1,86 @@
+/** What there is to know of one member: whether it is eligible, and its score. First half of `crates/routing/src/select.rs`. */
+import { Health, InstanceWord as Word } from '../../contract.js'
+import type { Candidate, Filter } from './candidate.js'
+import type { Cells, InstanceState } from './cells.js'
+import { toMs } from './estimate.js'
+import { rendezvousScore } from './hash.js'
+import type { Membership } from './membership.js'
+
+/** Weight of p² in requests in flight; p is the share of recent requests that failed. */
+const FAILING_WEIGHT = 1_000
+/** Score of a probe that is due. */
+const PROBE_SCORE = -1
+
+/** Looks at a member. Changes nothing. */
+export function look(cells: Cells, membership: Membership, index: number, keyHash: number, nowUs: number): Candidate {
+  const { handle } = membership.member(index)
+  const candidate: Candidate = {
+    index,
+    handle,
+    filter: null,
+    probe: false,
+    limit: cells.get(handle, Word.Limit),
+    inFlight: cells.get(handle, Word.InFlight),
+    latencyUs: cells.latencyUs(handle),
+    breaker: cells.breaker(handle),
+    health: cells.health(handle),
+    score: Number.NaN,
+    eligibleAtUs: Number.POSITIVE_INFINITY,
+  }
+  const state = cells.is(handle) ? cells.state(handle) : undefined
+  if (state === undefined) {
+    candidate.filter = 'dead'
+    candidate.health = Health.Dead
+    return candidate
+  }
+  candidate.filter = filterOf(candidate, state, membership, nowUs)
+  if (candidate.filter === null) candidate.score = scoreOf(candidate, state, membership, keyHash, nowUs)
+  return candidate
+}
+
+/** Why it is not eligible. Notes in the candidate when time will lift that, and whether it would be a probe. */
+function filterOf(candidate: Candidate, state: InstanceState, membership: Membership, nowUs: number): Filter {
+  if (candidate.health === Health.Draining) return 'draining'
+  if (candidate.health === Health.Dead) return 'dead'
+  const verdict = state.breaker.verdict(membership.policy.breaker, nowUs)
+  if (verdict.kind === 'open' || verdict.kind === 'probe-taken') {
+    candidate.eligibleAtUs = verdict.untilUs
+    return verdict.kind === 'open' ? 'breaker-open' : 'probe-taken'
+  }
+  candidate.probe = verdict.kind === 'probe'
+  if (candidate.limit !== 0 && candidate.inFlight >= candidate.limit) return 'at-limit'
+  // Longer than it can be: the clock stepped back, and it is over.
+  const left = state.rejectedUntilUs - nowUs
+  if (left > 0 && left <= membership.policy.rejectedMs * 1_000) {
+    candidate.eligibleAtUs = state.rejectedUntilUs
+    return 'rejected-recently'
+  }
+  return null
+}
+
+function scoreOf(
+  candidate: Candidate,
+  state: InstanceState,
+  membership: Membership,
+  keyHash: number,
+  nowUs: number,
+): number {
+  const member = membership.member(candidate.index)
+  if (keyHash !== 0) return rendezvousScore(keyHash, member.affinity, member.weight)
+  const { balancer } = membership.policy
+  if (balancer === 'round-robin' || balancer === 'weighted') return Number.NaN
+  if (candidate.probe) return PROBE_SCORE
+  const nowMs = toMs(nowUs)
+  const failing = state.failing.faded(nowMs)
+  const busy = candidate.inFlight + FAILING_WEIGHT * (failing * failing)
+  let score: number
+  if (balancer === 'least-request') {
+    score = busy / member.weight
+  } else {
+    const measured = state.latency.faded(nowMs)
+    const latencyUs = measured === 0 ? membership.service.typicalLatencyUs : measured
+    score = (latencyUs * (busy + 1)) / member.weight
+  }
+  // Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.
+  return Number.isFinite(score) ? score : Number.MAX_VALUE
+}

@@ -1,0 +1,108 @@
+/** What a service wants of its router, read from JSON by the rules of `crates/routing/src/policy.rs`, in their order. */
+import type { Balancer, Policy } from '../../contract.js'
+import { invalid } from '../edge.js'
+import { Fields } from '../registry-fields.js'
+
+/** When an instance is ejected and how it comes back, every field filled. */
+export type BreakerPolicy = Readonly<Required<NonNullable<Policy['breaker']>>>
+/** How many retries a service affords, every field filled. */
+export type RetryPolicy = Readonly<Required<NonNullable<Policy['retry']>>>
+/** Every field filled. */
+export interface FullPolicy extends Readonly<Required<Omit<Policy, 'breaker' | 'retry'>>> {
+  readonly breaker: BreakerPolicy
+  readonly retry: RetryPolicy
+}
+
+/** Probes in flight at one time, at most. */
+export const PROBE_PLACES = 8
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 86_400_000
+const BALANCERS: readonly Balancer[] = ['round-robin', 'weighted', 'least-request', 'peak-ewma']
+
+/** The defaults of the contract. */
+export const DEFAULT_POLICY: FullPolicy = {
+  balancer: 'least-request',
+  timeoutMs: 5_000,
+  concurrency: 256,
+  queueLimit: 1_024,
+  breaker: {
+    enabled: true,
+    consecutiveFailures: 5,
+    errorRate: 0.5,
+    minRequests: 20,
+    windowMs: 10_000,
+    openMs: 1_000,
+    maxOpenMs: 30_000,
+    probes: 3,
+    concurrentProbes: 1,
+    probeLeaseMs: 10_000,
+  },
+  retry: { limit: 2, budget: 0.2, minPerSecond: 5, minBackoffMs: 5, maxBackoffMs: 250 },
+  rejectedMs: 250,
+  ticketLeaseMs: 60_000,
+}
+
+/** From JSON of the contract's `Policy`. Throws a refusal with the path of the field (`policy.breaker.openMs`). */
+export function readPolicy(json: string): FullPolicy {
+  const or = DEFAULT_POLICY
+  const fields = Fields.parse(json, 'policy', true, Object.keys(or))
+  const word = fields.string('balancer')
+  const balancer = word === undefined ? or.balancer : BALANCERS.find((known) => known === word)
+  if (balancer === undefined) throw invalid('policy.balancer', `policy.balancer must be one of ${BALANCERS.join(', ')}`)
+  const timeoutMs = fields.integer('timeoutMs', 1, DAY_MS) ?? or.timeoutMs
+  const concurrency = fields.integer('concurrency', 0, 1_000_000) ?? or.concurrency
+  const queueLimit = fields.integer('queueLimit', 0, 65_536) ?? or.queueLimit
+  const breaker = fields.object('breaker', Object.keys(or.breaker))
+  const readBreaker = breaker === undefined ? or.breaker : breakerOf(breaker)
+  const retry = fields.object('retry', Object.keys(or.retry))
+  const readRetry = retry === undefined ? or.retry : retryOf(retry)
+  const rejectedMs = fields.integer('rejectedMs', 0, 60_000) ?? or.rejectedMs
+  const ticketLeaseMs = fields.integer('ticketLeaseMs', 1, DAY_MS) ?? or.ticketLeaseMs
+  return {
+    balancer,
+    timeoutMs,
+    concurrency,
+    queueLimit,
+    breaker: readBreaker,
+    retry: readRetry,
+    rejectedMs,
+    ticketLeaseMs,
+  }
+}
+
+function breakerOf(fields: Fields): BreakerPolicy {
+  const or = DEFAULT_POLICY.breaker
+  const enabled = fields.boolean('enabled') ?? or.enabled
+  const consecutiveFailures = fields.integer('consecutiveFailures', 0, 1_000) ?? or.consecutiveFailures
+  const errorRate = fields.number('errorRate', 0.001, 1) ?? or.errorRate
+  const minRequests = fields.integer('minRequests', 1, 1_000_000) ?? or.minRequests
+  const windowMs = fields.integer('windowMs', 100, HOUR_MS) ?? or.windowMs
+  const openMs = fields.integer('openMs', 1, HOUR_MS) ?? or.openMs
+  const maxOpenMs = fields.integer('maxOpenMs', openMs, HOUR_MS) ?? Math.max(or.maxOpenMs, openMs)
+  const probes = fields.integer('probes', 1, 100) ?? or.probes
+  const concurrentProbes = fields.integer('concurrentProbes', 1, PROBE_PLACES) ?? or.concurrentProbes
+  const probeLeaseMs = fields.integer('probeLeaseMs', 1, HOUR_MS) ?? or.probeLeaseMs
+  return {
+    enabled,
+    consecutiveFailures,
+    errorRate,
+    minRequests,
+    windowMs,
+    openMs,
+    maxOpenMs,
+    probes,
+    concurrentProbes,
+    probeLeaseMs,
+  }
+}
+
+function retryOf(fields: Fields): RetryPolicy {
+  const or = DEFAULT_POLICY.retry
+  const limit = fields.integer('limit', 0, 10) ?? or.limit
+  const budget = fields.number('budget', 0, 1) ?? or.budget
+  const minPerSecond = fields.integer('minPerSecond', 0, 10_000) ?? or.minPerSecond
+  const minBackoffMs = fields.integer('minBackoffMs', 0, 60_000) ?? or.minBackoffMs
+  const maxBackoffMs = fields.integer('maxBackoffMs', minBackoffMs, 60_000) ?? Math.max(or.maxBackoffMs, minBackoffMs)
+  return { limit, budget, minPerSecond, minBackoffMs, maxBackoffMs }
+}
