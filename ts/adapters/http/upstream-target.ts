@@ -105,9 +105,12 @@ export class UpstreamClient {
       }, timeoutMs)
       outgoing.on('socket', (socket) => {
         connected = !socket.connecting
-        socket.once('connect', () => {
-          connected = true
-        })
+        // Only for a new one: on a kept-alive socket the event never comes, and listeners would pile up.
+        if (!connected) {
+          socket.once('connect', () => {
+            connected = true
+          })
+        }
       })
       outgoing.on('response', (reply) => {
         clearTimeout(timer)
