@@ -84,12 +84,20 @@ function list(category: string, page: number): unknown {
   return { category, total: skus.length, skus: skus.slice(page * 20, page * 20 + 20).map(([, sku]) => sku) }
 }
 
+/** How often a word is in each text, by reading them all; remembered, for there are few words. */
+const countsByWord = new Map<string, number[]>()
+function countsOf(word: string): number[] {
+  const counts = countsByWord.get(word) ?? texts.map((text) => text.filter((w) => w === word).length)
+  countsByWord.set(word, counts)
+  return counts
+}
+
 /** BM25 by scanning every text for every word. */
 function search(q: string): unknown {
   const words = q.toLowerCase().split(' ')
   const scores = products.map(() => 0)
   for (const word of words) {
-    const counts = texts.map((text) => text.filter((w) => w === word).length)
+    const counts = countsOf(word)
     const holders = counts.filter((count) => count > 0).length
     if (holders === 0) continue
     const rarity = Math.log(1 + (products.length - holders + 0.5) / (holders + 0.5))

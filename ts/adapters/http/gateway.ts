@@ -32,6 +32,7 @@ export class Gateway {
   private readonly sockets = new Set<Socket>()
   private readonly state: EndpointState = { draining: false, inFlight: 0, startedAt: performance.now() }
   private closing: Promise<void> | undefined
+  private address = ''
   private onIdle: (() => void) | undefined
 
   constructor(private readonly options: GatewayOptions) {
@@ -46,7 +47,8 @@ export class Gateway {
       // How often slow senders are looked for: often enough that the limits above hold within a quarter.
       connectionsCheckingInterval: Math.max(50, Math.min(headersTimeoutMs, requestTimeoutMs) >> 2),
       insecureHTTPParser: false,
-      requireHostHeader: true,
+      // Ours to check: Node's own refusal has no body.
+      requireHostHeader: false,
     })
     // Node would silently drop header fields above a count; the byte limit already bounds them.
     this.server.maxHeadersCount = 0
@@ -65,10 +67,9 @@ export class Gateway {
     this.server.on('clientError', refuseBrokenRequest)
   }
 
-  /** Where it listens. */
+  /** Where it listens, `http://127.0.0.1:8080`; '' before it does. */
   get url(): string {
-    const { address, port, family } = this.server.address() as AddressInfo
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+    return this.address
   }
 
   /** Requests being answered now. */
@@ -86,6 +87,8 @@ export class Gateway {
       this.server.once('error', reject)
       this.server.listen(this.options.port ?? 8080, this.options.host ?? '127.0.0.1', () => {
         this.server.off('error', reject)
+        const { address, port, family } = this.server.address() as AddressInfo
+        this.address = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
         resolve()
       })
     })

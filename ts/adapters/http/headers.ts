@@ -46,6 +46,8 @@ export function checkFraming(request: IncomingMessage): void {
     if (seen.has(name)) throw new HttpProblem(400, 'LM_INVALID_ARGUMENT', `${name} comes twice`, { field: name })
     seen.add(name)
   }
+  if (request.headers.host === undefined && request.httpVersion === '1.1')
+    throw new HttpProblem(400, 'LM_INVALID_ARGUMENT', 'There is no host field', { field: 'host' })
   const coding = request.headers['transfer-encoding']
   if (coding === undefined) return
   if (request.headers['content-length'] !== undefined)

@@ -7,6 +7,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream'
 import { Outcome } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
+import type { Route } from '../../index.js'
 import { readBody } from './body.js'
 import type { Exchange } from './exchange.js'
 import { endToEndHeaders } from './headers.js'
@@ -45,9 +46,11 @@ export class UpstreamClient {
     const body = await readBody(exchange.request, exchange.bodyLimit)
     const route = exchange.mesh.route(upstream)
     const retriable = IDEMPOTENT.has(exchange.request.method as string)
+    const tried = new Set<number>()
     for (let attempt = 1; ; attempt++) {
-      const ticket = route.pick()
-      const { address } = route.instance(ticket)
+      const ticket = pickUntried(route, tried)
+      const { address, handle } = route.instance(ticket)
+      tried.add(handle)
       if (address === null) {
         route.complete(ticket, Outcome.Cancelled)
         throw new HttpProblem(503, 'LM_NO_INSTANCE', `${upstream} has an instance without an address`)
@@ -105,12 +108,9 @@ export class UpstreamClient {
       }, timeoutMs)
       outgoing.on('socket', (socket) => {
         connected = !socket.connecting
-        // Only for a new one: on a kept-alive socket the event never comes, and listeners would pile up.
-        if (!connected) {
-          socket.once('connect', () => {
-            connected = true
-          })
-        }
+        socket.once('connect', () => {
+          connected = true
+        })
       })
       outgoing.on('response', (reply) => {
         clearTimeout(timer)
@@ -128,7 +128,10 @@ export class UpstreamClient {
 
   private sendBack(exchange: Exchange, reply: IncomingMessage): Promise<void> {
     const { response } = exchange
-    response.writeHead(reply.statusCode as number, endToEndHeaders(reply.rawHeaders, REPLY_OWN_FIELDS))
+    const fields = endToEndHeaders(reply.rawHeaders, REPLY_OWN_FIELDS)
+    // One by one: writeHead with a list would keep only the last of several cookies.
+    for (let i = 0; i < fields.length; i += 2) response.appendHeader(fields[i] as string, fields[i + 1] as string)
+    response.writeHead(reply.statusCode as number)
     return new Promise((resolve) => {
       // A reply that breaks off leaves the client's socket destroyed: a part is never taken for the whole.
       pipeline(reply, response, () => resolve())
@@ -137,6 +140,24 @@ export class UpstreamClient {
 }
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE'])
 const REPLY_OWN_FIELDS: ReadonlySet<string> = new Set(['x-request-id'])
+
+/**
+ * Picks an instance that this request has not tried yet, as far as there is one. The tickets of the others stay open
+ * meanwhile: their load is what makes the balancer look elsewhere. Given back, they say nothing about the instance.
+ */
+function pickUntried(route: Route, tried: ReadonlySet<number>): number {
+  const passedOver: number[] = []
+  try {
+    for (;;) {
+      const ticket = route.pick()
+      if (!tried.has(route.instance(ticket).handle) || passedOver.length >= REPICKS) return ticket
+      passedOver.push(ticket)
+    }
+  } finally {
+    for (const ticket of passedOver) route.complete(ticket, Outcome.Cancelled)
+  }
+}
+const REPICKS = 8
 
 function unreachable(upstream: string, sent: boolean, cause: Error): LinkmeshError {
   const what = sent ? 'broke off before it answered' : 'could not be reached'

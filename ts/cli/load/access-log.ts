@@ -5,7 +5,7 @@ import { createGunzip } from 'node:zlib'
 import type { LogEntry } from '../../config/load-profile.js'
 
 const LINE =
-  /^\S+ \S+ \S+ \[(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})\] "([A-Z]+) (\S+)(?: HTTP\/\d(?:\.\d)?)?" (\d{3}) (?:\d+|-)(?: "[^"]*" "(.*)")?\s*$/
+  /^\S+ \S+ \S+ \[(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})\] "([A-Z]+) (\S+)(?: HTTP\/\d(?:\.\d)?)?" (\d{3}) (?:\d+|-)(?: "[^"]*" "([^"]*)"?)?\s*$/
 const MONTHS = 'JanFebMarAprMayJunJulAugSepOctNovDec'
 export const LOG_LINES_MAX = 5_000_000
 const LINE_LENGTH_MAX = 65_536

@@ -60,7 +60,13 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
 }
 
 async function closeAll(closers: (() => Promise<unknown>)[]): Promise<void> {
-  for (const close of closers.reverse()) await close()
+  // Worker threads do not keep the process alive, and neither does waiting for their end: it would stop half closed.
+  const alive = setInterval(() => {}, 1_000)
+  try {
+    for (const close of closers.reverse()) await close()
+  } finally {
+    clearInterval(alive)
+  }
 }
 
 function registerUpstreams(mesh: Mesh, config: Config): void {

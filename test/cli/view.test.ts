@@ -1,0 +1,134 @@
+/** What the terminal shows, and what its keys do. */
+import { describe, expect, it } from 'vitest'
+import type { Fleet, FleetInstance } from '../../ts/cli/up/fleet.js'
+import { time } from '../../ts/cli/up/format.js'
+import { Happenings } from '../../ts/cli/up/happenings.js'
+import { Keys } from '../../ts/cli/up/keys.js'
+import type { InstanceFigures, Snapshot } from '../../ts/cli/up/snapshot.js'
+import { render, renderLine } from '../../ts/cli/up/view.js'
+
+const instance = (id: string, more: Partial<InstanceFigures> = {}): InstanceFigures => ({
+  id,
+  thread: 0,
+  state: 'up',
+  breaker: 'closed',
+  inFlight: 2,
+  perSecond: 410,
+  latencyUs: 210,
+  failed: 0,
+  ...more,
+})
+const snapshot: Snapshot = {
+  atMs: 12_300,
+  requestsPerSecond: 2_014,
+  latency: { count: 2_014, p50Us: 620, p99Us: 2_100, p999Us: 48_000, maxUs: 1_200_000 },
+  inFlight: 7,
+  retried: 3,
+  load: {
+    routed: 24_000,
+    answered: 23_990,
+    failed: 3,
+    lost: 0,
+    wrong: 0,
+    skipped: 0,
+    latency: { count: 0, p50Us: 0, p99Us: 0, p999Us: 0, maxUs: 0 },
+    elapsedMs: 12_000,
+    inFlight: 7,
+    errors: {},
+    samples: [],
+  },
+  services: [
+    {
+      name: 'catalog',
+      perSecond: 820,
+      queued: 4,
+      retries: 3,
+      p50Us: 180,
+      p99Us: 900,
+      instances: [instance('catalog-1'), instance('catalog-2', { state: 'killed', breaker: 'open', thread: 1 })],
+    },
+  ],
+}
+const state = {
+  title: 'shop',
+  backend: 'native',
+  snapshot,
+  happenings: [{ at: 11.5, text: 'you killed catalog-2' }],
+  chosen: 'catalog-2',
+  planned: 30_000,
+  columns: 120,
+  rows: 40,
+  color: false,
+}
+
+describe('the picture', () => {
+  const text = render(state)
+  it('has rates, quantiles and the account', () => {
+    expect(text).toMatch(
+      /2,014 requests\/s {3}p50 620 µs {3}p99 2\.10 ms {3}p99\.9 48\.0 ms {3}in flight 7 {3}retried 3/,
+    )
+    expect(text).toMatch(/sent 24,000 of 30,000 · right 23,990 · failed 3 · 0 lost · 0 wrong/)
+  })
+  it('has a line per service and instance, and marks the chosen one', () => {
+    expect(text).toMatch(/^ *catalog .*4\+4 .*820 .*180 µs \/ 900 µs .*3$/m)
+    expect(text).toMatch(/^ *catalog-1 +thread 0 +up +closed +2 +410 +210 µs$/m)
+    expect(text).toMatch(/^› +catalog-2 +thread 1 +killed +open/m)
+  })
+  it('has what just happened, the keys, and never more rows than the terminal', () => {
+    expect(text).toContain('11.5 s  you killed catalog-2')
+    expect(text).toContain('k kill')
+    expect(render({ ...state, rows: 5 }).split('\n')).toHaveLength(5)
+  })
+  it('colours only when asked', () => {
+    expect(text).not.toContain('\u001b')
+    expect(render({ ...state, color: true })).toContain('\u001b[31m')
+  })
+  it('fits in one line for a log', () => {
+    expect(renderLine(snapshot)).toMatch(/^ {2}12 s {4}2,014 req\/s .* lost 0 {2}wrong 0 {2}down: catalog-2$/)
+  })
+  it.each([
+    [0, '-'],
+    [740, '740 µs'],
+    [1_240, '1.24 ms'],
+    [21_000, '21.0 ms'],
+    [2_100_000, '2.1 s'],
+  ])('%d µs is %s', (us, wanted) => {
+    expect(time(us)).toBe(wanted)
+  })
+})
+
+describe('the keys', () => {
+  const done: string[] = []
+  const instances: FleetInstance[] = ['a-1', 'a-2', 'b-1'].map((id) => ({
+    id,
+    service: id[0] as string,
+    thread: 0,
+    state: 'up',
+  }))
+  const fleet: Fleet = {
+    instances,
+    slow: (id, slow) => done.push(`slow ${id} ${slow}`),
+    kill: async (id) => void done.push(`kill ${id}`),
+    revive: (id) => Promise.reject(new Error(`${id} does not come back`)),
+    close: async () => {},
+  }
+  it('choose, slow, kill, revive and quit', async () => {
+    const happenings = new Happenings()
+    const keys = new Keys(fleet, happenings, () => {}, () => done.push('quit')) // biome-ignore format: one call
+    expect(keys.chosen).toBe('a-1')
+    for (const key of ['\u001b[B', 's', '3', 'k', '\u001b[B', '\u001b[A', 'x', '0']) keys.press(key)
+    expect(keys.chosen).toBe('b-1')
+    expect(done).toEqual(['slow a-2 true', 'kill b-1'])
+    keys.press('r')
+    await Promise.resolve().then(() => {})
+    expect(happenings.newest(9).map(({ text }) => text)).toEqual([
+      'you slowed a-2',
+      'you killed b-1',
+      'you revived b-1',
+      'b-1 does not come back',
+    ])
+    keys.press('q')
+    keys.press('\u0003')
+    expect(done.slice(-2)).toEqual(['quit', 'quit'])
+  })
+})
