@@ -28,6 +28,7 @@ mod service_registry;
 mod snapshot;
 pub mod status;
 pub mod validate;
+mod writer;
 
 pub use connection::{
     ConnectionInfo, ConnectionPatch, ConnectionRegistry, ConnectionSpec, ConnectionState,

@@ -1,6 +1,5 @@
 //! The writer's side of services and instances.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +7,10 @@ use linkmesh_tables::epoch::{Guard, Snapshot};
 
 use crate::handle::slot_of;
 use crate::limits::LEASE_MS;
+use crate::writer::Writer;
 use crate::{
-    EventBatch, EventKind, EventLog, Handle, HandleAllocator, Health, InstancePatch,
-    InstanceRecord, InstanceSpec, Limits, RegistryError, RegistrySnapshot, ServiceRecord, validate,
+    EventBatch, EventKind, EventLog, Handle, Health, InstancePatch, InstanceRecord, InstanceSpec,
+    Limits, RegistryError, RegistrySnapshot, ServiceRecord, validate,
 };
 
 /// All services and instances of one mesh. `Sync`: readers load a snapshot, writers take one mutex.
@@ -30,28 +30,13 @@ pub struct ServiceRegistry {
     limits: Limits,
 }
 
-#[derive(Debug)]
-struct Writer {
-    /// What will be published next; shares its chunks with what is published.
-    next: RegistrySnapshot,
-    services: HandleAllocator,
-    instances: HandleAllocator,
-    /// (end of the lease, instance), earliest first.
-    leases: BTreeSet<(u64, Handle)>,
-}
-
 impl ServiceRegistry {
     /// An empty registry.
     pub fn new(limits: Limits) -> Self {
         Self {
             published: Snapshot::new(RegistrySnapshot::default()),
             epoch: AtomicU32::new(0),
-            writer: Mutex::new(Writer {
-                next: RegistrySnapshot::default(),
-                services: HandleAllocator::new(limits.services),
-                instances: HandleAllocator::new(limits.instances),
-                leases: BTreeSet::new(),
-            }),
+            writer: Mutex::new(Writer::new(limits)),
             events: Mutex::new(EventLog::new(limits.events)),
             limits,
         }
@@ -410,59 +395,6 @@ impl ServiceRegistry {
         for kind in events {
             log.push(now_us, kind);
         }
-    }
-}
-
-impl Writer {
-    /// An instance's service; a service goes with its instances, so it is there.
-    fn service_of(&self, instance: &InstanceRecord) -> Arc<ServiceRecord> {
-        Arc::clone(
-            self.next
-                .service(instance.service)
-                .expect("a live instance belongs to a live service"),
-        )
-    }
-
-    fn replace_instances(
-        &mut self,
-        service: &ServiceRecord,
-        change: impl FnOnce(&mut Vec<Arc<InstanceRecord>>),
-    ) {
-        let mut instances = service.instances.clone();
-        change(&mut instances);
-        let service = ServiceRecord {
-            handle: service.handle,
-            name: Arc::clone(&service.name),
-            instances,
-        };
-        self.next
-            .services
-            .set(slot_of(service.handle), Some(Arc::new(service)));
-    }
-
-    fn remove(&mut self, instance: &InstanceRecord) {
-        let service = self.service_of(instance);
-        self.replace_instances(&service, |instances| {
-            instances.retain(|known| known.handle != instance.handle);
-        });
-        self.forget(instance);
-    }
-
-    /// Everything but the service's list.
-    fn forget(&mut self, instance: &InstanceRecord) {
-        self.leases.remove(&(
-            instance.lease_until_us.load(Ordering::Relaxed),
-            instance.handle,
-        ));
-        self.next.instances.set(slot_of(instance.handle), None);
-        self.next.instance_count -= 1;
-        self.instances.free(instance.handle);
-    }
-
-    fn extend(&mut self, instance: &InstanceRecord, until_us: u64) {
-        let old = instance.lease_until_us.swap(until_us, Ordering::Relaxed);
-        self.leases.remove(&(old, instance.handle));
-        self.leases.insert((until_us, instance.handle));
     }
 }
 
