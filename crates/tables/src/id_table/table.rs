@@ -15,7 +15,7 @@ use crate::{
 /// Keys of a batch whose lines are on their way at the same time.
 const PIPELINE: usize = 32;
 
-/// Id → `u32`, shared by any number of threads. See the [module](self) for how it works.
+/// Id → `u32`, shared by any number of threads. How it works: one 64-byte line per bucket.
 ///
 /// Reads are wait-free, whatever a writer does meanwhile; they take a [`Guard`] of [`Domain::global`]. Writers take
 /// turns. Growth builds a new generation beside the old one: for that time the table takes up to three times its
