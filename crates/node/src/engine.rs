@@ -286,10 +286,15 @@ impl Engine {
         peer.end();
         self.router.thread_ended(peer.id, self.now());
         lock(&self.lanes).retain(|lane| {
-            if lane.from.id == peer.id {
+            let (from, to) = (lane.from.id == peer.id, lane.to.id == peer.id);
+            // Whoever is left at the other end lets the lane go, too.
+            if from {
                 lane.to.lanes_changed();
             }
-            lane.to.id != peer.id && lane.from.id != peer.id
+            if to {
+                lane.from.lanes_changed();
+            }
+            !from && !to
         });
         self.wake_all();
     }

@@ -91,9 +91,13 @@ impl Joined {
     #[cold]
     fn refresh(&mut self) {
         let (version, incoming) = self.peer.incoming();
-        for lane in &self.incoming {
-            if !incoming.iter().any(|kept| kept.id == lane.id) {
-                self.lanes[lane.id as usize] = None;
+        // A lane to or from an ended thread carries nothing more; what of an incoming one is still unread is kept.
+        for lane in &mut self.lanes {
+            if lane
+                .as_ref()
+                .is_some_and(|lane| !lane.from.alive() || !lane.to.alive())
+            {
+                *lane = None;
             }
         }
         for lane in &incoming {

@@ -19,6 +19,8 @@ type Checked<T> = std::result::Result<T, Failure>;
 /// Longest name of a table.
 const MAX_NAME_BYTES: usize = 256;
 const MAX_CAPACITY: f64 = (1u32 << 28) as f64;
+/// Largest ring, as in `linkmesh_tables`.
+const MAX_RING_BYTES: f64 = (1u32 << 28) as f64;
 /// Longest byte key, as in `linkmesh_tables`.
 const MAX_KEY_BYTES: usize = 65_536;
 /// Longest path pattern, as in `linkmesh_tables`.
@@ -276,7 +278,7 @@ pub fn ring_open(env: &Env, table: Unknown<'_>, kind: u32, capacity_bytes: f64) 
                 ));
             }
         };
-        let bytes = whole(capacity_bytes, "capacityBytes", f64::from(u32::MAX))?;
+        let bytes = whole(capacity_bytes, "capacityBytes", MAX_RING_BYTES)?;
         // A capacity outside the limits is refused even when the ring exists and the capacity does not matter.
         ByteRing::check_capacity(bytes).map_err(ring_error)?;
         let ring = RINGS.open(name(env, &table)?, || {
