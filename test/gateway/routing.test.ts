@@ -126,6 +126,12 @@ describe('a gateway in front of services', () => {
   })
 
   describe('failures', () => {
+    it('requests that were wrong do not open the breaker of the instance that said so', async () => {
+      const statuses: number[] = []
+      for (let round = 0; round < 30; round++) statuses.push((await ask('/refuses')).status)
+      expect(statuses).toEqual(Array(30).fill(404))
+    })
+
     it("a handler's own status passes, its other errors do not show", async () => {
       const refused = await ask('/refuses')
       expect([refused.status, ((await refused.json()) as { detail: string }).detail]).toEqual([404, 'No such order'])

@@ -30,12 +30,13 @@ export function failureOf(error: unknown): Outcome {
   return httpOutcome(error)
 }
 
-/** 429 and 503, in the field where HTTP clients put the status. */
+/** By the status, in the field where HTTP clients put it: 429 and 503 refuse for now, other 4xx say that the request was wrong. */
 function httpOutcome(error: unknown): Outcome {
   if (typeof error !== 'object' || error === null) return Outcome.Error
   const { status, statusCode } = error as { status?: unknown; statusCode?: unknown }
   const found = status ?? statusCode
-  return found === 429 || found === 503 ? Outcome.Rejected : Outcome.Error
+  if (found === 429 || found === 503) return Outcome.Rejected
+  return typeof found === 'number' && found >= 400 && found < 500 ? Outcome.Ok : Outcome.Error
 }
 
 /** Whether one more attempt could help and cannot harm. The budget is asked afterwards. */

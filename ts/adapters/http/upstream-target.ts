@@ -7,7 +7,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream'
 import { Outcome } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
-import type { Route } from '../../index.js'
+import type { Mesh, Route } from '../../index.js'
 import { readBody } from './body.js'
 import type { Exchange } from './exchange.js'
 import { endToEndHeaders } from './headers.js'
@@ -41,10 +41,12 @@ interface Failure {
 export class UpstreamClient {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_PER_ORIGIN, maxFreeSockets: 64 })
 
+  private readonly routes = new Map<string, Route>()
+
   /** Picks an instance, forwards, streams the reply back. Throws problems and what the mesh throws. */
   async answer(exchange: Exchange, upstream: string): Promise<void> {
     const body = await readBody(exchange.request, exchange.bodyLimit)
-    const route = exchange.mesh.route(upstream)
+    const route = this.routeOf(exchange.mesh, upstream)
     const retriable = IDEMPOTENT.has(exchange.request.method as string)
     const tried = new Set<number>()
     for (let attempt = 1; ; attempt++) {
@@ -75,6 +77,16 @@ export class UpstreamClient {
         throw new HttpProblem(504, 'LM_DEADLINE_EXCEEDED', `${upstream} did not answer in time`, { outcome: 'unknown' })
       if (gone || attempt >= ATTEMPTS || (sent && !retriable)) throw unreachable(upstream, sent, error)
     }
+  }
+
+  /** One route per upstream: it remembers what is known of the instances. */
+  private routeOf(mesh: Mesh, upstream: string): Route {
+    let route = this.routes.get(upstream)
+    if (!route) {
+      route = mesh.route(upstream)
+      this.routes.set(upstream, route)
+    }
+    return route
   }
 
   close(): void {
@@ -108,9 +120,12 @@ export class UpstreamClient {
       }, timeoutMs)
       outgoing.on('socket', (socket) => {
         connected = !socket.connecting
-        socket.once('connect', () => {
-          connected = true
-        })
+        // Only for a new one: on a kept-alive socket the event never comes, and listeners would pile up.
+        if (!connected) {
+          socket.once('connect', () => {
+            connected = true
+          })
+        }
       })
       outgoing.on('response', (reply) => {
         clearTimeout(timer)
