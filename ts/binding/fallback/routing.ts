@@ -6,6 +6,7 @@
  * time and randomness are passed in.
  */
 import { type Handle, type Outcome, Status, type Ticket, type Views } from '../contract.js'
+import type { MetricCollector } from './metrics-text.js'
 import type { Rng } from './random.js'
 import type { FallbackConnections } from './registry-connections.js'
 import * as administer from './routing/administer.js'
@@ -13,6 +14,7 @@ import { backoffMs } from './routing/budget.js'
 import { close } from './routing/complete.js'
 import { explanationOf } from './routing/explain.js'
 import * as housekeeping from './routing/housekeeping.js'
+import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './routing/info.js'
 import { type Picked, pickFrom } from './routing/pick.js'
 import { grant, type Waiting, type WaitRefused, wait } from './routing/queue.js'
 import { type RouterOptions, RouterState } from './routing/state.js'
@@ -183,6 +185,26 @@ export class FallbackRouter {
   }
 
   // --- JSON -------------------------------------------------------------------------------------------------------
+
+  /** The contract's `ServiceInfo`. */
+  serviceInfoJson(service: Handle): string {
+    return JSON.stringify(serviceInfoOf(this.#state, service))
+  }
+
+  /** Every `ServiceInfo`, by name. */
+  serviceListJson(): string {
+    return JSON.stringify(serviceListOf(this.#state))
+  }
+
+  /** The contract's `InstanceInfo`. */
+  instanceInfoJson(instance: Handle): string {
+    return JSON.stringify(instanceInfoOf(this.#state, instance))
+  }
+
+  /** Adds what the router knows to a scrape. */
+  collectMetrics(out: MetricCollector): void {
+    collectMetrics(this.#state, out)
+  }
 
   /** Why a ticket's instance was picked; undefined when the pick is not among the last 1,024. */
   explainJson(ticket: Ticket): string | undefined {

@@ -34,6 +34,7 @@ export function close(
     if (membership !== undefined) learn(state, membership, closed, outcome, believedUs, nowUs)
     state.cells.release(closed.instance)
   }
+  if (outcome !== Outcome.Cancelled) membership?.service.latencies.record(believedUs)
   return closed.service
 }
 

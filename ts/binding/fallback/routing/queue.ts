@@ -42,7 +42,7 @@ export function wait(
     return { status: Status.StaleHandle, retryAfterMs: 0, message: 'the service was removed' }
   const { waits } = state
   const limit = membership.policy.queueLimit
-  const length = waits.queues.get(service)?.length ?? 0
+  const length = waits.length(service)
   if (length >= limit) {
     const message = `${limit} requests wait for this service already`
     return { status: Status.QueueFull, retryAfterMs: drainTimeMs(state, membership, length), message }

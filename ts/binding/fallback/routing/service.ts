@@ -1,4 +1,5 @@
 /** What a service carries from one membership to the next, as `crates/routing/src/service.rs`. */
+import { Histogram } from '../metrics-histogram.js'
 import { RetryBudget } from './budget.js'
 import { Estimate } from './estimate.js'
 import type { RetryPolicy } from './policy.js'
@@ -15,6 +16,8 @@ export class ServiceState {
   readonly budget: RetryBudget
   /** Mean latency of its good answers, microseconds: what an unmeasured instance is taken for. */
   readonly latency = new Estimate()
+  /** Latencies of completed requests, cancelled ones excepted, microseconds. */
+  readonly latencies = new Histogram()
 
   constructor(retry: RetryPolicy, nowUs: number) {
     this.budget = new RetryBudget(retry, nowUs)

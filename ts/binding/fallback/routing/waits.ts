@@ -51,6 +51,11 @@ export class Waits {
     return this.#lastId
   }
 
+  /** Requests that wait for a service. */
+  length(service: Handle): number {
+    return this.queues.get(service)?.length ?? 0
+  }
+
   /** Last in its queue. */
   enqueue(service: Handle, waiter: Waiter): void {
     this.#waiting.set(waiter.id, service)

@@ -1,0 +1,105 @@
+/** What the router tells about itself: the contract's shapes, and metrics. As `crates/routing/src/info.rs`. */
+import { Breaker, type Handle, type InstanceInfo, Outcome, type ServiceInfo } from '../../contract.js'
+import type { MetricCollector } from '../metrics-text.js'
+import { type ServiceRecord, staleHandle } from '../registry.js'
+import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
+import { DEFAULT_POLICY } from './policy.js'
+import type { RouterState } from './state.js'
+
+const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
+  [Outcome.Ok, 'ok'],
+  [Outcome.Error, 'error'],
+  [Outcome.Timeout, 'timeout'],
+  [Outcome.Cancelled, 'cancelled'],
+  [Outcome.Rejected, 'rejected'],
+  [Outcome.Unreachable, 'unreachable'],
+  [Outcome.Unknown, 'unknown'],
+]
+
+/** Throws `StaleHandle`. */
+export function instanceInfoOf(state: RouterState, instance: Handle): InstanceInfo {
+  const record = state.registry.instance(instance)
+  if (record === undefined) throw staleHandle('instance')
+  return instanceInfo(record, state.load(instance))
+}
+
+/** Throws `StaleHandle`. */
+export function serviceInfoOf(state: RouterState, service: Handle): ServiceInfo {
+  const record = state.registry.service(service)
+  if (record === undefined) throw staleHandle('service')
+  return infoOf(state, record)
+}
+
+/** By name. */
+export function serviceListOf(state: RouterState): ServiceInfo[] {
+  return state.registry.servicesByName().map((record) => infoOf(state, record))
+}
+
+function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
+  const membership = state.memberships.get(record.handle)
+  const latencies = membership?.service.latencies
+  return {
+    handle: record.handle,
+    name: record.name,
+    policy: membership?.policy ?? DEFAULT_POLICY,
+    instances: record.instances.map((instance) => instanceInfo(instance, state.load(instance.handle))),
+    queued: state.waits.length(record.handle),
+    retries: membership?.service.budget.granted ?? 0,
+    latency: {
+      count: latencies?.count ?? 0,
+      p50Us: latencies?.quantile(0.5) ?? 0,
+      p90Us: latencies?.quantile(0.9) ?? 0,
+      p99Us: latencies?.quantile(0.99) ?? 0,
+      p999Us: latencies?.quantile(0.999) ?? 0,
+    },
+  }
+}
+
+/** Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice. */
+export function collectMetrics(state: RouterState, out: MetricCollector): void {
+  for (const record of state.registry.servicesByName()) collectService(state, out, record)
+  const help = 'Breaker changes that the event log missed.'
+  out.counter('linkmesh_breaker_events_lost_total', help, [], state.changesLost)
+}
+
+function collectService(state: RouterState, out: MetricCollector, record: ServiceRecord): void {
+  const service = state.memberships.get(record.handle)?.service
+  if (service === undefined) return
+  const labels = [['service', record.name]] as const
+  out.histogram(
+    'linkmesh_request_duration_seconds',
+    'Time from pick to completion, cancelled requests excepted.',
+    labels,
+    service.latencies,
+    1e-6,
+  )
+  const queued = state.waits.length(record.handle)
+  out.gauge('linkmesh_queue_depth', 'Requests that wait for a free instance.', labels, queued)
+  out.counter('linkmesh_retries_total', 'Retries that the budget granted.', labels, service.budget.granted)
+  const counts = new Map<string, number>()
+  for (const instance of record.instances) {
+    const name = instance.address ?? `thread-${instance.thread}`
+    // Several instances may live in one thread.
+    const count = (counts.get(name) ?? 0) + 1
+    counts.set(name, count)
+    collectInstance(state, out, instance, count === 1 ? name : `${name}#${count}`)
+  }
+}
+
+function collectInstance(state: RouterState, out: MetricCollector, instance: InstanceRecord, name: string): void {
+  const cell = state.cells.state(instance.handle)
+  if (cell === undefined) return
+  const load = state.load(instance.handle)
+  const labels = [
+    ['service', instance.serviceName],
+    ['instance', name],
+  ] as const
+  for (const [outcome, word] of OUTCOME_LABELS) {
+    const count = cell.outcomes[outcome] as number
+    out.counter('linkmesh_requests_total', 'Completed requests by outcome.', [...labels, ['outcome', word]], count)
+  }
+  out.gauge('linkmesh_instance_in_flight', 'Requests picked and not completed.', labels, load.inFlight)
+  out.gauge('linkmesh_instance_latency_seconds', 'Peak-EWMA latency estimate.', labels, load.latencyUs * 1e-6)
+  const states = { closed: Breaker.Closed, open: Breaker.Open, 'half-open': Breaker.HalfOpen }
+  out.gauge('linkmesh_breaker_state', '0 closed, 1 open, 2 half-open.', labels, states[load.breaker])
+}
