@@ -24,7 +24,7 @@ const TOKEN: u64 = 1_000;
 impl RetryBudget {
     /// One second's minimum to begin with.
     pub(crate) fn new(policy: &RetryPolicy, now_us: u64) -> Self {
-        let bucket = u64::from(to_ms(now_us)) << 32 | u64::from(policy.min_per_second) * TOKEN;
+        let bucket = (u64::from(to_ms(now_us)) << 32) | (u64::from(policy.min_per_second) * TOKEN);
         Self {
             bucket: AtomicU64::new(bucket),
             ..Self::default()

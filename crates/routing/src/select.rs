@@ -264,9 +264,17 @@ impl Selection<'_> {
     /// The lowest score of all members; the first one from `start` at equal scores.
     fn best_from(&mut self, start: usize) -> Option<Candidate> {
         let members = self.membership.members.len();
+        // With nothing noted yet no member can be noted twice: spares the search for it.
+        let fresh = self.trace.is_empty();
         let mut best: Option<Candidate> = None;
         for offset in 0..members {
-            let candidate = self.assess((start + offset) % members);
+            let at = start + offset;
+            let candidate = self.look(if at < members { at } else { at - members });
+            if !fresh {
+                note(&mut self.trace, &candidate, false);
+            } else if !self.trace.is_full() {
+                self.trace.push(candidate);
+            }
             if candidate.filter.is_none() && best.is_none_or(|best| candidate.score < best.score) {
                 best = Some(candidate);
             }

@@ -16,7 +16,7 @@ fn slides_by_a_tenth() {
 #[test]
 fn a_full_bucket_keeps_its_rate() {
     let window = Window::default();
-    window.buckets[0].store(COUNT_MAX << 20 | 500_000, Ordering::Relaxed);
+    window.buckets[0].store((COUNT_MAX << 20) + 500_000, Ordering::Relaxed);
     window.record(10_000, false, 0);
     assert_eq!(window.totals(10_000, 0), (COUNT_MAX / 2 + 1, 250_001));
 }
