@@ -1,6 +1,13 @@
-/** The mesh, its registry and its router, on the fallback. */
-import { type Binding, Status } from '../contract.js'
-import { type Edge, Failure } from './edge.js'
+/** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
+import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
+import { type Edge, exceeded, Failure, invalid } from './edge.js'
+import { Engine, type Joined } from './engine.js'
+import { MetricCollector } from './metrics-text.js'
+import { Slots } from './slots.js'
+
+const MAX_MESHES = 2 ** 17
+const MAX_TICKET = 2 ** 53
+const OUTCOMES = 7
 
 type MeshFunctions = Omit<
   Binding,
@@ -9,55 +16,218 @@ type MeshFunctions = Omit<
   | 'scratch'
   | 'selfTestPanic'
   | 'hashKey'
-  | Extract<
-      keyof Binding,
-      `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `inbox${string}` | `blob${string}`
-    >
   | 'tableClose'
-  | 'onWake'
+  | Extract<keyof Binding, `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `blob${string}`>
 >
 
-export function meshFunctions(edge: Edge, _scratch: Uint32Array): MeshFunctions {
-  const number = () =>
-    edge.refuse(new Failure(Status.NativeRequired, 'a mesh needs the native addon in this build', 'backend'))
-  const text = () => {
-    number()
-    return ''
+/** The functions of the contract from `meshOpen` to `metricsRender`, and those by which a thread is woken. */
+export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
+  const engines = new Map<string, Engine>()
+  const meshes = new Slots<Joined>()
+
+  const keep = (joined: Joined): number => {
+    const handle = meshes.insert(joined)
+    if (handle === undefined) throw exceeded('meshes', 'too many open meshes in this thread', MAX_MESHES)
+    return handle
   }
+  const must = (mesh: number): Joined => {
+    const joined = meshes.get(mesh)
+    if (joined === undefined) throw Failure.stale('mesh')
+    return joined
+  }
+  /** Changes the registry and tells every peer. */
+  const change = (mesh: number, work: (joined: Joined, nowUs: number) => number): number =>
+    edge.number(() => {
+      const joined = must(mesh)
+      const { engine } = joined
+      if (engine.closed) throw new Failure(Status.Closed, 'the mesh was closed')
+      const answer = work(joined, engine.now())
+      engine.deadlineMoved()
+      engine.wakeAll()
+      return answer
+    })
+  const done = (mesh: number, work: (joined: Joined, nowUs: number) => void): 0 | Status =>
+    change(mesh, (joined, nowUs) => {
+      work(joined, nowUs)
+      return 0
+    }) as 0 | Status
+  const quietly = (mesh: number, work: (joined: Joined) => void): 0 | Status =>
+    edge.number(() => {
+      work(must(mesh))
+      return 0
+    }) as 0 | Status
+  const ask = (mesh: number, work: (joined: Joined) => string): string => edge.text(() => work(must(mesh)))
+
   return {
-    meshOpen: number,
-    meshAttach: number,
-    meshClose: number,
-    meshInfo: text,
-    meshNow: number,
-    meshAdvance: number,
-    views: () => ({ header: new Uint32Array(4), instances: new Uint32Array(0) }),
-    serviceDefine: number,
-    serviceFind: number,
-    serviceRemove: number,
-    serviceInfo: text,
-    serviceList: text,
-    instanceAdd: number,
-    instanceUpdate: number,
-    instanceRemove: number,
-    instanceRenew: number,
-    instanceInfo: text,
-    connectionOpen: number,
-    connectionUpdate: number,
-    connectionClose: number,
-    connectionList: text,
-    discover: text,
-    eventsSince: text,
-    pick: number,
-    complete: number,
-    wait: number,
-    waitCancel: number,
-    grants: () => 0,
-    retry: number,
-    explain: text,
-    metricOpen: number,
-    metricRecord: number,
-    metricsRender: () => Promise.resolve(''),
-    threads: text,
+    meshOpen: (options) => edge.number(() => keep(Engine.open(engines, options).join(true))),
+    meshAttach: (name) =>
+      edge.number(() => {
+        const engine = engines.get(name)
+        if (engine === undefined)
+          throw new Failure(Status.NotFound, `no mesh named '${name}' is open in this process`, 'name')
+        return keep(engine.join(false))
+      }),
+    meshClose: (mesh) =>
+      edge.number(() => {
+        const joined = meshes.remove(mesh)
+        if (joined === undefined) throw Failure.stale('mesh')
+        joined.engine.leave(joined)
+        if (joined.opener) engines.delete(joined.engine.name)
+        return 0
+      }) as 0 | Status,
+    meshInfo: (mesh) =>
+      ask(mesh, ({ engine, peer }) =>
+        JSON.stringify({
+          name: engine.name,
+          thread: peer.id,
+          threads: engine.threads(),
+          seed: engine.seed,
+          nowUs: engine.now(),
+          closed: engine.closed,
+        }),
+      ),
+    meshNow: (mesh) => edge.number(() => must(mesh).engine.now()),
+    meshAdvance: (mesh, microseconds) => quietly(mesh, ({ engine }) => engine.advance(microseconds)),
+    views: (mesh) => {
+      const joined = meshes.get(mesh)
+      if (joined !== undefined) return joined.engine.router.views
+      edge.refuse(Failure.stale('mesh'))
+      return { header: new Uint32Array(0), instances: new Uint32Array(0) }
+    },
+
+    serviceDefine: (mesh, name, policy) =>
+      change(mesh, ({ engine }, now) => engine.router.defineService(name, policy, now)),
+    serviceFind: (mesh, name) =>
+      edge.number(() => {
+        const service = must(mesh).engine.router.findService(name)
+        if (service === undefined) throw new Failure(Status.NotFound, `no service '${name}'`, 'service')
+        return service
+      }),
+    serviceRemove: (mesh, service) => done(mesh, ({ engine }, now) => engine.router.removeService(service >>> 0, now)),
+    serviceInfo: (mesh, service) => ask(mesh, ({ engine }) => engine.router.serviceInfoJson(service >>> 0)),
+    serviceList: (mesh) => ask(mesh, ({ engine }) => engine.router.serviceListJson()),
+    instanceAdd: (mesh, service, spec) =>
+      change(mesh, ({ engine, peer }, now) => engine.router.addInstance(service >>> 0, spec, peer.id, now)),
+    instanceUpdate: (mesh, instance, patch) =>
+      done(mesh, ({ engine }, now) => engine.router.updateInstance(instance >>> 0, patch, now)),
+    instanceRemove: (mesh, instance) =>
+      done(mesh, ({ engine }, now) => engine.router.removeInstance(instance >>> 0, now)),
+    instanceRenew: (mesh, instance, leaseMs) =>
+      quietly(mesh, ({ engine }) => {
+        engine.router.renew(instance >>> 0, leaseMs, engine.now())
+        engine.deadlineMoved()
+      }),
+    instanceInfo: (mesh, instance) => ask(mesh, ({ engine }) => engine.router.instanceInfoJson(instance >>> 0)),
+    connectionOpen: (mesh, spec) =>
+      edge.number(() => {
+        const { engine } = must(mesh)
+        return engine.router.connections().open(spec, engine.now())
+      }),
+    connectionUpdate: (mesh, connection, patch) =>
+      quietly(mesh, ({ engine }) => engine.router.connections().update(connection >>> 0, patch)),
+    connectionClose: (mesh, connection) =>
+      quietly(mesh, ({ engine }) => engine.router.connections().close(connection >>> 0)),
+    connectionList: (mesh) => ask(mesh, ({ engine }) => JSON.stringify(engine.router.connections().list())),
+    discover: (mesh, query) => ask(mesh, ({ engine }) => engine.router.discoverJson(query, () => engine.now())),
+    eventsSince: (mesh, sequence) =>
+      ask(mesh, ({ engine }) => {
+        if (!(Number.isFinite(sequence) && sequence >= 0))
+          throw invalid('sequence', 'a sequence is a number of at least 0')
+        return engine.router.eventsJson(Math.trunc(sequence))
+      }),
+
+    pick: (mesh, service, keyHash) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      const { engine, peer, rng } = joined
+      if (engine.closed) return Status.Closed
+      const picked = joined.picked
+      const ticket = engine.router.pick(rng, service >>> 0, keyHash >>> 0, peer.id, engine.now(), picked)
+      scratch[Scratch.Instance] = picked.instance
+      scratch[Scratch.Thread] = picked.thread
+      scratch[Scratch.RetryAfterMs] = picked.retryAfterMs
+      scratch[Scratch.Probe] = Number(picked.probe)
+      return ticket
+    },
+    complete: (mesh, ticket, outcome, latencyUs) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      // NaN fails every comparison, so it is refused here too.
+      if (!(ticket >= 0 && ticket < MAX_TICKET) || outcome >>> 0 >= OUTCOMES || !Number.isFinite(latencyUs)) {
+        return Status.InvalidArgument
+      }
+      const { engine } = joined
+      const status = engine.router.complete(ticket, (outcome >>> 0) as Outcome, latencyUs, engine.now(), engine.done)
+      engine.completed(engine.done)
+      return status
+    },
+    wait: (mesh, service, keyHash, timeoutMs) =>
+      edge.number(() => {
+        const { engine, peer } = must(mesh)
+        const answer = engine.router.wait(service >>> 0, keyHash >>> 0, peer.id, timeoutMs, engine.now())
+        if ('status' in answer) {
+          scratch[Scratch.RetryAfterMs] = answer.retryAfterMs
+          throw new Failure(answer.status, answer.message)
+        }
+        engine.deadlineMoved()
+        return answer.id
+      }),
+    waitCancel: (mesh, waitId) =>
+      quietly(mesh, ({ engine }) => {
+        if (engine.router.waitCancel(waitId >>> 0)) return
+        throw new Failure(Status.StaleTicket, 'this wait has ended already: its answer is under way', 'waitId')
+      }),
+    grants: (mesh, out) =>
+      edge.number(() => {
+        const { engine, peer } = must(mesh)
+        const grants = engine.router.takeGrants(peer.id, Math.floor(out.length / 4))
+        for (const [i, grant] of grants.entries()) {
+          out.set([grant.waitId, grant.result, grant.instance, grant.thread], 4 * i)
+        }
+        return grants.length
+      }),
+    retry: (mesh, service, attempt) =>
+      edge.number(() => {
+        const { engine, rng } = must(mesh)
+        return engine.router.retry(service >>> 0, attempt >>> 0, rng, engine.now())
+      }),
+    explain: (mesh, ticket) => ask(mesh, ({ engine }) => engine.router.explainJson(ticket) ?? ''),
+
+    metricOpen: (mesh, kind, name, labels, help) =>
+      edge.number(() => {
+        const { engine, series } = must(mesh)
+        const handle = series.insert(engine.metrics.open(kind >>> 0, name, labels, help))
+        if (handle === undefined) throw new Failure(Status.LimitExceeded, 'too many series in this thread', 'series')
+        return handle
+      }),
+    metricRecord: (mesh, metric, value) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      if (!Number.isFinite(value)) return Status.InvalidArgument
+      const series = joined.series.get(metric)
+      if (series === undefined) return Status.StaleHandle
+      return series.record(value) ? 0 : Status.InvalidArgument
+    },
+    metricsRender: async (mesh, format) => {
+      const text = edge.text(() => {
+        const { engine } = must(mesh)
+        const collector = new MetricCollector()
+        engine.router.collectMetrics(collector)
+        engine.metrics.collect(collector)
+        return collector.render(format)
+      })
+      // The one function that answers with a promise: refused input rejects, and the shell reads `lastError`.
+      if (text === '') throw new Error(edge.lastError())
+      return text
+    },
+
+    inboxPoll: (mesh) => (meshes.get(mesh) === undefined ? Status.StaleHandle : 0),
+    inboxArm: (mesh) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      return joined.peer.arm() ? 0 : 1
+    },
+    onWake: (mesh, callback) => quietly(mesh, ({ peer }) => peer.onWake(callback)),
+    threads: (mesh) => ask(mesh, ({ engine }) => JSON.stringify(engine.threads())),
   }
 }

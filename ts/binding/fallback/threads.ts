@@ -1,19 +1,8 @@
-/** What has no meaning on one thread: lanes, their wake, and bodies handed from thread to thread. */
+/** What has no meaning on one thread: lanes, and bodies handed from thread to thread. */
 import { type Binding, Status } from '../contract.js'
 import { type Edge, Failure } from './edge.js'
 
-type ThreadFunctions = Pick<
-  Binding,
-  | 'laneOpen'
-  | 'laneMemory'
-  | 'laneCommit'
-  | 'laneRelease'
-  | 'inboxPoll'
-  | 'inboxArm'
-  | 'onWake'
-  | 'blobPut'
-  | 'blobTake'
->
+type ThreadFunctions = Pick<Binding, 'laneOpen' | 'laneMemory' | 'laneCommit' | 'laneRelease' | 'blobPut' | 'blobTake'>
 
 /** Every function answers {@link Status.NativeRequired}; `lastError` says what to install. */
 export function threadFunctions(edge: Edge): ThreadFunctions {
@@ -35,9 +24,6 @@ export function threadFunctions(edge: Edge): ThreadFunctions {
     },
     laneCommit: lanes,
     laneRelease: lanes,
-    inboxPoll: lanes,
-    inboxArm: lanes,
-    onWake: lanes,
     blobPut: bodies,
     blobTake: () => {
       bodies()

@@ -4,6 +4,7 @@ import type { MetricCollector } from '../metrics-text.js'
 import { type ServiceRecord, staleHandle } from '../registry.js'
 import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
 import { DEFAULT_POLICY } from './policy.js'
+import { shortest32 } from './single.js'
 import type { RouterState } from './state.js'
 
 const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
@@ -20,7 +21,7 @@ const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
 export function instanceInfoOf(state: RouterState, instance: Handle): InstanceInfo {
   const record = state.registry.instance(instance)
   if (record === undefined) throw staleHandle('instance')
-  return instanceInfo(record, state.load(instance))
+  return shown(state, record)
 }
 
 /** Throws `StaleHandle`. */
@@ -42,7 +43,7 @@ function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
     handle: record.handle,
     name: record.name,
     policy: membership?.policy ?? DEFAULT_POLICY,
-    instances: record.instances.map((instance) => instanceInfo(instance, state.load(instance.handle))),
+    instances: record.instances.map((instance) => shown(state, instance)),
     queued: state.waits.length(record.handle),
     retries: membership?.service.budget.granted ?? 0,
     latency: {
@@ -53,6 +54,12 @@ function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
       p999Us: latencies?.quantile(0.999) ?? 0,
     },
   }
+}
+
+/** The estimate in the digits that Rust writes. */
+function shown(state: RouterState, record: InstanceRecord): InstanceInfo {
+  const load = state.load(record.handle)
+  return instanceInfo(record, { ...load, latencyUs: shortest32(load.latencyUs) })
 }
 
 /** Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice. */
