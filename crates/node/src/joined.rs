@@ -85,6 +85,11 @@ impl Joined {
             }
         }
         self.turn = self.turn.wrapping_add(1);
+        if found == 0 {
+            // The thread that would write may be waiting for this core: a poll that kept it would only see
+            // the end of its own window.
+            std::thread::yield_now();
+        }
         found
     }
 
