@@ -1,4 +1,9 @@
-/** `Mesh`: what a thread holds of its process's one mesh. */
+/**
+ * `Mesh`: what a thread holds of its process's one mesh. This file checks arguments and keeps lifetimes; the parts are in
+ * `mesh/`: `dispatcher` (a request's way in its own thread), `lanes` with `outbox` and `inbound` (to and from the other
+ * threads), `waits`, `deadlines`, `route`, `contract`. Deliberately absent: any decision about which instance, whether a
+ * breaker opens or a retry is allowed. Those are the router's, behind the binding.
+ */
 import { isMainThread } from 'node:worker_threads'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'

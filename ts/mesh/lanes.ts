@@ -36,6 +36,9 @@ interface Inbox {
   source: number
 }
 
+/** Frames after which a lane is published before the end of the turn. */
+const EARLY = 32
+
 const NOTHING = new Encoded()
 
 export class Lanes implements RemotePath, ReplyPath {
@@ -252,6 +255,9 @@ export class Lanes implements RemotePath, ReplyPath {
       outbox.dirty = true
       if (this.#dirty.push(outbox) === 1) queueMicrotask(this.#flush)
     }
+    // In a long batch the receiver begins with the first frames while the next ones are written: both threads work at
+    // once, and neither is silent for so long that the other falls asleep.
+    if (++outbox.unpublished >= EARLY) outbox.commit()
     this.#stirred = true
     if (!this.#polling) {
       this.#polling = true
@@ -263,7 +269,10 @@ export class Lanes implements RemotePath, ReplyPath {
     if (this.#core.closed || this.#dirty.length === 0) return
     const dirty = this.#dirty
     this.#dirty = []
-    for (const outbox of dirty) if (!outbox.commit()) this.threadEnded(outbox.thread)
+    for (const outbox of dirty) {
+      outbox.dirty = false
+      if (!outbox.commit()) this.threadEnded(outbox.thread)
+    }
   }
 
   // --- the inbox ----------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ export class Outbox {
   /** Set while a commit is due. */
   dirty = false
   closed = false
+  /** Frames that were written and not published. */
+  unpublished = 0
 
   readonly #core: Core
   /** Free-running ends, modulo 2^32: written so far, and the receiver's place when last heard. */
@@ -112,7 +114,7 @@ export class Outbox {
 
   /** Publishes what was written. False when the receiver is gone. */
   commit(): boolean {
-    this.dirty = false
+    this.unpublished = 0
     if (this.closed) return false
     this.#flushQueue()
     return this.#publish()
