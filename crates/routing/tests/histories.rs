@@ -65,6 +65,10 @@ impl Model {
     }
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm per kind of step reads best in one place"
+)]
 fn history(balancer: &str, seed: u32) {
     let policy = format!(
         r#"{{"balancer":"{balancer}","concurrency":{LIMIT},"queueLimit":8,"rejectedMs":20,
@@ -125,10 +129,10 @@ fn history(balancer: &str, seed: u32) {
                     }
                     Err(Status::NoInstance) => assert!(model.instances.is_empty()),
                     Err(Status::Draining) => {
-                        assert!(model.instances.iter().all(|(_, draining)| *draining))
+                        assert!(model.instances.iter().all(|(_, draining)| *draining));
                     }
                     Err(Status::Saturated | Status::BreakerOpen) => {
-                        assert!(!model.instances.is_empty())
+                        assert!(!model.instances.is_empty());
                     }
                     Err(status) => panic!("{status:?}"),
                 }
