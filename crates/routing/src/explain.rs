@@ -88,8 +88,8 @@ pub struct ExplainedCandidate {
     pub score: Option<f64>,
     /// Before this request.
     pub in_flight: u32,
-    /// Latency estimate, microseconds.
-    pub latency_us: f32,
+    /// Latency estimate, microseconds. An f32, written exactly.
+    pub latency_us: f64,
     /// Breaker before this request.
     pub breaker: Breaker,
     /// Health.
@@ -196,7 +196,7 @@ impl Entry {
                 filter: Filter::from_code((state >> 32) as u8),
                 score: score.is_finite().then_some(score),
                 in_flight: who as u32,
-                latency_us: f32::from_bits(state as u32),
+                latency_us: f64::from(f32::from_bits(state as u32)),
                 breaker: match state >> 40 & 255 {
                     0 => Breaker::Closed,
                     1 => Breaker::Open,

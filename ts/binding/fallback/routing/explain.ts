@@ -1,7 +1,6 @@
 /** Why an instance was picked: the last 1,024 picks, recorded as they happened. As `crates/routing/src/explain.rs`. */
 import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, Ticket } from '../../contract.js'
 import type { Candidate } from './candidate.js'
-import { shortest32 } from './single.js'
 
 /** Picks that are remembered. */
 const REMEMBERED_PICKS = 1_024
@@ -62,7 +61,7 @@ export function explanationOf(decision: Decision, service: string): Explanation 
       filter: candidate.filter,
       score: Number.isFinite(candidate.score) ? candidate.score : null,
       inFlight: candidate.inFlight,
-      latencyUs: shortest32(candidate.latencyUs),
+      latencyUs: candidate.latencyUs,
       breaker: breakerWord(candidate.breaker),
       health: HEALTH_WORDS[candidate.health] as InstanceInfo['health'],
     })),

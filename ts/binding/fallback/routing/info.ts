@@ -4,7 +4,6 @@ import type { MetricCollector } from '../metrics-text.js'
 import { type ServiceRecord, staleHandle } from '../registry.js'
 import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
 import { DEFAULT_POLICY } from './policy.js'
-import { shortest32 } from './single.js'
 import type { RouterState } from './state.js'
 
 const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
@@ -56,10 +55,10 @@ function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
   }
 }
 
-/** The estimate in the digits that Rust writes. */
+/** A record with the figures of this moment. */
 function shown(state: RouterState, record: InstanceRecord): InstanceInfo {
   const load = state.load(record.handle)
-  return instanceInfo(record, { ...load, latencyUs: shortest32(load.latencyUs) })
+  return instanceInfo(record, load)
 }
 
 /** Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice. */
