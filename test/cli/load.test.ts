@@ -102,6 +102,20 @@ describe('the account', () => {
     expect(latency.p50Us).toBeGreaterThanOrEqual(24 * 4_000)
   })
 
+  it('stops when told although its next request is due only later', async () => {
+    const answers: (() => void)[] = []
+    const url = await serve((request, response) => {
+      answers.push(() => response.end(request.url))
+      if (answers.length < 2) return
+      generator.stop()
+      for (const answer of answers) answer()
+    })
+    let at = 0
+    const schedule = () => ({ request: { method: 'GET', target: '/x' }, atMs: at++ < 2 ? 0 : 3_600_000 })
+    const generator = new LoadGenerator(url, echo, schedule, 16)
+    expect(await generator.run()).toMatchObject({ routed: 2, answered: 2 })
+  })
+
   it('stops when told, and still waits for replies under way', async () => {
     const held: (() => void)[] = []
     const url = await serve((request, response) => {

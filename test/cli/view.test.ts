@@ -56,7 +56,6 @@ const state = {
   happenings: [{ at: 11.5, text: 'you killed catalog-2' }],
   chosen: 'catalog-2',
   planned: 30_000,
-  columns: 120,
   rows: 40,
   color: false,
 }

@@ -61,6 +61,7 @@ export class LoadGenerator {
   stop(): void {
     this.stopped = true
     clearTimeout(this.timer)
+    this.timer = undefined
     this.endIfIdle()
   }
 

@@ -101,8 +101,8 @@ export class Screen {
           happenings: happenings.newest(6),
           chosen: this.keys.chosen,
           planned: run.load?.planned ?? null,
-          columns: process.stdout.columns,
-          rows: process.stdout.rows - 1,
+          // A terminal that does not know its size says 0.
+          rows: (process.stdout.rows || 24) - 1,
           color: !process.env.NO_COLOR,
         }),
       )

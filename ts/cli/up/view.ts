@@ -11,14 +11,13 @@ export interface ViewState {
   /** Id of the chosen instance. */
   chosen: string | undefined
   planned: number | null
-  columns: number
   rows: number
   color: boolean
 }
 
 const HAPPENINGS_SHOWN = 6
 
-/** Lines of the whole picture, none wider than `columns`, at most `rows` of them. */
+/** The whole picture, at most `rows` lines of it. */
 export function render(state: ViewState): string {
   const { snapshot } = state
   const color = paint(state.color)
