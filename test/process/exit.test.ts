@@ -1,5 +1,4 @@
-import { expect, it } from 'vitest'
-import { describe } from '../support/backend.js'
+import { describe, expect, it } from 'vitest'
 import { child } from '../support/child.js'
 import { NO_NATIVE } from '../support/native.js'
 

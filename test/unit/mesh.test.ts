@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import {
   type BreakerEvent,
@@ -14,7 +14,6 @@ import {
   type ServiceOptions,
   TimeoutError,
 } from '../../ts/index.js'
-import { describe } from '../support/backend.js'
 
 const open: Mesh[] = []
 let names = 0
