@@ -37,13 +37,13 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   const seed = options.seed ?? config.seed ?? randomInt(2 ** 31)
   const load = loadOptions(options, config, seed)
   const monitor = new Monitor()
+  const happenings = new Happenings()
   const run = await startRun(loaded, {
     seed,
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(load ? { load } : {}),
     onAnswer: monitor.onAnswer,
   })
-  const happenings = new Happenings()
   happenings.follow(run.mesh)
   monitor.attach(run)
   const stop = stopSignal()

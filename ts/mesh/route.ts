@@ -14,7 +14,7 @@ import {
   type Ticket,
 } from '../binding/contract.js'
 import { errorOf, LinkmeshError } from '../errors.js'
-import { checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
+import { checkInteger, checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
 import type { Core } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import type { Dispatcher } from './dispatcher.js'
@@ -121,6 +121,17 @@ export class Route {
     const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal)
     this.#open.set(granted.ticket % TICKET_SLOTS, granted)
     return granted.ticket
+  }
+
+  /**
+   * Takes one token of the service's retry budget.
+   *
+   * @param attempt 1 for the first retry
+   * @returns how long to wait before it, milliseconds, with jitter; -1 when the budget or `retry.limit` does not allow it
+   */
+  retry(attempt: number): number {
+    const service = this.#dispatcher.service(this.service)
+    return this.#core.binding.retry(this.#core.handle, service.handle, checkInteger(attempt, 'attempt', 1, 1_000))
   }
 
   /** Why the ticket's instance was picked, as things were then; undefined when that is no longer recorded. */

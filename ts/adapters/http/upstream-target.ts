@@ -5,6 +5,7 @@
  */
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Outcome } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
 import type { Mesh, Route } from '../../index.js'
@@ -76,6 +77,10 @@ export class UpstreamClient {
       if (timedOut)
         throw new HttpProblem(504, 'LM_DEADLINE_EXCEEDED', `${upstream} did not answer in time`, { outcome: 'unknown' })
       if (gone || attempt >= ATTEMPTS || (sent && !retriable)) throw unreachable(upstream, sent, error)
+      // What reached nobody adds no load anywhere; what may have been worked on is repeated within the budget only.
+      const backoffMs = sent ? route.retry(attempt) : 0
+      if (backoffMs < 0) throw unreachable(upstream, sent, error)
+      if (backoffMs > 0) await delay(backoffMs)
     }
   }
 
