@@ -37,6 +37,16 @@ function parsed(answer: unknown): unknown {
   return typeof answer === 'string' && /^[[{]/.test(answer) ? JSON.parse(answer) : answer
 }
 
+/** Every place where two values differ: path, one side, the other. */
+function differences(left: unknown, right: unknown, path = ''): [string, unknown, unknown][] {
+  if (isDeepStrictEqual(left, right)) return []
+  if (typeof left !== 'object' || typeof right !== 'object' || left === null || right === null)
+    return [[path, left, right]]
+  const keys = new Set([...Object.keys(left), ...Object.keys(right)])
+  const at = (value: object, key: string) => (value as Record<string, unknown>)[key]
+  return [...keys].flatMap((key) => differences(at(left, key), at(right, key), `${path}.${key}`))
+}
+
 export class Difference extends Error {}
 
 export class Pair {
@@ -77,9 +87,11 @@ export class Pair {
   }
 
   differ(name: string, what: string, native: unknown, fallback: unknown): never {
-    const show = (value: unknown) => inspect(parsed(value), { depth: 8, breakLength: 160, maxStringLength: 2_000 })
+    const show = (value: unknown) => inspect(value, { depth: 8, breakLength: 160, maxStringLength: 2_000 })
+    const found = differences(parsed(native), parsed(fallback))
+    const lines = found.map(([path, left, right]) => `${path}: native ${show(left)}, fallback ${show(right)}`)
     throw new Difference(
-      `after ${this.calls} calls, ${name}: ${what} differs\n  native:   ${show(native)}\n  fallback: ${show(fallback)}\n  the last calls:\n    ${this.#history.join('\n    ')}`,
+      `after ${this.calls} calls, ${name}: ${what} differs\n  ${lines.slice(0, 8).join('\n  ')}\n  the last calls:\n    ${this.#history.join('\n    ')}`,
     )
   }
 
