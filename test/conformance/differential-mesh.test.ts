@@ -4,6 +4,7 @@
  * every few thousand calls, so that early states are met often.
  */
 import { expect, it } from 'vitest'
+import { Status } from '../../ts/binding/contract.js'
 import { onBothTogether } from './backends.js'
 import { MeshSteps } from './mesh-steps.js'
 import { Pair } from './pair.js'
@@ -11,6 +12,27 @@ import { fuzzSeed, Random } from './random.js'
 
 const CALLS = Number(process.env.LINKMESH_FUZZ_CALLS ?? 60_000)
 const CALLS_PER_MESH = 6_000
+
+/** Answers that a run must have met often enough for its agreement to mean something. */
+const MET = [
+  'pick ok',
+  ...[Status.StaleHandle, Status.NoInstance, Status.BreakerOpen, Status.Saturated, Status.Draining].map(
+    (s) => `pick ${s}`,
+  ),
+  'complete ok',
+  `complete ${Status.StaleTicket}`,
+  'wait ok',
+  `wait ${Status.QueueFull}`,
+  `wait ${Status.NoInstance}`,
+  'waitCancel ok',
+  'retry ok',
+  'retry -1',
+  'explain ok',
+  'discover ok',
+  `serviceDefine ${Status.InvalidArgument}`,
+  `instanceAdd ${Status.Duplicate}`,
+  `instanceAdd ${Status.InvalidArgument}`,
+]
 
 onBothTogether('mesh, native against fallback', ({ native, fallback }) => {
   it(`agree on ${CALLS} calls`, { timeout: 300_000 }, async () => {
@@ -22,8 +44,10 @@ onBothTogether('mesh, native against fallback', ({ native, fallback }) => {
       const steps = new MeshSteps(pair, random, `differential-${process.pid}-${round}`)
       while (pair.calls < (round + 1) * CALLS_PER_MESH) steps.step()
       steps.compareViews()
+      await steps.compareMetrics()
       steps.close()
     }
     expect(pair.calls).toBeGreaterThanOrEqual(CALLS)
+    for (const answer of MET) expect(pair.met.get(answer) ?? 0, answer).toBeGreaterThan(10)
   })
 })

@@ -350,6 +350,17 @@ export class MeshSteps {
     }
   }
 
+  /** What a scrape says, in each format. */
+  async compareMetrics(): Promise<void> {
+    for (const format of ['prometheus', 'openmetrics', 'json'] as const) {
+      const [native, fallback] = await Promise.all([
+        this.#pair.native.metricsRender(this.#mesh, format),
+        this.#pair.fallback.metricsRender(this.#mesh, format),
+      ])
+      this.#pair.same(`metrics as ${format}`, native.split('\n'), fallback.split('\n'))
+    }
+  }
+
   /** Every word of every instance that either side shows, but for the writer's sequence. */
   compareViews(): void {
     const [native, fallback] = [this.#pair.native.views(this.#mesh), this.#pair.fallback.views(this.#mesh)]

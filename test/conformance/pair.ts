@@ -54,6 +54,8 @@ export class Pair {
   readonly fallback: Binding
   /** Calls made so far. */
   calls = 0
+  /** How often each function answered with each status; `ok` for anything else. A fuzz that meets nothing proves nothing. */
+  readonly met = new Map<string, number>()
   readonly #history: string[] = []
 
   constructor(native: Binding, fallback: Binding) {
@@ -68,6 +70,8 @@ export class Pair {
     const fallback = (this.fallback[name] as (...args: unknown[]) => unknown)(...args)
     const native = (this.native[name] as (...args: unknown[]) => unknown)(...mirrored)
     this.#remember(name, args, fallback)
+    const answer = `${name} ${typeof fallback === 'number' && fallback < 0 ? fallback : 'ok'}`
+    this.met.set(answer, (this.met.get(answer) ?? 0) + 1)
     const refused = (typeof fallback === 'number' && fallback < 0) || fallback === ''
     if (!isDeepStrictEqual(parsed(native), parsed(fallback))) this.differ(name, 'answer', native, fallback)
     for (const [i, argument] of args.entries()) {
