@@ -357,7 +357,8 @@ export class MeshSteps {
         this.#pair.native.metricsRender(this.#mesh, format),
         this.#pair.fallback.metricsRender(this.#mesh, format),
       ])
-      this.#pair.same(`metrics as ${format}`, native.split('\n'), fallback.split('\n'))
+      const read = (text: string): unknown => (format === 'json' ? JSON.parse(text) : text.split('\n'))
+      this.#pair.same(`metrics as ${format}`, read(native), read(fallback))
     }
   }
 
