@@ -25,6 +25,8 @@ const MET = [
   `wait ${Status.QueueFull}`,
   `wait ${Status.NoInstance}`,
   'waitCancel ok',
+  'grant ok',
+  `grant ${Status.DeadlineExceeded}`,
   'retry ok',
   'retry -1',
   'explain ok',

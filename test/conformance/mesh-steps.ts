@@ -1,5 +1,5 @@
 /** Random steps over registry, discovery, router and metrics of one mesh, for the differential fuzz. */
-import { INSTANCE_WORDS, InstanceWord, Outcome, Scratch } from '../../ts/binding/contract.js'
+import { INSTANCE_WORDS, InstanceWord, Outcome, Scratch, Status } from '../../ts/binding/contract.js'
 import type { Pair } from './pair.js'
 import type { Random } from './random.js'
 
@@ -90,12 +90,17 @@ export class MeshSteps {
   }
 
   #pick(): void {
-    const ticket = this.#pair.call('pick', this.#mesh, this.#one(this.#services), this.#keyHash())
+    const service = this.#one(this.#services)
+    const ticket = this.#pair.call('pick', this.#mesh, service, this.#keyHash())
     const [native, fallback] = this.#scratch
     const words = [Scratch.Instance, Scratch.Thread, Scratch.RetryAfterMs, Scratch.Probe]
     const read = (scratch: Uint32Array) => words.map((word) => scratch[word])
     this.#pair.same('scratch after pick', read(native), read(fallback))
     if (ticket > 0) this.#tickets.push(ticket)
+    // As a caller would: who finds no place asks to wait, and at times thinks better of it.
+    if (ticket !== Status.Saturated || this.#random.chance(0.4)) return
+    this.#queue(service)
+    if (this.#random.chance(0.2)) this.#pair.call('waitCancel', this.#mesh, this.#waits.at(-1) ?? 0)
   }
 
   #complete(): void {
@@ -128,8 +133,13 @@ export class MeshSteps {
       this.#pair.call('waitCancel', this.#mesh, this.#take(this.#waits))
       return
     }
-    const timeout = r.chance(0.03) ? r.of([Number.NaN, -1, 1e12]) : r.below(2_000)
-    const id = this.#pair.call('wait', this.#mesh, this.#one(this.#services), this.#keyHash(), timeout)
+    this.#queue(this.#one(this.#services))
+  }
+
+  #queue(service: number): void {
+    const r = this.#random
+    const timeout = r.chance(0.03) ? r.of([Number.NaN, -1, 1e12]) : r.below(r.of([500, 60_000]))
+    const id = this.#pair.call('wait', this.#mesh, service, this.#keyHash(), timeout)
     if (id > 0) this.#waits.push(id)
   }
 
@@ -139,6 +149,7 @@ export class MeshSteps {
     for (let i = 0; i < count; i++) {
       const ticket = out[4 * i + 1] as number
       if (ticket > 0) this.#tickets.push(ticket)
+      this.#pair.note(ticket > 0 ? 'grant ok' : `grant ${ticket}`)
     }
   }
 
@@ -205,7 +216,7 @@ export class MeshSteps {
       1,
     ])
     this.#field(policy, 'timeoutMs', () => 1 + r.below(10_000), numbers)
-    this.#field(policy, 'concurrency', () => r.of([0, 1, 2, 3, 256]), numbers)
+    if (r.chance(0.6)) policy.concurrency = r.chance(0.03) ? r.of(numbers) : r.of([0, 1, 1, 2, 3])
     this.#field(policy, 'queueLimit', () => r.below(6), numbers)
     this.#field(policy, 'rejectedMs', () => r.below(500), numbers)
     this.#field(policy, 'ticketLeaseMs', () => r.of([100, 1_000, 60_000]), numbers)

@@ -70,8 +70,7 @@ export class Pair {
     const fallback = (this.fallback[name] as (...args: unknown[]) => unknown)(...args)
     const native = (this.native[name] as (...args: unknown[]) => unknown)(...mirrored)
     this.#remember(name, args, fallback)
-    const answer = `${name} ${typeof fallback === 'number' && fallback < 0 ? fallback : 'ok'}`
-    this.met.set(answer, (this.met.get(answer) ?? 0) + 1)
+    this.note(`${name} ${typeof fallback === 'number' && fallback < 0 ? fallback : 'ok'}`)
     const refused = (typeof fallback === 'number' && fallback < 0) || fallback === ''
     if (!isDeepStrictEqual(parsed(native), parsed(fallback))) this.differ(name, 'answer', native, fallback)
     for (const [i, argument] of args.entries()) {
@@ -83,6 +82,11 @@ export class Pair {
         this.differ(name, 'refusal', this.native.lastError(), this.fallback.lastError())
     }
     return fallback as ReturnType<Binding[K]>
+  }
+
+  /** Counts something that was met. */
+  note(what: string): void {
+    this.met.set(what, (this.met.get(what) ?? 0) + 1)
   }
 
   /** Compares two values that were read outside of {@link call}. */
