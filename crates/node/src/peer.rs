@@ -71,6 +71,8 @@ impl Peer {
     pub(crate) fn end(&self) {
         lock(&self.wake).take();
         self.alive.store(false, Ordering::Release);
+        // Ids of ended threads are remembered for ever; their lanes, a megabyte each, are not.
+        lock(&self.incoming).clear();
     }
 
     pub(crate) fn set_wake(&self, wake: Wake) {
