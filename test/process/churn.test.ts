@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest'
+import { child } from '../support/child.js'
+import { NO_NATIVE } from '../support/native.js'
+
+describe('threads that come and go', () => {
+  it.skipIf(NO_NATIVE !== '')(
+    'survives 50 workers that are ended in the middle of calls, and keeps its memory',
+    async () => {
+      const { code, said, stderr, idleMs } = await child('churn', ['50'], 120_000, ['--expose-gc'])
+      expect(stderr).toBe('')
+      expect(code).toBe(0)
+      const { rss, outcomes, services } = said[0] as {
+        rss: number[]
+        outcomes: Record<string, number>
+        services: number[]
+      }
+      // Nothing of the ended workers is left in the registry.
+      expect(services).toEqual([0, 0, 0, 0])
+      // Every call that failed knows what became of it.
+      expect(
+        Object.keys(outcomes).every((name) => /^LM_(THREAD_ENDED|NO_INSTANCE)\/(unknown|not-delivered)$/.test(name)),
+      ).toBe(true)
+      expect(outcomes['LM_THREAD_ENDED/unknown']).toBeGreaterThan(0)
+      const last = rss.slice(-30)
+      const middle = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] as number
+      // Medians of the first and the last ten of the last thirty: a single sample moves with the collector.
+      expect(middle(last.slice(-10)) / middle(last.slice(0, 10))).toBeLessThan(1.05)
+      expect(idleMs).toBeLessThan(1_000)
+    },
+    130_000,
+  )
+})
