@@ -91,4 +91,9 @@ export function buildProgram(): Command {
   return program
 }
 
+// Whoever reads the output may leave early (`| head`): then there is nobody left to write for.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT.failed)
+})
 await buildProgram().parseAsync()

@@ -48,7 +48,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   monitor.attach(run)
   const stop = stopSignal()
   const screen = new Screen({ run, config, monitor, happenings, json: options.json === true, quit: stop.request })
-  screen.announce(`seed ${seed}`)
+  screen.announce(seed)
   const chaos = options.chaos ? new Chaos(run.fleet, happenings, seed) : undefined
   try {
     screen.start()

@@ -35,12 +35,12 @@ export class Screen {
   }
 
   /** Says once what runs. On the fallback: that everything shares one thread, and how to get more. */
-  announce(...more: string[]): void {
+  announce(seed: number): void {
     const { run, config, json } = this.options
     const { backend } = run.mesh
     if (json) {
       process.stdout.write(
-        `${JSON.stringify({ type: 'up', url: run.gateway?.url ?? null, backend, instances: run.fleet.instances, pid: process.pid })}\n`,
+        `${JSON.stringify({ type: 'up', url: run.gateway?.url ?? null, seed, backend, instances: run.fleet.instances, pid: process.pid })}\n`,
       )
       return
     }
@@ -48,7 +48,7 @@ export class Screen {
     const where = backend.kind === 'native' ? `${threads} worker threads` : 'the main thread'
     const count = `${Object.keys(config.services).length} services, ${run.fleet.instances.length} instances in ${where}`
     process.stdout.write(
-      `${config.name} is up${run.gateway ? ` at ${run.gateway.url}` : ''}: ${count}, ${backend.kind} backend · ${more.join(' · ')}\n`,
+      `${config.name} is up${run.gateway ? ` at ${run.gateway.url}` : ''}: ${count}, ${backend.kind} backend · seed ${seed}\n`,
     )
     if (backend.kind === 'fallback')
       process.stdout.write(
