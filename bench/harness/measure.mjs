@@ -21,6 +21,8 @@ import { shuffled } from './random.mjs'
  */
 
 const WARM_UP_MS = 150
+/** Operations in a round at most. */
+const MAX_BATCH = 2 ** 24
 
 /**
  * @param {Rival[]} rivals
@@ -61,9 +63,9 @@ async function warmUp(rival, digest, roundMs) {
     const began = performance.now()
     check(rival, await rival.run(batch, 0), digest(batch, 0))
     took = performance.now() - began
-    if (took < roundMs / 2) batch *= 2
-  } while (performance.now() < end || took < roundMs / 2)
-  batch = Math.max(1, Math.round((batch * roundMs) / took))
+    if (took < roundMs / 2) batch = Math.min(MAX_BATCH, batch * 2)
+  } while (performance.now() < end || (took < roundMs / 2 && batch < MAX_BATCH))
+  batch = Math.min(MAX_BATCH, Math.max(1, Math.round((batch * roundMs) / took)))
   // A sample of less than a few microseconds would measure the clock.
   const group = Math.max(1, Math.ceil(0.005 / (took / batch)))
   return { rival, batch, group: group < 4 ? 1 : group, perOperation: [], samples: [] }
