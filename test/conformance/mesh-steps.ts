@@ -289,7 +289,10 @@ export class MeshSteps {
     const patch: Json = {}
     if (r.chance(0.2)) this.#field(patch, 'address', () => this.#address(), [1, 'a b'])
     if (r.chance(0.6)) this.#common(patch)
-    this.#field(patch, 'health', () => r.of(['healthy', 'healthy', 'degraded', 'draining', 'dead']), ['ill', 1])
+    this.#field(patch, 'health', () => r.of(['healthy', 'healthy', 'degraded', 'draining', 'draining', 'dead']), [
+      'ill',
+      1,
+    ])
     return this.#json(patch)
   }
 

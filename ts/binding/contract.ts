@@ -271,7 +271,7 @@ export interface Binding {
   /** Rendered off the JavaScript thread. */
   metricsRender(mesh: Handle, format: 'prometheus' | 'openmetrics' | 'json'): Promise<string>
 
-  // --- threads: byte lanes between the threads of one process (native only) ---------------------------
+  // --- threads: wakes, and (native only) byte lanes and bodies between the threads of one process -------
   /** Outgoing lane to a thread: its id, the same at both ends. */
   laneOpen(mesh: Handle, toThread: number): number | Status
   /** The lane's memory, its size a power of two. Both ends see the same bytes. */
