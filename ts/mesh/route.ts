@@ -18,6 +18,7 @@ import { checkInteger, checkKey, checkSignal, checkTimeout, invalid, shown } fro
 import type { Core } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import type { Dispatcher } from './dispatcher.js'
+import { OpenTickets } from './open-tickets.js'
 import { refusalOf } from './outcomes.js'
 
 export interface WaitOptions {
@@ -27,15 +28,11 @@ export interface WaitOptions {
   signal?: AbortSignal
 }
 
-/** Slots of tickets: the lower bits of a ticket. A slot is used again only when its ticket is closed. */
-const TICKET_SLOTS = 2 ** 20
-
 export class Route {
   readonly service: string
   readonly #core: Core
   readonly #dispatcher: Dispatcher
-  /** By ticket slot, so that tickets nobody completes cannot fill it without end. */
-  readonly #open = new Map<number, { ticket: Ticket; instance: Handle }>()
+  readonly #open = new OpenTickets()
   readonly #known = new Map<Handle, { info: InstanceInfo; epoch: number }>()
 
   /** @internal */
@@ -58,11 +55,10 @@ export class Route {
 
   /** The instance behind an open ticket. */
   instance(ticket: Ticket): InstanceInfo {
-    const open = this.#open.get(ticket % TICKET_SLOTS)
-    if (open === undefined || open.ticket !== ticket) {
+    const instance = this.#open.instance(ticket)
+    if (instance === 0) {
       throw errorOf('LM_STALE_TICKET', `${shown(ticket)} is no open ticket of ${this.service}`, { field: 'ticket' })
     }
-    const { instance } = open
     const known = this.#known.get(instance)
     if (known !== undefined && known.epoch === this.#core.epoch) return known.info
     const epoch = this.#core.epoch
@@ -90,13 +86,12 @@ export class Route {
       throw invalid('latencyUs', `latencyUs must be a finite number of microseconds, not ${shown(latencyUs)}`)
     }
     const status = this.#core.complete(ticket, outcome, latencyUs)
-    const open = this.#open.get(ticket % TICKET_SLOTS)
-    if (open?.ticket === ticket) this.#open.delete(ticket % TICKET_SLOTS)
+    const instance = this.#open.remove(ticket)
     if (outcome !== Outcome.Ok) this.#dispatcher.onChange?.()
     if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.takeSoon()
     if (status === 0) {
       if (COMPLETE.hasSubscribers) {
-        publishComplete({ service: this.service, ticket, instance: open?.instance ?? 0, attempt: 0 }, outcome)
+        publishComplete({ service: this.service, ticket, instance, attempt: 0 }, outcome)
       }
       return
     }
@@ -119,7 +114,7 @@ export class Route {
     if (ticket > 0) return ticket
     if (ticket !== Status.Saturated) throw refusalOf(this.#core, this.service, ticket)
     const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal)
-    this.#open.set(granted.ticket % TICKET_SLOTS, granted)
+    this.#open.add(granted.ticket, granted.instance)
     return granted.ticket
   }
 
@@ -154,7 +149,7 @@ export class Route {
     }
     if (ticket > 0) {
       const instance = core.scratch[Scratch.Instance] as number
-      this.#open.set(ticket % TICKET_SLOTS, { ticket, instance })
+      this.#open.add(ticket, instance)
       if (PICK.hasSubscribers) {
         const thread = core.scratch[Scratch.Thread] as number
         publishPick({ service: this.service, ticket, instance, thread, attempt: 0, key })
