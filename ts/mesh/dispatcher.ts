@@ -238,7 +238,6 @@ export class Dispatcher {
   }
 
   #runThere(call: Call): void {
-    this.core.deadlines.add(call)
     let sent: boolean
     try {
       if (this.remote === undefined)
@@ -249,7 +248,11 @@ export class Dispatcher {
       this.fail(call, error)
       return
     }
-    if (sent) return
+    if (sent) {
+      // After the frame is on its way: the first deadline after an idle spell starts a timer.
+      this.core.deadlines.add(call)
+      return
+    }
     this.failed(
       call,
       new LinkmeshError('LM_THREAD_ENDED', `the thread of an instance of ${call.service.name} has ended`),

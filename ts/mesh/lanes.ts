@@ -58,6 +58,8 @@ export class Lanes implements RemotePath, ReplyPath {
   #polling = false
   #stirred = false
   #notice = false
+  /** Since when a notice waits, or 0. */
+  #noticedMs = 0
   #lastMs = 0
   #epoch = -1
 
@@ -257,7 +259,8 @@ export class Lanes implements RemotePath, ReplyPath {
     }
     // In a long batch the receiver begins with the first frames while the next ones are written: both threads work at
     // once, and neither is silent for so long that the other falls asleep.
-    if (++outbox.unpublished >= EARLY) outbox.commit()
+    // After an idle spell there is nothing to batch with yet, and the receiver has to be woken: the sooner the better.
+    if (++outbox.unpublished >= EARLY || !this.#polling) outbox.commit()
     this.#stirred = true
     if (!this.#polling) {
       this.#polling = true
@@ -289,26 +292,39 @@ export class Lanes implements RemotePath, ReplyPath {
       this.#polling = false
       return
     }
-    if (this.#core.epoch !== this.#epoch) {
-      this.#epoch = this.#core.epoch
-      this.#notice = true
-    }
     const frames = this.#poll()
-    if (this.#notice) {
-      this.#notice = false
-      this.#options.onNotice()
-      this.#dispatcher.waits.take()
-    } else if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.take()
+    // What was answered at once goes out at once, before anything that can wait.
+    if (frames > 0) this.#flush()
+    if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.take()
     const blocked = this.#retryBlocked()
     const now = nowMs()
     if (frames > 0 || this.#stirred) {
       this.#stirred = false
       this.#lastMs = now
     }
-    if (now - this.#lastMs < this.#options.pollWindowMs) setImmediate(this.#turn)
+    if (this.#core.epoch !== this.#epoch) {
+      this.#epoch = this.#core.epoch
+      this.#notice = true
+    }
+    if (this.#notice) this.#noticed(now)
+    if (this.#notice || now - this.#lastMs < this.#options.pollWindowMs) setImmediate(this.#turn)
     // Nobody rings when a full lane gets room again, so whoever waits for room looks.
     else if (blocked) setTimeout(this.#turn, 1)
     else this.#sleep()
+  }
+
+  /**
+   * The log can wait for one poll window: most wakes are for a frame, and whoever sent it waits for the answer, while
+   * reading the log after an idle spell takes as long as answering.
+   */
+  #noticed(now: number): void {
+    if (this.#noticedMs === 0) this.#noticedMs = now
+    if (now - this.#noticedMs < this.#options.pollWindowMs) return
+    this.#notice = false
+    this.#noticedMs = 0
+    this.#options.onNotice()
+    // Also grants whose requests were given up: their places go back.
+    this.#dispatcher.waits.take()
   }
 
   #sleep(): void {
