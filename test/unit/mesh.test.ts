@@ -1,30 +1,16 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { afterEach, describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import { describe, expect, it } from 'vitest'
 import {
   type BreakerEvent,
   type ChangeEvent,
   type CompleteMessage,
   type Context,
-  contract,
   Mesh,
   Outcome,
   type PickMessage,
-  type RequestOptions,
-  type ServiceOptions,
   TimeoutError,
 } from '../../ts/index.js'
-
-const open: Mesh[] = []
-let names = 0
-async function opened(options: object = {}): Promise<Mesh> {
-  const mesh = await Mesh.open({ name: `test-${++names}`, seed: 7, ...options })
-  open.push(mesh)
-  return mesh
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((mesh) => mesh.close({ graceMs: 0 })))
-})
+import { opened } from '../support/mesh.js'
 
 const never = (): Promise<never> => new Promise(() => {})
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -403,60 +389,6 @@ describe('your own transport', () => {
   })
 })
 
-describe('contracts', () => {
-  const shop = contract({
-    'orders.create': {
-      request: z.object({ sku: z.string(), count: z.number().default(1) }),
-      reply: z.object({ id: z.number() }),
-    },
-    'orders.list': { request: z.object({}), item: z.object({ id: z.number() }) },
-  })
-
-  it('checks requests before the handler, replies after it, and names the field', async () => {
-    const mesh = await opened()
-    let id: unknown = 1
-    let runs = 0
-    mesh.serve(shop, {
-      'orders.create': ({ count }) => {
-        runs++
-        expect(count).toBe(1)
-        return { id: id as number }
-      },
-      'orders.list': async function* () {
-        yield { id: 1 }
-        yield { id: 'two' as unknown as number }
-      },
-    })
-    const client = mesh.client(shop)
-    expect(await client['orders.create']({ sku: 'A-1' })).toEqual({ id: 1 })
-    await expect(client['orders.create']({ sku: 7 as unknown as string })).rejects.toMatchObject({
-      code: 'LM_INVALID_ARGUMENT',
-      field: 'body.sku',
-      retryable: false,
-    })
-    expect(runs).toBe(1)
-    id = 'x'
-    await expect(client['orders.create']({ sku: 'A-1' })).rejects.toMatchObject({
-      code: 'LM_INTERNAL',
-      field: 'reply.id',
-    })
-    const items = client['orders.list']({})
-    expect(await items.next()).toEqual({ value: { id: 1 }, done: false })
-    await expect(items.next()).rejects.toMatchObject({ field: 'item.id' })
-  })
-
-  it('refuses half a set of handlers, and registers nothing then', async () => {
-    const mesh = await opened()
-    expect(() => mesh.serve(shop, { 'orders.create': () => ({ id: 1 }) } as never)).toThrow(
-      expect.objectContaining({ field: 'handlers.orders.list' }),
-    )
-    expect(mesh.services()).toEqual([])
-    expect(() => contract({ x: { request: {} } } as never)).toThrow(
-      expect.objectContaining({ field: 'contract.x.request' }),
-    )
-  })
-})
-
 describe('looking around', () => {
   it('discovers, lists, renders metrics and reports changes', async () => {
     const mesh = await opened({ zone: 'eu-1' })
@@ -559,7 +491,7 @@ describe('ends', () => {
   })
 
   it('closes by `await using`, and frees its name', async () => {
-    const name = `used-${++names}`
+    const name = 'used'
     {
       await using mesh = await Mesh.open({ name })
       expect(mesh.closed).toBe(false)
@@ -593,117 +525,5 @@ describe('ends', () => {
     await expect(Mesh.attach({ name: 'nobody-opens-this', timeoutMs: 30 })).rejects.toMatchObject({
       code: 'LM_DEADLINE_EXCEEDED',
     })
-  })
-})
-
-describe('bad input', () => {
-  const names: [unknown, string][] = [
-    ['', 'empty'],
-    ['x'.repeat(257), 'overlong'],
-    ['a\0b', 'NUL'],
-    ['__proto__', '__proto__'],
-    [7, 'number'],
-    [null, 'null'],
-    ['\ud800', 'lone surrogate'],
-  ]
-  it.each(names)('refuses %j as a name (%s) everywhere, and goes on', async (name) => {
-    const mesh = await opened()
-    const bad = name as string
-    expect(() => mesh.service(bad, () => 1)).toThrow(
-      expect.objectContaining({
-        code: expect.stringMatching(/^LM_(INVALID_ARGUMENT|LIMIT_EXCEEDED)$/),
-        field: expect.any(String),
-      }),
-    )
-    await expect(mesh.request(bad)).rejects.toMatchObject({
-      code: expect.stringMatching(/^LM_(INVALID_ARGUMENT|LIMIT_EXCEEDED|NOT_FOUND)$/),
-    })
-    expect(() => mesh.route(bad)).toThrow(expect.objectContaining({ name: 'LinkmeshError' }))
-    mesh.service('fine', () => 'fine')
-    expect(await mesh.request('fine')).toBe('fine')
-    expect(mesh.services().map((service) => service.name)).toEqual(['fine'])
-  })
-
-  const requests: [RequestOptions, string][] = [
-    [{ timeoutMs: 0 }, 'timeoutMs'],
-    [{ timeoutMs: -5 }, 'timeoutMs'],
-    [{ timeoutMs: Number.NaN }, 'timeoutMs'],
-    [{ timeoutMs: 2 ** 40 }, 'timeoutMs'],
-    [{ key: '' }, 'key'],
-    [{ key: 'k'.repeat(1_025) }, 'key'],
-    [{ signal: {} as AbortSignal }, 'signal'],
-    [{ retries: -1 }, 'retries'],
-    [{ retries: 1.5 }, 'retries'],
-    [{ metadata: { a: 1 as unknown as string } }, 'metadata.a'],
-    [{ metadata: { a: 'x'.repeat(20_000) } }, 'metadata'],
-    [{ idempotent: 'yes' as unknown as boolean }, 'idempotent'],
-    [[] as unknown as RequestOptions, 'options'],
-    [null as unknown as RequestOptions, 'options'],
-  ]
-  it.each(requests)('refuses the request options %j and names %s', async (options, field) => {
-    const mesh = await opened()
-    mesh.service('fine', () => 'fine')
-    await expect(mesh.request('fine', 0, options)).rejects.toMatchObject({
-      code: 'LM_INVALID_ARGUMENT',
-      field,
-      outcome: 'not-delivered',
-    })
-    expect(mesh.services()[0]?.instances[0]?.picked).toBe(0)
-  })
-
-  const services: [unknown, string][] = [
-    [{ weight: 0 }, 'weight'],
-    [{ weight: 1_001 }, 'weight'],
-    [{ weight: Number.NaN }, 'weight'],
-    [{ weight: Number.POSITIVE_INFINITY }, 'weight'],
-    [{ weigth: 2 }, 'weigth'],
-    [{ version: 'not a version' }, 'version'],
-    [{ tags: 'eu' }, 'tags'],
-    [{ tags: Array.from({ length: 33 }, (_, index) => `t${index}`) }, 'tags'],
-    [{ policy: { breaker: { openMs: Number.NaN } } }, 'openMs'],
-    [{ policy: { breaker: { openMs: -1 } } }, 'openMs'],
-    [{ policy: { balancer: 'magic' } }, 'balancer'],
-    [{ policy: { unknown: 1 } }, 'unknown'],
-    [{ policy: 'fast' }, 'policy'],
-  ]
-  it.each(services)('refuses the service options %j and names %s', async (options, field) => {
-    const mesh = await opened()
-    expect(() => mesh.service('x', () => 1, options as ServiceOptions)).toThrow(
-      expect.objectContaining({
-        code: expect.stringMatching(/^LM_(INVALID_ARGUMENT|LIMIT_EXCEEDED)$/),
-        message: expect.stringContaining(field),
-      }),
-    )
-    expect(mesh.services().flatMap((service) => service.instances)).toEqual([])
-  })
-
-  it('refuses options that are not there, wrong types and wrong ranges', async () => {
-    await expect(Mesh.open({ nmae: 'x' } as never)).rejects.toMatchObject({ field: 'options.nmae' })
-    await expect(Mesh.open({ seed: -1 })).rejects.toMatchObject({ field: 'options.seed' })
-    await expect(Mesh.open({ pollWindowMs: Number.NaN })).rejects.toMatchObject({ field: 'options.pollWindowMs' })
-    await expect(Mesh.open({ logger: {} as never })).rejects.toMatchObject({ field: 'options.logger' })
-    await expect(Mesh.open({ codec: 'xml' as never })).rejects.toMatchObject({ field: 'options.codec' })
-    const mesh = await opened()
-    expect(() => mesh.on('nothing' as never, () => {})).toThrow(expect.objectContaining({ field: 'event' }))
-    expect(() => mesh.discover({ limit: 0 })).toThrow(expect.objectContaining({ field: 'query.limit' }))
-    expect(() => mesh.discover({ tags: { all: 'x' } } as never)).toThrow(
-      expect.objectContaining({ field: 'query.tags.all' }),
-    )
-    expect(() => mesh.metrics.counter('bad name')).toThrow(
-      expect.objectContaining({ code: expect.stringMatching(/^LM_/) }),
-    )
-    expect(() => mesh.metrics.counter('fine_total').add(-1)).toThrow(expect.objectContaining({ field: 'value' }))
-    await expect(mesh.metrics.render('xml' as never)).rejects.toMatchObject({ field: 'format' })
-  })
-
-  it('answers forged tickets and handles with typed errors', async () => {
-    const mesh = await opened()
-    mesh.register('payments', { address: 'http://10.0.0.1' })
-    const route = mesh.route('payments')
-    for (const ticket of [0, -1, 1, 2 ** 53, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
-      expect(() => route.complete(ticket, Outcome.Ok)).toThrow(expect.objectContaining({ code: 'LM_STALE_TICKET' }))
-      expect(() => route.instance(ticket)).toThrow(expect.objectContaining({ code: 'LM_STALE_TICKET' }))
-    }
-    expect(() => route.complete(route.pick(), 9 as never)).toThrow(expect.objectContaining({ field: 'outcome' }))
   })
 })
