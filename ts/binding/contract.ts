@@ -485,7 +485,7 @@ export interface Explanation {
   balancer: Balancer
   keyHash: number
   chosen: Handle
-  /** True when more candidates existed than are recorded: of up to 8 all are, of more those that the balancer looked at, 16 at most. */
+  /** True when more candidates existed than are recorded (16). */
   truncated: boolean
   candidates: {
     instance: Handle

@@ -65,10 +65,10 @@ pub struct Explanation {
     pub key_hash: u32,
     /// Handle of the picked instance.
     pub chosen: u32,
-    /// True when the service had more candidates than are recorded: more than eight, of which the balancer did not look
-    /// at all (two random choices look at two), or more than 16.
+    /// True when the service had more candidates than are recorded: more than 16, or ones that the balancer did not
+    /// look at (two random choices look at two).
     pub truncated: bool,
-    /// Those that the balancer looked at, in that order; then, of up to eight, the others.
+    /// Those that were looked at, in that order.
     pub candidates: Vec<ExplainedCandidate>,
     /// Retry tokens at the pick.
     pub retry_budget: f64,

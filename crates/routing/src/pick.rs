@@ -16,8 +16,6 @@ use crate::ticket::Filled;
 
 /// Proposals that may lose a race for the last place before every member is tried in turn.
 const ATTEMPTS: usize = 4;
-/// Services of at most so many members are explained whole: also those that the balancer did not look at.
-const EXPLAINED_WHOLE: usize = 8;
 /// Longest advice to come back later, milliseconds.
 const LONGEST_ADVICE_MS: u64 = 60_000;
 
@@ -48,9 +46,8 @@ impl Router {
     /// concurrency limit and did not answer Rejected a moment ago. With `key_hash` ≠ 0 a key stays on one instance
     /// while that is eligible. `thread` is the caller's: when it ends, so do its tickets.
     ///
-    /// Cost: no lock, no allocation. Of more than eight members, two are looked at with `least-request` and `peak-ewma`, few with
-    /// `round-robin` and `weighted`, all with a key; all before anything is refused. Of up to eight members all are, for
-    /// `explain`.
+    /// Cost: no lock, no allocation. Two members are looked at with `least-request` and `peak-ewma`, few with
+    /// `round-robin` and `weighted`, all with a key; all before anything is refused.
     ///
     /// # Errors
     /// `StaleHandle`, `NoInstance`, `Draining`, `BreakerOpen`, `Saturated` ([`wait`](Self::wait) may queue), or
@@ -135,9 +132,6 @@ impl Router {
         self.header_word(header_word::IN_FLIGHT)
             .fetch_add(1, Ordering::Relaxed);
         note(&mut selection.trace, &candidate, true);
-        if membership.members.len() <= EXPLAINED_WHOLE {
-            selection.assess_rest();
-        }
         let decision = Decision {
             ticket,
             service,

@@ -70,16 +70,6 @@ impl Selection<'_> {
         candidate
     }
 
-    /// Looks at the members that the balancer passed over, for `explain`.
-    pub(crate) fn assess_rest(&mut self) {
-        for index in 0..self.membership.members.len() {
-            let handle = self.membership.members[index].handle;
-            if !self.trace.iter().any(|noted| noted.handle == handle) {
-                self.assess(index);
-            }
-        }
-    }
-
     #[inline]
     pub(crate) fn look(&self, index: usize) -> Candidate {
         let member = &self.membership.members[index];

@@ -9,8 +9,6 @@ import type { RouterState } from './state.js'
 
 /** Proposals whose place may be gone before every member is tried in turn. */
 const ATTEMPTS = 4
-/** Services of at most so many members are explained whole: also those that the balancer did not look at. */
-const EXPLAINED_WHOLE = 8
 /** Longest advice to come back later, milliseconds. */
 const LONGEST_ADVICE_MS = 60_000
 
@@ -87,7 +85,6 @@ export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Pi
   state.countInFlight(1)
   const { trace } = selection
   note(trace, candidate, true)
-  if (membership.members.length <= EXPLAINED_WHOLE) selection.assessRest()
   state.explained.record({
     ticket,
     service,

@@ -44,13 +44,6 @@ export class Selection {
     return candidate
   }
 
-  /** Looks at the members that the balancer passed over, for `explain`. */
-  assessRest(): void {
-    this.membership.members.forEach(({ handle }, index) => {
-      if (!this.trace.some((noted) => noted.handle === handle)) this.assess(index)
-    })
-  }
-
   look(index: number): Candidate {
     return look(this.#cells, this.membership, index, this.keyHash, this.nowUs)
   }
