@@ -2,3 +2,6 @@
 //!
 //! What may enter: driving `quinn-proto` by our own loop, TLS and the node identity, the pool, locators and relays. What
 //! is deliberately absent: what the bytes of a stream mean. That is `memory` above, by the `Application` trait.
+
+pub mod core;
+pub mod pool;

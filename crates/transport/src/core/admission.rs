@@ -1,0 +1,148 @@
+//! Who may begin a handshake: the door before any cryptography is spent.
+
+use std::time::{Duration, Instant};
+
+use quinn_proto::Incoming;
+
+use super::Core;
+use super::authenticator::Side;
+use super::control::Control;
+use super::link::{Link, Phase};
+use super::peer::TargetId;
+
+/// A rate with a second's worth of burst (the generic cell rate algorithm: one instant, no counter to reset).
+#[derive(Debug)]
+pub(super) struct Admission {
+    interval: Duration,
+    next: Option<Instant>,
+    /// Incoming connections whose proof has not come yet.
+    pub(super) unproved: usize,
+}
+
+impl Admission {
+    pub(super) fn new(per_second: u32) -> Self {
+        Self {
+            interval: Duration::from_secs(1) / per_second.max(1),
+            next: None,
+            unproved: 0,
+        }
+    }
+
+    /// Counts one attempt. Whether it is within the rate.
+    fn admit(&mut self, now: Instant) -> bool {
+        let next = self.next.unwrap_or(now).max(now);
+        if next - now > Duration::from_secs(1) {
+            return false;
+        }
+        self.next = Some(next + self.interval);
+        true
+    }
+}
+
+impl Core {
+    /// A first packet from somebody.
+    ///
+    /// Dropped unanswered when there is no room: an answer would cost as much as it saves, and the client tries again by
+    /// itself. Above the rate, a source whose address is not validated gets a Retry, which costs no state.
+    pub(super) fn incoming(&mut self, now: Instant, incoming: Incoming) {
+        let full = self.links.len() >= self.limits.connections
+            || self.admission.unproved >= self.limits.handshakes;
+        if full || self.closing.is_some() {
+            self.stats.refused += 1;
+            self.endpoint.ignore(incoming);
+            return;
+        }
+        let within = self.admission.admit(now);
+        if !within && !incoming.remote_address_validated() {
+            self.stats.retried += 1;
+            let (endpoint, response) = self.response_buffer();
+            match endpoint.retry(incoming, response) {
+                Ok(transmit) => self.respond(transmit),
+                // Cannot be: what is not validated may be retried. Then it is dropped.
+                Err(error) => self.endpoint.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        let Ok(config) = self.configs.server() else {
+            self.stats.refused += 1;
+            self.endpoint.ignore(incoming);
+            return;
+        };
+        // Answers to first packets are made by the endpoint's own copy.
+        self.endpoint.set_server_config(Some(config.clone()));
+        let (endpoint, response) = self.response_buffer();
+        match endpoint.accept(incoming, now, response, Some(config)) {
+            Ok((handle, connection)) => {
+                self.stats.accepted += 1;
+                self.admission.unproved += 1;
+                self.insert(now, handle, connection, Side::Server, None);
+            }
+            Err(error) => {
+                self.stats.failed += 1;
+                if let Some(transmit) = error.response {
+                    self.respond(transmit);
+                }
+            }
+        }
+    }
+
+    /// Puts a new connection into the table.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        handle: quinn_proto::ConnectionHandle,
+        connection: quinn_proto::Connection,
+        side: Side,
+        target: Option<TargetId>,
+    ) {
+        let slot = self.links.vacant();
+        self.links.insert(Box::new(Link {
+            connection,
+            handle,
+            slot,
+            side,
+            phase: Phase::Handshake,
+            target,
+            streams: Vec::new(),
+            control: Control::default(),
+            channel: None,
+            identity: None,
+            info: None,
+            give_up_at: Some(now + self.limits.hello_timeout),
+            armed: None,
+            dirty: false,
+            resumed: false,
+            reason: None,
+        }));
+        self.watch_revocations(now);
+    }
+
+    /// A connection leaves the handshake, one way or the other: what was counted for it is given back, once.
+    pub(super) fn leave_handshake(&mut self, side: Side) {
+        match side {
+            Side::Server => self.admission.unproved = self.admission.unproved.saturating_sub(1),
+            Side::Client => self.dialling = self.dialling.saturating_sub(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_lets_a_seconds_worth_through_at_once_and_then_one_per_interval() {
+        let start = Instant::now();
+        let mut admission = Admission::new(100);
+        let burst = (0..1000).filter(|_| admission.admit(start)).count();
+        assert!((100..=102).contains(&burst), "{burst}");
+        assert!(!admission.admit(start));
+        let later = start + Duration::from_secs(10);
+        let second = (0..1000).filter(|_| admission.admit(later)).count();
+        assert_eq!(second, burst, "a quiet time earns one burst, not more");
+        let steady = (0..100)
+            .filter(|step| admission.admit(later + Duration::from_millis(10 * step)))
+            .count();
+        assert!((98..=101).contains(&steady), "{steady}");
+    }
+}

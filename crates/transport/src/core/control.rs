@@ -1,0 +1,228 @@
+//! The control stream: the first stream of a connection, on which both sides prove who they are and say goodbye.
+//!
+//! Frames are `type u8 | length u32 | payload`, little-endian. HELLO: `version u16 | features u64 | proof`. ACCEPT and
+//! GOODBYE are empty. Each may come once, and ACCEPT only from a peer whose HELLO has come.
+
+use super::authenticator::MAX_PROOF_BYTES;
+use super::peer::StreamId;
+
+/// The version of everything above QUIC.
+pub(super) const VERSION: u16 = 1;
+/// Feature bits this side knows. None so far.
+pub(super) const FEATURES: u64 = 0;
+
+const HELLO: u8 = 1;
+const ACCEPT: u8 = 2;
+const GOODBYE: u8 = 3;
+const HEADER: usize = 5;
+const HELLO_FIXED: usize = 10;
+/// The most the inbox ever holds: one HELLO of full size and what may follow it in the same packet.
+const MAX_INBOX: usize = HEADER + HELLO_FIXED + MAX_PROOF_BYTES + 2 * HEADER;
+
+/// A frame of the control stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Hello {
+        version: u16,
+        features: u64,
+        proof: Vec<u8>,
+    },
+    Accept,
+    Goodbye,
+}
+
+/// The peer's control stream is not what it must be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The state of one connection's control stream.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) stream: Option<StreamId>,
+    inbox: Vec<u8>,
+    /// Encoded frames that the stream did not take yet.
+    pub(super) outbox: Vec<u8>,
+    /// The peer's HELLO has come.
+    pub(super) greeted: bool,
+    /// The peer has accepted our proof.
+    pub(super) accepted: bool,
+    /// The peer has said that it closes.
+    pub(super) goodbye: bool,
+    /// The peer's feature bits.
+    pub(super) features: u64,
+}
+
+impl Control {
+    /// Takes bytes in.
+    ///
+    /// # Errors
+    /// When the peer sends more than any frame may have; nothing is stored then.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        if self.inbox.len() + bytes.len() > MAX_INBOX {
+            return Err(Malformed);
+        }
+        self.inbox.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The next whole frame.
+    ///
+    /// # Errors
+    /// On an unknown type, a length that its type cannot have, or a frame that may not come (again).
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Malformed> {
+        if self.inbox.len() < HEADER {
+            return Ok(None);
+        }
+        let kind = self.inbox[0];
+        let length =
+            u32::from_le_bytes([self.inbox[1], self.inbox[2], self.inbox[3], self.inbox[4]])
+                as usize;
+        let fits = match kind {
+            HELLO => {
+                (HELLO_FIXED..=HELLO_FIXED + MAX_PROOF_BYTES).contains(&length) && !self.greeted
+            }
+            ACCEPT => length == 0 && self.greeted && !self.accepted,
+            GOODBYE => length == 0 && self.accepted && !self.goodbye,
+            _ => false,
+        };
+        if !fits {
+            return Err(Malformed);
+        }
+        if self.inbox.len() < HEADER + length {
+            return Ok(None);
+        }
+        let payload = &self.inbox[HEADER..HEADER + length];
+        let frame = match kind {
+            HELLO => {
+                self.greeted = true;
+                Frame::Hello {
+                    version: u16::from_le_bytes([payload[0], payload[1]]),
+                    features: u64::from_le_bytes(
+                        payload[2..HELLO_FIXED].try_into().expect("eight bytes"),
+                    ),
+                    proof: payload[HELLO_FIXED..].to_vec(),
+                }
+            }
+            ACCEPT => {
+                self.accepted = true;
+                Frame::Accept
+            }
+            _ => {
+                self.goodbye = true;
+                Frame::Goodbye
+            }
+        };
+        self.inbox.drain(..HEADER + length);
+        if self.inbox.is_empty() {
+            // Thousands of idle connections do not keep the space of their handshake.
+            self.inbox = Vec::new();
+        }
+        Ok(Some(frame))
+    }
+
+    /// A joining peer's stream carries one message, `length u32 | bytes`: the message once it is whole.
+    ///
+    /// # Errors
+    /// When it is longer than `limit`.
+    pub(super) fn message(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Malformed> {
+        let Some(header) = self.inbox.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*header) as usize;
+        if length > limit || self.inbox.len() > 4 + length {
+            return Err(Malformed);
+        }
+        if self.inbox.len() < 4 + length {
+            return Ok(None);
+        }
+        let mut message = std::mem::take(&mut self.inbox);
+        message.drain(..4);
+        Ok(Some(message))
+    }
+}
+
+/// Appends a HELLO.
+pub(super) fn hello(out: &mut Vec<u8>, version: u16, features: u64, proof: &[u8]) {
+    out.push(HELLO);
+    out.extend_from_slice(&((HELLO_FIXED + proof.len()) as u32).to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&features.to_le_bytes());
+    out.extend_from_slice(proof);
+}
+
+/// Appends an ACCEPT.
+pub(super) fn accept(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[ACCEPT, 0, 0, 0, 0]);
+}
+
+/// Appends a GOODBYE.
+pub(super) fn goodbye(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[GOODBYE, 0, 0, 0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn frames_come_back_whole_at_any_split() {
+        let mut wire = Vec::new();
+        hello(&mut wire, 1, 0b101, &[7; 300]);
+        accept(&mut wire);
+        goodbye(&mut wire);
+        for split in 0..wire.len() {
+            let mut control = Control::default();
+            let mut frames = Vec::new();
+            for part in [&wire[..split], &wire[split..]] {
+                control.push(part).unwrap();
+                while let Some(frame) = control.next().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            let hello = Frame::Hello {
+                version: 1,
+                features: 0b101,
+                proof: vec![7; 300],
+            };
+            assert_eq!(
+                frames,
+                [hello, Frame::Accept, Frame::Goodbye],
+                "split at {split}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_accept_before_the_hello_is_refused() {
+        let mut control = Control::default();
+        control.push(&[ACCEPT, 0, 0, 0, 0]).unwrap();
+        assert_eq!(control.next(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_by_its_header_alone() {
+        let mut control = Control::default();
+        control.push(&[HELLO, 0xff, 0xff, 0xff, 0x7f]).unwrap();
+        assert_eq!(control.next(), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_keep_more_than_the_limit(parts in prop::collection::vec(
+            prop::collection::vec(any::<u8>(), 0..400), 0..200,
+        )) {
+            let mut control = Control::default();
+            for part in parts {
+                if control.push(&part).is_err() {
+                    break;
+                }
+                prop_assert!(control.inbox.len() <= MAX_INBOX);
+                if !matches!(control.next(), Ok(_)) {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Reaching targets: from what the pool decides to a connection under way.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::application::Application;
+use super::authenticator::{SERVER_NAME, Side};
+use super::close::{CloseCode, CloseReason};
+use super::io::Io;
+use super::peer::{PeerSlot, Target, TargetId};
+use super::timers::Due;
+use crate::pool::{Failed, Step, TargetState};
+
+/// A failed attempt that the application is to hear of.
+#[derive(Debug)]
+pub(super) struct Report {
+    target: TargetId,
+    reason: CloseReason,
+    retry_in: Option<Duration>,
+}
+
+impl Core {
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        target: Target,
+    ) -> Result<TargetId, &'static str> {
+        if self.targets.len() >= self.limits.targets {
+            return Err("targets");
+        }
+        let state = TargetState::new(target)?;
+        let id = TargetId(self.next_target);
+        self.next_target += 1;
+        self.targets.insert(id, state);
+        self.dial_due(now, id);
+        Ok(id)
+    }
+
+    /// Does what a target wants done now.
+    pub(super) fn dial_due(&mut self, now: Instant, id: TargetId) {
+        if self.closing.is_some() {
+            return;
+        }
+        while let Some(state) = self.targets.get_mut(&id) {
+            match state.step(now) {
+                Step::Rest => return,
+                Step::Wait(at) => return self.timers.push(at, Due::Target(id)),
+                Step::Dial(address) => {
+                    if self.dialling >= self.limits.dials
+                        || self.links.len() >= self.limits.connections
+                    {
+                        let at = state.postponed(now, &mut self.random);
+                        return self.timers.push(at, Due::Target(id));
+                    }
+                    if let Err(reason) = self.dial(now, id, address) {
+                        self.dial_failed(now, id, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn dial(
+        &mut self,
+        now: Instant,
+        target: TargetId,
+        address: SocketAddr,
+    ) -> Result<(), CloseReason> {
+        let config = self.configs.client().map_err(CloseReason::Transport)?;
+        let (handle, connection) = self
+            .endpoint
+            .connect(now, config, address, SERVER_NAME)
+            .map_err(|error| CloseReason::Transport(error.to_string()))?;
+        self.dialling += 1;
+        self.stats.dialled += 1;
+        self.insert(now, handle, connection, Side::Client, Some(target));
+        Ok(())
+    }
+
+    /// An attempt for a target failed before the peer was connected.
+    pub(super) fn dial_failed(&mut self, now: Instant, id: TargetId, reason: CloseReason) {
+        let Some(state) = self.targets.get_mut(&id) else {
+            return;
+        };
+        let retry_in = match state.failed(now, reason.is_retryable(), &mut self.random) {
+            Failed::Retry(wait) => {
+                self.timers.push(now + wait, Due::Target(id));
+                Some(wait)
+            }
+            Failed::GivenUp => {
+                self.targets.remove(&id);
+                None
+            }
+        };
+        self.reports.push(Report {
+            target: id,
+            reason,
+            retry_in,
+        });
+    }
+
+    /// A connection that a target had is lost.
+    pub(super) fn target_lost(&mut self, now: Instant, id: TargetId) {
+        let Some(state) = self.targets.get_mut(&id) else {
+            return;
+        };
+        if state.lost(now, &mut self.random) {
+            self.timers.push(now, Due::Target(id));
+        } else {
+            self.targets.remove(&id);
+        }
+    }
+
+    /// A target has one more connection: perhaps it wants another.
+    pub(super) fn target_connected(&mut self, now: Instant, id: TargetId) {
+        if let Some(state) = self.targets.get_mut(&id) {
+            state.connected();
+            self.timers.push(now, Due::Target(id));
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Instant, id: TargetId) {
+        if self.targets.remove(&id).is_none() {
+            return;
+        }
+        let slots: Vec<PeerSlot> = self
+            .links
+            .iter()
+            .filter(|link| link.target == Some(id))
+            .map(|link| link.slot)
+            .collect();
+        for slot in slots {
+            let open = self.links.get(slot).is_some_and(|link| link.info.is_some());
+            if open {
+                self.leave(now, slot, now + self.limits.hello_timeout);
+            } else {
+                self.close_with(now, slot, CloseCode::Done);
+            }
+        }
+    }
+
+    /// Tells the application of failed attempts.
+    pub(super) fn report<A: Application>(&mut self, now: Instant, application: &mut A) {
+        for Report {
+            target,
+            reason,
+            retry_in,
+        } in std::mem::take(&mut self.reports)
+        {
+            application.unreachable(&mut Io::new(now, self), target, &reason, retry_in);
+        }
+    }
+}

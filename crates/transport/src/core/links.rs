@@ -1,0 +1,151 @@
+//! The table of connections: slots with generations, found by slot or by quinn-proto's handle.
+
+use quinn_proto::ConnectionHandle;
+
+use super::link::Link;
+use super::peer::PeerSlot;
+
+#[derive(Debug, Default)]
+struct Entry {
+    generation: u32,
+    link: Option<Box<Link>>,
+}
+
+/// All connections of an engine, and which of them have something to do at the end of this turn.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// quinn-proto's handles are dense: an array finds their slots.
+    by_handle: Vec<u32>,
+    /// Indexes whose `dirty` flag is set, in order, each once.
+    dirty: Vec<u32>,
+    len: usize,
+}
+
+impl Links {
+    /// Connections in any state.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slot that the next `insert` gives.
+    pub(super) fn vacant(&mut self) -> PeerSlot {
+        let index = match self.free.last() {
+            Some(&index) => index,
+            None => {
+                self.entries.push(Entry::default());
+                let index = self.entries.len() as u32 - 1;
+                self.free.push(index);
+                index
+            }
+        };
+        PeerSlot {
+            index,
+            generation: self.entries[index as usize].generation,
+        }
+    }
+
+    /// Stores a link made for the slot that `vacant` gave.
+    pub(super) fn insert(&mut self, link: Box<Link>) {
+        let slot = link.slot;
+        let popped = self.free.pop();
+        debug_assert_eq!(popped, Some(slot.index));
+        let handle = link.handle.0;
+        if self.by_handle.len() <= handle {
+            self.by_handle.resize(handle + 1, u32::MAX);
+        }
+        self.by_handle[handle] = slot.index;
+        self.entries[slot.index as usize].link = Some(link);
+        self.len += 1;
+        self.mark(slot.index);
+    }
+
+    /// Takes a link out. Its slot is not valid any more.
+    pub(super) fn remove(&mut self, index: u32) -> Option<Box<Link>> {
+        let entry = self.entries.get_mut(index as usize)?;
+        let link = entry.link.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.by_handle[link.handle.0] = u32::MAX;
+        self.free.push(index);
+        self.len -= 1;
+        Some(link)
+    }
+
+    pub(super) fn by_handle(&self, handle: ConnectionHandle) -> Option<u32> {
+        self.by_handle
+            .get(handle.0)
+            .copied()
+            .filter(|&index| index != u32::MAX)
+    }
+
+    pub(super) fn get(&self, slot: PeerSlot) -> Option<&Link> {
+        let entry = self.entries.get(slot.index as usize)?;
+        entry
+            .link
+            .as_deref()
+            .filter(|_| entry.generation == slot.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: PeerSlot) -> Option<&mut Link> {
+        let entry = self.entries.get_mut(slot.index as usize)?;
+        entry
+            .link
+            .as_deref_mut()
+            .filter(|_| entry.generation == slot.generation)
+    }
+
+    pub(super) fn at(&mut self, index: u32) -> Option<&mut Link> {
+        self.entries.get_mut(index as usize)?.link.as_deref_mut()
+    }
+
+    /// As `get_mut`, and the link is served at the end of the turn.
+    pub(super) fn touch(&mut self, slot: PeerSlot) -> Option<&mut Link> {
+        self.get(slot)?;
+        self.mark(slot.index);
+        self.get_mut(slot)
+    }
+
+    /// Has a link served at the end of the turn.
+    pub(super) fn mark(&mut self, index: u32) {
+        if let Some(link) = self
+            .entries
+            .get_mut(index as usize)
+            .and_then(|entry| entry.link.as_deref_mut())
+            && !link.dirty
+        {
+            link.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// The `position`-th of the links to be served.
+    pub(super) fn dirty(&self, position: usize) -> Option<u32> {
+        self.dirty.get(position).copied()
+    }
+
+    /// The first link to be served.
+    pub(super) fn first_dirty(&self) -> Option<u32> {
+        self.dirty.first().copied()
+    }
+
+    /// The first link to be served has been: it is taken off the list.
+    pub(super) fn clean_first(&mut self) {
+        // The list holds one or two entries on the hot path, and thousands only when thousands have timed out at once.
+        let index = self.dirty.swap_remove(0);
+        if let Some(link) = self.at(index) {
+            link.dirty = false;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.link.as_deref())
+    }
+
+    /// The indexes of all links, for a walk that changes them.
+    pub(super) fn indexes(&self) -> Vec<u32> {
+        self.iter().map(|link| link.slot.index).collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! One node to reach and keep: which address is next, and when.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use crate::core::{Random, Target};
+
+/// Addresses one target may have.
+pub const MAX_ADDRESSES: usize = 16;
+/// Connections one target may have.
+pub const MAX_CONNECTIONS: u8 = 4;
+
+/// What a target wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Dial this address.
+    Dial(SocketAddr),
+    /// Look again then.
+    Wait(Instant),
+    /// Nothing: it has what it wants.
+    Rest,
+}
+
+/// The state of a target between attempts. Sans-IO: told what happened, asked what to do.
+#[derive(Debug)]
+pub(crate) struct TargetState {
+    pub(crate) target: Target,
+    /// The address of the next attempt.
+    next: usize,
+    /// Attempts since the last success, in this round over the addresses.
+    tried: usize,
+    /// Whether every failure of this round was one that time does not heal.
+    hopeless: bool,
+    /// Attempts under way.
+    dialling: u8,
+    /// Connections that stand.
+    connected: u8,
+    backoff: Backoff,
+    retry_at: Option<Instant>,
+}
+
+/// What a failed attempt means for the target.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// Another attempt follows after this wait (none: at once, at the next address).
+    Retry(Duration),
+    /// It is given up.
+    GivenUp,
+}
+
+impl TargetState {
+    /// # Errors
+    /// The name of the field that is out of its range.
+    pub(crate) fn new(target: Target) -> Result<Self, &'static str> {
+        if target.addresses.is_empty() || target.addresses.len() > MAX_ADDRESSES {
+            return Err("addresses");
+        }
+        if target.connections == 0 || target.connections > MAX_CONNECTIONS {
+            return Err("connections");
+        }
+        Ok(Self {
+            target,
+            next: 0,
+            tried: 0,
+            hopeless: true,
+            dialling: 0,
+            connected: 0,
+            backoff: Backoff::default(),
+            retry_at: None,
+        })
+    }
+
+    /// What to do now. A `Dial` counts as under way until `connected` or `failed` says otherwise.
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
+        // While nothing stands yet, one attempt at a time: a node that is down costs one handshake, not several.
+        let wanted = if self.connected == 0 {
+            1
+        } else {
+            self.target.connections
+        };
+        if self.connected + self.dialling >= wanted {
+            return Step::Rest;
+        }
+        match self.retry_at {
+            Some(at) if at > now => Step::Wait(at),
+            _ => {
+                self.retry_at = None;
+                self.dialling += 1;
+                Step::Dial(self.target.addresses[self.next % self.target.addresses.len()])
+            }
+        }
+    }
+
+    /// The attempt worked.
+    pub(crate) fn connected(&mut self) {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.connected += 1;
+        self.tried = 0;
+        self.hopeless = true;
+        self.backoff.succeeded();
+    }
+
+    /// The attempt failed. `retryable` is whether time may heal it.
+    pub(crate) fn failed(&mut self, now: Instant, retryable: bool, random: &mut Random) -> Failed {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.next = (self.next + 1) % self.target.addresses.len();
+        self.tried += 1;
+        self.hopeless &= !retryable;
+        if self.tried < self.target.addresses.len() {
+            return Failed::Retry(Duration::ZERO);
+        }
+        let hopeless = std::mem::replace(&mut self.hopeless, true);
+        self.tried = 0;
+        if self.connected == 0 && (hopeless || !self.target.persistent) {
+            return Failed::GivenUp;
+        }
+        let wait = self.backoff.failed(random);
+        self.retry_at = Some(now + wait);
+        Failed::Retry(wait)
+    }
+
+    /// A connection that stood is lost. Whether the target is to be kept.
+    pub(crate) fn lost(&mut self, now: Instant, random: &mut Random) -> bool {
+        self.connected = self.connected.saturating_sub(1);
+        if !self.target.persistent {
+            return self.connected + self.dialling > 0;
+        }
+        // The first attempt after a loss goes to the address that worked, at once but for a jitter that keeps the peers
+        // of a restarted node apart.
+        self.retry_at = Some(now + Duration::from_micros(random.below(20_000)));
+        true
+    }
+
+    /// A dial could not even begin (a limit of this side stands against it): again a little later.
+    pub(crate) fn postponed(&mut self, now: Instant, random: &mut Random) -> Instant {
+        self.dialling = self.dialling.saturating_sub(1);
+        let at = now + Duration::from_millis(10 + random.below(40));
+        self.retry_at = Some(at);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(count: u16) -> Vec<SocketAddr> {
+        (0..count)
+            .map(|port| SocketAddr::from(([10, 0, 0, 1], 7000 + port)))
+            .collect()
+    }
+
+    fn state(count: u16, connections: u8) -> TargetState {
+        TargetState::new(Target {
+            addresses: addresses(count),
+            expected: None,
+            connections,
+            persistent: true,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_failed_address_is_followed_by_the_next_and_a_failed_round_by_a_wait() {
+        let (now, mut random) = (Instant::now(), Random::new(3));
+        let mut state = state(3, 1);
+        for port in 0..3 {
+            assert_eq!(state.step(now), Step::Dial(addresses(3)[port]));
+            let failed = state.failed(now, true, &mut random);
+            assert_eq!(failed == Failed::Retry(Duration::ZERO), port < 2);
+        }
+        let Step::Wait(at) = state.step(now) else {
+            panic!("a round that failed waits")
+        };
+        assert_eq!(state.step(at), Step::Dial(addresses(3)[0]));
+    }
+
+    #[test]
+    fn one_attempt_at_a_time_until_one_works_then_as_many_as_wanted() {
+        let now = Instant::now();
+        let mut state = state(1, 3);
+        assert!(matches!(state.step(now), Step::Dial(_)));
+        assert_eq!(state.step(now), Step::Rest);
+        state.connected();
+        assert!(matches!(state.step(now), Step::Dial(_)));
+        assert!(matches!(state.step(now), Step::Dial(_)));
+        assert_eq!(state.step(now), Step::Rest);
+    }
+
+    #[test]
+    fn what_time_does_not_heal_is_given_up_only_when_no_address_had_hope() {
+        let (now, mut random) = (Instant::now(), Random::new(3));
+        let mut all_wrong = state(2, 1);
+        all_wrong.step(now);
+        assert_eq!(
+            all_wrong.failed(now, false, &mut random),
+            Failed::Retry(Duration::ZERO)
+        );
+        all_wrong.step(now);
+        assert_eq!(all_wrong.failed(now, false, &mut random), Failed::GivenUp);
+        let mut one_down = state(2, 1);
+        one_down.step(now);
+        one_down.failed(now, true, &mut random);
+        one_down.step(now);
+        assert_ne!(one_down.failed(now, false, &mut random), Failed::GivenUp);
+    }
+
+    #[test]
+    fn after_a_loss_the_address_that_worked_is_tried_first() {
+        let (now, mut random) = (Instant::now(), Random::new(9));
+        let mut state = state(3, 1);
+        state.step(now);
+        state.failed(now, true, &mut random);
+        assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
+        state.connected();
+        assert!(state.lost(now, &mut random));
+        assert_eq!(
+            state.step(now + Duration::from_millis(20)),
+            Step::Dial(addresses(3)[1])
+        );
+    }
+}
