@@ -276,7 +276,7 @@ export interface Binding {
   laneOpen(mesh: Handle, toThread: number): number | Status
   /** The lane's memory, its size a power of two. Both ends see the same bytes. */
   laneMemory(mesh: Handle, lane: number): ArrayBuffer | null
-  /** Publishes everything before `tail` (free-running, modulo 2^32) and wakes the receiver if it sleeps. Returns the receiver's head, or a status. Hot. */
+  /** Publishes everything before `tail` (free-running, modulo 2^32) and wakes the receiver if it sleeps. Returns the receiver's head, or a status. The caller polls its inbox and arms before it sleeps again: a commit disarms its own wake. Hot. */
   laneCommit(mesh: Handle, lane: number, tail: number): number
   /** Gives back everything before `head`. Hot. */
   laneRelease(mesh: Handle, lane: number, head: number): 0 | Status

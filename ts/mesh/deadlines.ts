@@ -35,10 +35,15 @@ export class DeadlineWheel {
   }
 
   add(entry: DeadlineEntry): void {
+    this.put(entry)
+    this.wind()
+  }
+
+  /** Adds without starting the timer: whoever calls this calls {@link wind} soon. */
+  put(entry: DeadlineEntry): void {
     if (entry.wheelBucket >= 0) return
     // Rounded up: firing early would break the promise that the caller was given.
     let tick = Math.ceil(entry.deadline / TICK_MS)
-    if (!this.#running) this.#start()
     if (tick <= this.#tick) tick = this.#tick + 1
     const bucket = tick === Number.POSITIVE_INFINITY ? 0 : tick % BUCKETS
     const head = this.#heads[bucket]
@@ -48,6 +53,16 @@ export class DeadlineWheel {
     if (head !== undefined) head.wheelPrevious = entry
     this.#heads[bucket] = entry
     this.#size++
+  }
+
+  /** Starts the timer when something waits. */
+  wind(): void {
+    if (this.#running || this.#size === 0) return
+    this.#running = true
+    // The first turn looks into every bucket: an entry may have been due before the timer was started.
+    this.#tick = Math.floor(nowMs() / TICK_MS) - BUCKETS
+    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#turn(), TICK_MS)
+    else this.#timer.refresh()
   }
 
   remove(entry: DeadlineEntry): void {
@@ -77,13 +92,6 @@ export class DeadlineWheel {
     this.#size = 0
     this.#running = false
     clearTimeout(this.#timer)
-  }
-
-  #start(): void {
-    this.#running = true
-    this.#tick = Math.floor(nowMs() / TICK_MS)
-    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#turn(), TICK_MS)
-    else this.#timer.refresh()
   }
 
   #turn(): void {

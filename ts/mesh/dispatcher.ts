@@ -249,8 +249,8 @@ export class Dispatcher {
       return
     }
     if (sent) {
-      // After the frame is on its way: the first deadline after an idle spell starts a timer.
-      this.core.deadlines.add(call)
+      // The lanes wind the wheel on their next turn: most answers are there before it needs a timer.
+      this.core.deadlines.put(call)
       return
     }
     this.failed(

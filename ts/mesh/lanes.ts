@@ -297,6 +297,7 @@ export class Lanes implements RemotePath, ReplyPath {
     if (frames > 0) this.#flush()
     if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.take()
     const blocked = this.#retryBlocked()
+    this.#core.deadlines.wind()
     const now = nowMs()
     if (frames > 0 || this.#stirred) {
       this.#stirred = false

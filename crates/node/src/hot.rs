@@ -283,6 +283,8 @@ hot! {
         if !lane.to.alive() {
             return Status::Closed as i64;
         }
+        // Before the frame is out: its answer must not wake a thread that is awake.
+        joined.peer.stay_awake();
         match lane.memory.commit(tail) {
             Ok(head) => {
                 lane.to.ring();

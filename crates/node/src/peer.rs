@@ -93,6 +93,15 @@ impl Peer {
         }
     }
 
+    /// This thread is awake and will look into its inbox before it sleeps again: nobody has to wake it. A wake costs its
+    /// sender a system call and this thread a callback.
+    #[inline(always)]
+    pub(crate) fn stay_awake(&self) {
+        if self.doorbell.is_armed() {
+            self.doorbell.disarm();
+        }
+    }
+
     #[cold]
     fn wake(&self) {
         // Cloned out of the lock: the call itself may take the function's own lock.

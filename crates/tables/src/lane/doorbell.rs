@@ -44,6 +44,12 @@ impl Doorbell {
         self.state.swap(AWAKE, Ordering::Acquire) == ASLEEP
     }
 
+    /// Whether the reader has armed and nobody has rung since. Only the reader can rely on it: others may ring meanwhile.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == ASLEEP
+    }
+
     /// To be called after work was published. True: the caller must wake the reader; true once per `arm`.
     ///
     /// Costs one fence, 5 ns, while the reader is awake: call it once per batch.
@@ -71,7 +77,9 @@ mod tests {
         assert!(!bell.ring());
         assert!(!bell.disarm(), "the ring came first");
         bell.arm();
+        assert!(bell.is_armed());
         assert!(bell.disarm());
+        assert!(!bell.is_armed());
         assert!(!bell.ring());
     }
 }
