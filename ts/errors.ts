@@ -29,6 +29,11 @@ export type ErrorCode =
   | 'LM_CODEC'
   | 'LM_REMOTE'
   | 'LM_CONFIG'
+  | 'LM_DENIED'
+  | 'LM_REVOKED'
+  | 'LM_EXPIRED'
+  | 'LM_NODE_LOST'
+  | 'LM_ADDRESS_UNAVAILABLE'
 
 /** Whether the message reached the handler. `unknown` means that it may have, and nobody can tell. */
 export type DeliveryOutcome = 'delivered' | 'not-delivered' | 'unknown'
@@ -153,6 +158,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'LM_DRAINING',
   'LM_RING_FULL',
   'LM_THREAD_ENDED',
+  'LM_NODE_LOST',
 ])
 
 const CODES: Readonly<Record<Status, ErrorCode>> = {
@@ -173,6 +179,12 @@ const CODES: Readonly<Record<Status, ErrorCode>> = {
   [Status.NativeRequired]: 'LM_NATIVE_REQUIRED',
   [Status.RingFull]: 'LM_RING_FULL',
   [Status.StaleTicket]: 'LM_STALE_TICKET',
+  [Status.Denied]: 'LM_DENIED',
+  [Status.Revoked]: 'LM_REVOKED',
+  [Status.Expired]: 'LM_EXPIRED',
+  [Status.NodeLost]: 'LM_NODE_LOST',
+  [Status.Cancelled]: 'LM_CANCELLED',
+  [Status.AddressUnavailable]: 'LM_ADDRESS_UNAVAILABLE',
 }
 
 /** The code that a status of the binding becomes. */
@@ -219,8 +231,27 @@ export function errorOfStatus(
     const message = code === 'LM_NATIVE_REQUIRED' ? `${what} ${NATIVE_HINT}` : `${what}: ${WORDS[code] ?? 'refused'}`
     return errorOf(code, message, details)
   }
+  return errorOfData(data, what, details)
+}
+
+function errorOfData(data: ErrorData, what: string, details: ErrorDetails): LinkmeshError {
+  const { field, limit, outcome, retryable } = data
   const place = data.place === undefined ? '' : ` (a bug in linkmesh, at ${data.place})`
-  return errorOf(code, `${what}: ${data.message}${place}`, { field: data.field, limit: data.limit, ...details })
+  return errorOf(codeOf(data.status), `${what}: ${data.message}${place}`, {
+    field,
+    limit,
+    ...(outcome === undefined ? {} : { outcome }),
+    ...(retryable === undefined ? {} : { retryable }),
+    ...details,
+  })
+}
+
+/** Builds the error for a rejected promise of the binding, whose message is JSON of `ErrorData`. */
+export function errorOfRejection(cause: unknown, what: string): LinkmeshError {
+  if (cause instanceof LinkmeshError) return cause
+  const text = cause instanceof Error ? cause.message : ''
+  if (!text.startsWith('{')) return new LinkmeshError('LM_INTERNAL', `${what}: ${String(cause)}`, { cause })
+  return errorOfData(JSON.parse(text) as ErrorData, what, {})
 }
 
 /** Throws for a negative status, passes everything else through. */
@@ -242,4 +273,10 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   LM_STALE_TICKET: 'the ticket was completed before, or its lease ran out',
   LM_CLOSED: 'closed',
   LM_RING_FULL: 'no room for this record now',
+  LM_DENIED: 'the grant or the identity does not allow this',
+  LM_REVOKED: 'revoked',
+  LM_EXPIRED: 'has run out',
+  LM_NODE_LOST: 'the other node is not connected',
+  LM_CANCELLED: 'cancelled',
+  LM_ADDRESS_UNAVAILABLE: 'the address cannot be listened on',
 }

@@ -14,6 +14,7 @@ export type {
   Ticket,
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
+export type { LatencyMode, PeerInfo } from './binding/contract-node.js'
 export type { Backend } from './binding/index.js'
 export type { DiscoveryQuery, DiscoveryResult } from './discovery.js'
 export {
@@ -27,6 +28,27 @@ export {
   SaturatedError,
   TimeoutError,
 } from './errors.js'
+export {
+  type Batch,
+  BatchError,
+  type BatchResults,
+  type ExportOptions,
+  type GrantInfo,
+  type GrantRequest,
+  type ImportOptions,
+  type Memory,
+  type OperationOptions,
+  type OwnMemory,
+  type Region,
+  type RegionInfo,
+  type RemoteInfo,
+  type RemoteRegion,
+  type Rights,
+  type SyncOptions,
+  type TransferOptions,
+  type VersionedOptions,
+  type VersionedRead,
+} from './memory.js'
 export type { Codec, CodecOption } from './mesh/codec.js'
 export {
   type ClientOf,
@@ -42,7 +64,7 @@ export {
 export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
 export type { BreakerEvent, ChangeEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
 export type { Logger } from './mesh/logger.js'
-export type { AttachOptions, OpenOptions } from './mesh/options.js'
+export type { AttachOptions, JoinTarget, OpenOptions } from './mesh/options.js'
 export type { InstancePatch, Registration } from './mesh/registration.js'
 export type { Route, WaitOptions } from './mesh/route.js'
 export type { StandardSchema } from './mesh/standard-schema.js'

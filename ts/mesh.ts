@@ -7,9 +7,11 @@
 import { isMainThread } from 'node:worker_threads'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
+import type { PeerInfo } from './binding/contract-node.js'
 import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
 import { type DiscoveryQuery, type DiscoveryResult, discover } from './discovery.js'
 import { errorOf, errorOfStatus, TimeoutError } from './errors.js'
+import { Memory } from './memory/memory.js'
 import { checkFields, checkName, checkNumber, checkRecord, checkTimeout, invalid, shown } from './mesh/checks.js'
 import { nowMs } from './mesh/clock.js'
 import type { Context } from './mesh/context.js'
@@ -19,6 +21,7 @@ import { Dispatcher } from './mesh/dispatcher.js'
 import { Events, type MeshEvents } from './mesh/events.js'
 import { Lanes } from './mesh/lanes.js'
 import { IDEMPOTENT_KEY } from './mesh/names.js'
+import { closeNode, invite, nodeInfo, openNode, peers } from './mesh/node.js'
 import { type AttachOptions, type CheckedOptions, checkAttach, checkOpen, type OpenOptions } from './mesh/options.js'
 import { Registration } from './mesh/registration.js'
 import { ReplyStream } from './mesh/reply-stream.js'
@@ -79,18 +82,28 @@ export class Mesh {
   /** Id of this thread in the mesh, 1 or more. */
   readonly threadId: number
   readonly metrics: Metrics
+  /** Memory shared with other nodes. */
+  readonly memory: Memory
 
   readonly #core: Core
   readonly #dispatcher: Dispatcher
   readonly #lanes: Lanes
   readonly #events: Events
   readonly #registrations = new Set<Registration>()
+  readonly #isOpener: boolean
   #keepalive: NodeJS.Timeout | undefined
   #unreferenced = false
   #noticing = false
   #closing: Promise<void> | undefined
 
-  private constructor({ binding, backend }: LoadedBinding, handle: number, options: CheckedOptions) {
+  private constructor(
+    { binding, backend }: LoadedBinding,
+    handle: number,
+    options: CheckedOptions,
+    /** This thread opened the mesh: with it, the node goes. */
+    isOpener: boolean,
+  ) {
+    this.#isOpener = isOpener
     const info = JSON.parse(binding.meshInfo(handle)) as { name: string; thread: number }
     this.name = info.name
     this.backend = backend
@@ -102,6 +115,7 @@ export class Mesh {
     this.#lanes = new Lanes(this.#core, this.#dispatcher, { ...options, onNotice: () => this.#noticed() })
     this.#dispatcher.onChange = () => this.#noticeSoon()
     this.metrics = new Metrics(this.#core)
+    this.memory = new Memory(this.#core, this.#lanes)
     this.#lanes.start()
   }
 
@@ -112,7 +126,16 @@ export class Mesh {
     const { name, seed, zone, manualClock } = checked
     const handle = loaded.binding.meshOpen(JSON.stringify({ name, seed, zone, manualClock }))
     if (handle < 0) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(name)}`)
-    return new Mesh(loaded, handle, checked)
+    const mesh = new Mesh(loaded, handle, checked, true)
+    if (checked.node !== undefined) {
+      try {
+        await openNode(mesh.#core, checked.node)
+      } catch (error) {
+        await mesh.close({ graceMs: 0 })
+        throw error
+      }
+    }
+    return mesh
   }
 
   /** Joins the mesh that another thread of this process opened, or is about to open. */
@@ -122,7 +145,7 @@ export class Mesh {
     const until = nowMs() + checked.timeoutMs
     for (;;) {
       const handle = loaded.binding.meshAttach(checked.name)
-      if (handle >= 0) return new Mesh(loaded, handle, checked)
+      if (handle >= 0) return new Mesh(loaded, handle, checked, false)
       if (handle !== Status.NotFound) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(checked.name)}`)
       if (nowMs() >= until) {
         throw new TimeoutError(`no thread opened mesh ${shown(checked.name)} within ${checked.timeoutMs} ms`, {
@@ -292,7 +315,33 @@ export class Mesh {
     return this.#events.on(event, listener)
   }
 
-  /** What this backend can do: `shared-tables`, `workers`. */
+  // --- other nodes --------------------------------------------------------------------------------------
+
+  /** This process among nodes: 64 hexadecimal digits, bound to its key. Throws when the mesh was opened without `listen` and `join`. */
+  get nodeId(): string {
+    this.#mustBeOpen()
+    return nodeInfo(this.#core).nodeId
+  }
+
+  /** The first address that this node listens on, `quic://host:port` with the real port; undefined when it only dials. */
+  get listening(): string | undefined {
+    this.#mustBeOpen()
+    return nodeInfo(this.#core).listening[0]
+  }
+
+  /** A token with which one more process may join, once, within `ttlMs` (default ten minutes). */
+  async invite(options: { ttlMs?: number } = {}): Promise<string> {
+    this.#mustBeOpen()
+    return invite(this.#core, options)
+  }
+
+  /** The nodes that are connected. */
+  peers(): PeerInfo[] {
+    this.#mustBeOpen()
+    return peers(this.#core)
+  }
+
+  /** What this backend can do: `shared-tables`, `workers`, `nodes`, `remote-memory`, `host-memory`. */
   capabilities(): string[] {
     return this.#core.binding.info().capabilities
   }
@@ -349,6 +398,7 @@ export class Mesh {
       core.binding.instanceUpdate(core.handle, registration.handle, '{"health":"draining"}')
     }
     if (graceMs > 0) await this.#quiet(graceMs)
+    if (this.#isOpener) await closeNode(core, graceMs)
     this.#end()
   }
 
@@ -375,6 +425,7 @@ export class Mesh {
     const core = this.#core
     if (core.closed) return
     this.#lanes.stop()
+    this.memory.end(errorOf('LM_CLOSED', `mesh ${this.name} was closed`, { outcome: 'unknown' }))
     this.#dispatcher.cancelAll(errorOf('LM_CLOSED', `mesh ${this.name} was closed`, { outcome: 'unknown' }))
     for (const registration of this.#registrations) registration.close()
     this.#lanes.flush()

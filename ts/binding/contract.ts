@@ -13,7 +13,10 @@
  *   valid. A stale or forged handle yields {@link Status.StaleHandle}.
  * - A ticket is a number below 2^53: `generation * 2^20 + slot`. 0 is never valid.
  * - Times are microseconds on the mesh's own monotonic clock unless the name says otherwise.
+ * - The parts that concern other nodes are in files of their own: `contract-node.ts`, `contract-memory.ts`.
  */
+import type { MemoryBinding } from './contract-memory.js'
+import type { NodeBinding } from './contract-node.js'
 
 /** Why a call did not do what was asked. Numbers are part of the contract; see `crates/node/src/status.rs`. */
 export const Status = {
@@ -42,6 +45,18 @@ export const Status = {
   RingFull: -16,
   /** The ticket was completed before, or its lease ran out. */
   StaleTicket: -17,
+  /** The grant or the identity does not allow this. */
+  Denied: -18,
+  /** The region, the grant or the node was revoked. */
+  Revoked: -19,
+  /** The grant or the certificate has run out. */
+  Expired: -20,
+  /** The other node is not connected, or the connection ended with the operation in its hands. */
+  NodeLost: -21,
+  /** The caller gave up. */
+  Cancelled: -22,
+  /** The address cannot be listened on: taken, not allowed, or no UDP here. */
+  AddressUnavailable: -23,
 } as const
 export type Status = (typeof Status)[keyof typeof Status]
 
@@ -82,6 +97,9 @@ export interface ErrorData {
   limit?: number
   /** For `Internal`: file and line of the panic. */
   place?: string
+  /** For what concerns other nodes: whether it was applied there. Absent: it was not. */
+  outcome?: 'delivered' | 'not-delivered' | 'unknown'
+  retryable?: boolean
 }
 
 export interface BindingInfo {
@@ -147,7 +165,7 @@ export interface Views {
   instances: Uint32Array
 }
 
-export interface Binding {
+export interface Binding extends NodeBinding, MemoryBinding {
   // --- the binding itself -------------------------------------------------------------------------
   info(): BindingInfo
   /** Details of the last negative status on this thread, JSON of {@link ErrorData}; '' when there was none. */

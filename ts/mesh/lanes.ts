@@ -18,7 +18,7 @@ import { Inbound, type ReplyPath } from './inbound.js'
 import { Header, Outbox } from './outbox.js'
 import { failureOf } from './outcomes.js'
 import { RemoteItems } from './remote-items.js'
-import { CallSlots } from './slots.js'
+import { Slots } from './slots.js'
 
 export interface LanesOptions {
   codec: CodecOption
@@ -28,6 +28,12 @@ export interface LanesOptions {
   maxBodyBytes: number
   /** Reads the event log: called after a wake and when the registry has changed. */
   onNotice(): void
+}
+
+/** Something else that is looked at on every turn while this thread looks into its inbox. */
+export interface Poller {
+  /** How many things were found. */
+  poll(): number
 }
 
 interface Inbox {
@@ -42,12 +48,14 @@ const EARLY = 32
 const NOTHING = new Encoded()
 
 export class Lanes implements RemotePath, ReplyPath {
+  /** Completions of remote memory, once there are any. */
+  poller: Poller | undefined = undefined
   readonly #core: Core
   readonly #dispatcher: Dispatcher
   readonly #options: LanesOptions
   readonly #codec: BodyCodec
   readonly #inbound: Inbound
-  readonly #slots = new CallSlots()
+  readonly #slots = new Slots<Call>('requests to other threads')
   readonly #header = new Header()
   readonly #encoded = new Encoded()
   /** By thread id, while the thread lives. */
@@ -261,6 +269,11 @@ export class Lanes implements RemotePath, ReplyPath {
     // once, and neither is silent for so long that the other falls asleep.
     // After an idle spell there is nothing to batch with yet, and the receiver has to be woken: the sooner the better.
     if (++outbox.unpublished >= EARLY || !this.#polling) outbox.commit()
+    this.stir()
+  }
+
+  /** Something is under way: looks into the inbox on every turn for another poll window. */
+  stir(): void {
     this.#stirred = true
     if (!this.#polling) {
       this.#polling = true
@@ -292,7 +305,7 @@ export class Lanes implements RemotePath, ReplyPath {
       this.#polling = false
       return
     }
-    const frames = this.#poll()
+    const frames = this.#poll() + (this.poller?.poll() ?? 0)
     // What was answered at once goes out at once, before anything that can wait.
     if (frames > 0) this.#flush()
     if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.take()
@@ -494,7 +507,7 @@ export class Lanes implements RemotePath, ReplyPath {
     this.#outboxes.delete(thread)
     for (const [lane, inbox] of this.#inboxes.entries()) if (inbox?.source === thread) this.#inboxes[lane] = undefined
     this.#inbound.callerEnded(thread)
-    for (const call of this.#slots.ofThread(thread)) {
+    for (const call of this.#slots.filter((one) => one.thread === thread)) {
       const taken = call.outbox?.taken(call) ?? false
       this.#slots.remove(call)
       const error = new LinkmeshError('LM_THREAD_ENDED', `the thread that served ${call.service.name} has ended`, {

@@ -1,4 +1,7 @@
 /** Options of `Mesh.open` and `Mesh.attach`, checked. */
+
+import { hostname } from 'node:os'
+import type { LatencyMode, NodeOptions, NodeTarget } from '../binding/contract-node.js'
 import {
   checkFields,
   checkInteger,
@@ -32,6 +35,31 @@ export interface OpenOptions extends ThreadOptions {
   zone?: string
   /** The clock stands still until `mesh.advance()`. For tests and simulation. */
   manualClock?: boolean
+  /** Makes this process a node that others reach: `quic://127.0.0.1:0`, `quic://0.0.0.0:7443`; port 0 for any. */
+  listen?: string | readonly string[]
+  /** Nodes to reach and keep. The first time with the token of their `mesh.invite()`. */
+  join?: JoinTarget | readonly JoinTarget[]
+  /** Folder of what outlives the process, the node's keys among it; default `.linkmesh`. */
+  data?: string
+  /** Name of the network that a first node founds; default `linkmesh`. */
+  network?: string
+  /** Name of this node, for people; default its host and process. */
+  nodeName?: string
+  /** How the engine waits for packets; default `adaptive`: it spins for a moment after traffic, then sleeps. */
+  latencyMode?: LatencyMode
+}
+
+export interface JoinTarget {
+  /** `quic://10.0.0.7:7443`: what the other side's `mesh.listening` says. */
+  address: string
+  /** One-time token of `mesh.invite()`; not needed once this data folder has an identity. */
+  token?: string
+}
+
+/** What makes a process a node. */
+export interface CheckedNode {
+  options: Omit<NodeOptions, 'nowMs'>
+  join: NodeTarget[]
 }
 
 export interface AttachOptions extends ThreadOptions {
@@ -48,16 +76,40 @@ export interface CheckedOptions {
 }
 
 const THREAD_FIELDS = ['name', 'logger', 'codec', 'pollWindowMs', 'maxBodyBytes']
-const OPEN_FIELDS = new Set([...THREAD_FIELDS, 'seed', 'zone', 'manualClock'])
+const OPEN_FIELDS = new Set([
+  ...THREAD_FIELDS,
+  'seed',
+  'zone',
+  'manualClock',
+  'listen',
+  'join',
+  'data',
+  'network',
+  'nodeName',
+  'latencyMode',
+])
 const ATTACH_FIELDS = new Set([...THREAD_FIELDS, 'timeoutMs'])
+const JOIN_FIELDS = new Set(['address', 'token'])
+const DEFAULT_DATA = '.linkmesh'
+const CONNECT_TIMEOUT_MS = 10_000
+const MAX_PATH = 4_096
+const MAX_NODE_NAME = 64
+const MAX_TOKEN = 65_536
+const MAX_ADDRESSES = 16
 const MAX_BODY = 2 ** 30
 const DEFAULT_BODY = 16 << 20
 const DEFAULT_POLL_MS = 0.2
 const DEFAULT_ATTACH_MS = 10_000
 
-export function checkOpen(
-  options: OpenOptions,
-): CheckedOptions & { seed: number | undefined; zone: string | undefined; manualClock: boolean } {
+export interface CheckedOpen extends CheckedOptions {
+  seed: number | undefined
+  zone: string | undefined
+  manualClock: boolean
+  data: string | undefined
+  node: CheckedNode | undefined
+}
+
+export function checkOpen(options: OpenOptions): CheckedOpen {
   checkFields(checkRecord(options, 'options'), OPEN_FIELDS, 'options')
   const { seed, zone, manualClock } = options
   if (seed !== undefined) checkInteger(seed, 'options.seed', 0, 2 ** 32 - 1)
@@ -65,7 +117,77 @@ export function checkOpen(
     throw invalid('options.zone', `options.zone must be a string, not ${shown(zone)}`)
   if (manualClock !== undefined && typeof manualClock !== 'boolean')
     throw invalid('options.manualClock', 'options.manualClock must be true or false')
-  return { ...checkThread(options), seed, zone, manualClock: manualClock ?? false }
+  const { data } = options
+  if (data !== undefined && (typeof data !== 'string' || data.length === 0 || data.length > MAX_PATH))
+    throw invalid('options.data', `options.data must be the path of a folder, not ${shown(data)}`, MAX_PATH)
+  return {
+    ...checkThread(options),
+    seed,
+    zone,
+    manualClock: manualClock ?? false,
+    data,
+    node: checkNode(options),
+  }
+}
+
+/** Undefined when the mesh stays within its process. */
+function checkNode(options: OpenOptions): CheckedNode | undefined {
+  const { listen = [], join = [], data = DEFAULT_DATA, latencyMode = 'adaptive', network = 'linkmesh' } = options
+  const addresses = typeof listen === 'string' ? [listen] : [...checkList(listen, 'options.listen')]
+  const targets = checkList(Array.isArray(join) ? join : [join], 'options.join') as readonly JoinTarget[]
+  if (latencyMode !== 'spin' && latencyMode !== 'adaptive' && latencyMode !== 'block')
+    throw invalid(
+      'options.latencyMode',
+      `options.latencyMode must be spin, adaptive or block, not ${shown(latencyMode)}`,
+    )
+  const name = options.nodeName ?? `${hostname().slice(0, 48)}/${process.pid}`
+  for (const [field, text] of [
+    ['network', network],
+    ['nodeName', name],
+  ] as const) {
+    if (typeof text !== 'string' || text.length < 1 || text.length > MAX_NODE_NAME)
+      throw invalid(`options.${field}`, `options.${field} has 1 to ${MAX_NODE_NAME} characters`, MAX_NODE_NAME)
+  }
+  if (addresses.length === 0 && targets.length === 0) return undefined
+  return {
+    options: {
+      listen: addresses.map((address, index) => checkAddress(address, `options.listen[${index}]`, 0)),
+      data,
+      network,
+      latencyMode,
+      name,
+    },
+    join: targets.map((target, index) => checkTarget(target, `options.join[${index}]`)),
+  }
+}
+
+function checkTarget(target: JoinTarget, field: string): NodeTarget {
+  checkFields(checkRecord(target, field), JOIN_FIELDS, field)
+  const address = checkAddress(target.address, `${field}.address`, 1)
+  const { token } = target
+  if (token === undefined) return { address, timeoutMs: CONNECT_TIMEOUT_MS }
+  if (typeof token !== 'string' || token.length === 0 || token.length > MAX_TOKEN)
+    throw invalid(`${field}.token`, `${field}.token must be the text that mesh.invite() gave`, MAX_TOKEN)
+  return { address, token, timeoutMs: CONNECT_TIMEOUT_MS }
+}
+
+/** `quic://host:port`, the port at least `leastPort`. */
+export function checkAddress(value: unknown, field: string, leastPort: number): string {
+  if (typeof value !== 'string')
+    throw invalid(field, `${field} must be an address such as quic://127.0.0.1:7443, not ${shown(value)}`)
+  // Only the form; names are resolved, and addresses bound, by the engine.
+  const found = /^quic:\/\/(\[[0-9a-fA-F:.%]+\]|[^\s:/@[\]]+):(\d{1,5})$/.exec(value)
+  if (found === null)
+    throw invalid(field, `${field} must be quic://host:port, an IPv6 host in brackets, not ${shown(value)}`)
+  checkInteger(Number(found[2]), `${field} (port)`, leastPort, 65_535)
+  return value
+}
+
+function checkList(value: unknown, field: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(field, `${field} must be an array, not ${shown(value)}`)
+  if (value.length > MAX_ADDRESSES)
+    throw invalid(field, `${field} has ${value.length} entries; ${MAX_ADDRESSES} are allowed`, MAX_ADDRESSES)
+  return value
 }
 
 export function checkAttach(options: AttachOptions): CheckedOptions & { timeoutMs: number } {

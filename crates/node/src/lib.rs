@@ -30,6 +30,7 @@ mod peer;
 mod state;
 mod tables;
 mod threads;
+mod transport;
 
 use std::ffi::c_void;
 

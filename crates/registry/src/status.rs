@@ -40,6 +40,18 @@ pub enum Status {
     RingFull = -16,
     /// The ticket was completed before, or its lease ran out.
     StaleTicket = -17,
+    /// The grant or the identity does not allow this.
+    Denied = -18,
+    /// The region, the grant or the node was revoked.
+    Revoked = -19,
+    /// The grant or the certificate has run out.
+    Expired = -20,
+    /// The other node is not connected, or the connection ended with the operation in its hands.
+    NodeLost = -21,
+    /// The caller gave up.
+    Cancelled = -22,
+    /// The address cannot be listened on: taken, not allowed, or no UDP here.
+    AddressUnavailable = -23,
 }
 
 impl Status {

@@ -8,6 +8,7 @@
 import { type Binding, SCRATCH_WORDS, Status } from '../contract.js'
 import { Edge } from './edge.js'
 import { meshFunctions } from './mesh.js'
+import { nodeFunctions } from './node.js'
 import { tableFunctions } from './tables.js'
 import { hashKey, isWellFormed, MAX_UNITS } from './text.js'
 import { threadFunctions } from './threads.js'
@@ -31,6 +32,7 @@ export function createFallback(): Binding {
     ...tableFunctions(edge),
     ...meshFunctions(edge, scratch),
     ...threadFunctions(edge),
+    ...nodeFunctions(edge),
   }
 }
 

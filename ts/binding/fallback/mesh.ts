@@ -1,5 +1,7 @@
 /** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
 import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
+import type { MemoryBinding } from '../contract-memory.js'
+import type { NodeBinding } from '../contract-node.js'
 import { type Edge, exceeded, Failure, invalid } from './edge.js'
 import { Engine, type Joined } from './engine.js'
 import { MetricCollector } from './metrics-text.js'
@@ -17,6 +19,8 @@ type MeshFunctions = Omit<
   | 'selfTestPanic'
   | 'hashKey'
   | 'tableClose'
+  | keyof NodeBinding
+  | keyof MemoryBinding
   | Extract<keyof Binding, `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `blob${string}`>
 >
 

@@ -1,0 +1,84 @@
+/**
+ * The boundary for this process as a node: its identity, its QUIC engine and its peers. Part of {@link Binding}.
+ *
+ * One node per mesh, shared by its threads. All functions here are cold. Those that touch keys, sockets or other nodes
+ * answer with a promise of JSON; a refusal rejects with an `Error` whose message is JSON of `ErrorData`.
+ */
+import type { Handle, Status } from './contract.js'
+
+export interface NodeBinding {
+  /** Makes this process a node. `options`: JSON of {@link NodeOptions}. Resolves to JSON of {@link NodeInfo} when it listens. */
+  nodeOpen(mesh: Handle, options: string): Promise<string>
+  /** JSON of {@link NodeInfo}; '' when the mesh has no node. */
+  nodeInfo(mesh: Handle): string
+  /** A one-time token that lets one more process join this network. `options`: JSON of {@link InviteOptions}. */
+  nodeInvite(mesh: Handle, options: string): Promise<string>
+  /** Reaches a node and keeps it. `target`: JSON of {@link NodeTarget}. Resolves to JSON of {@link PeerInfo} when it is connected. */
+  nodeConnect(mesh: Handle, target: string): Promise<string>
+  /** JSON array of {@link PeerInfo}. */
+  nodePeers(mesh: Handle): string
+  /** Id of the node behind a thread number of this mesh: 64 hex digits, or '' for a thread of this process. */
+  nodeOfThread(mesh: Handle, thread: number): string
+  /** Says goodbye to all peers and waits until they have what was acknowledged, at most `graceMs`. */
+  nodeClose(mesh: Handle, graceMs: number): Promise<void> | Status
+}
+
+/** How a thread of the engine waits for packets. */
+export type LatencyMode = 'spin' | 'adaptive' | 'block'
+
+export interface NodeOptions {
+  /** `quic://0.0.0.0:7443`, port 0 for any. Without one the node only dials. */
+  listen: string[]
+  /** Folder of the identity. */
+  data: string
+  /** Name of the network that a first node founds; at most 64 characters. */
+  network: string
+  latencyMode: LatencyMode
+  /** Name of this node, for people. */
+  name: string
+  /** The caller's clock now, milliseconds: deadlines of requests cross between nodes as what is left of them. */
+  nowMs: number
+}
+
+export interface NodeTarget {
+  /** `quic://host:port` */
+  address: string
+  /** For the first time: the token of {@link NodeBinding.nodeInvite}. */
+  token?: string
+  /** Give up connecting after this, milliseconds. */
+  timeoutMs: number
+}
+
+export interface InviteOptions {
+  /** How long the token may be used, milliseconds; 1,000 to 86,400,000. */
+  ttlMs: number
+}
+
+export interface NodeInfo {
+  /** 64 hex digits. */
+  nodeId: string
+  name: string
+  network: string
+  /** The addresses it listens on, with the real ports. */
+  listening: string[]
+  latencyMode: LatencyMode
+}
+
+export interface PeerInfo {
+  nodeId: string
+  name: string
+  /** `quic://…`, where its packets come from now. */
+  address: string
+  /** Number under which it appears among the threads of this mesh. */
+  thread: number
+  /** Which end of the connection this process is. */
+  side: 'client' | 'server'
+  /** How memory of the other process is reached. */
+  via: 'quic' | 'shared-memory'
+  rttUs: number
+  lostPackets: number
+  sentPackets: number
+  congestionWindow: number
+  bytesIn: number
+  bytesOut: number
+}

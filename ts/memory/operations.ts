@@ -1,0 +1,247 @@
+/**
+ * The operations of one thread: records go into the page, one flush per microtask submits them all and takes what has
+ * completed.
+ *
+ * Waiting has three stages, the cheapest first: a flush drives the engine itself for some microseconds (a hot peer answers
+ * within them, and no thread is woken); then the thread looks once per turn of the event loop for the poll window; then it
+ * sleeps until it is woken. A loop of awaited operations never leaves the microtask queue while its answers come at once,
+ * so after {@link SPINS_IN_A_ROW} of them one answer is left to the event loop, where timers and sockets get their turn.
+ */
+import {
+  Completion,
+  type CompletionFlag,
+  PAGE_DATA_BYTES,
+  PAGE_RECORDS,
+  SUBMIT_DATA_AT,
+  Submission,
+} from '../binding/contract-memory.js'
+import { type DeliveryOutcome, errorOf, type LinkmeshError } from '../errors.js'
+import { nowMs } from '../mesh/clock.js'
+import type { Core } from '../mesh/core.js'
+import type { Poller } from '../mesh/lanes.js'
+import { Slots } from '../mesh/slots.js'
+import { errorOfCompletion, type Pending } from './operation.js'
+import { bodyRoom, OperationPage } from './page.js'
+
+/** How long a flush may drive the engine, microseconds. */
+const SPIN_US = 30
+/** Flushes that were answered within their spin before one is left to the event loop. */
+const SPINS_IN_A_ROW = 16
+/** Spins in vain after which spinning rests, and flushes until it is tried again. */
+const VAIN_SPINS = 8
+const REST = 64
+/** Operations of one thread that may be outstanding. */
+export const MAX_OUTSTANDING = 65_536
+
+export class Operations implements Poller {
+  readonly page: OperationPage
+  readonly #core: Core
+  readonly #wakeLoop: () => void
+  readonly #slots = new Slots<Pending>('memory operations', MAX_OUTSTANDING)
+  /** Records and bytes of bodies in the page that were not submitted. */
+  #count = 0
+  #dataUsed = 0
+  #scheduled = false
+  #spins = 0
+  #vain = 0
+  #rest = 0
+
+  /** `wakeLoop`: begins to look into the inbox on every turn of the event loop. */
+  constructor(core: Core, page: ArrayBuffer, wakeLoop: () => void) {
+    this.#core = core
+    this.page = new OperationPage(page)
+    this.#wakeLoop = wakeLoop
+  }
+
+  get outstanding(): number {
+    return this.#slots.size
+  }
+
+  /** Registers what waits; its id goes into the records. Throws when too much is outstanding or its signal has fired. */
+  begin(pending: Pending): void {
+    if (this.#core.closed) throw errorOf('LM_CLOSED', `mesh ${this.#core.name} is closed`)
+    pending.listen()
+    try {
+      this.#slots.add(pending)
+    } catch (error) {
+      pending.finish()
+      throw error
+    }
+    if (pending.timeoutMs !== Number.POSITIVE_INFINITY) pending.deadline = nowMs() + pending.timeoutMs
+    this.#core.deadlines.add(pending)
+  }
+
+  /** Makes room for records and bodies; whatever is written after this and before the next call goes in one frame. */
+  reserve(records: number, bodyBytes: number): void {
+    if (this.#count + records > PAGE_RECORDS || this.#dataUsed + bodyBytes > PAGE_DATA_BYTES) this.#submit(0)
+  }
+
+  /** Writes one record; call {@link reserve} before. `body` is copied. */
+  record(
+    pending: Pending,
+    op: number,
+    remote: number,
+    offset: number,
+    length: number,
+    a: bigint,
+    b: bigint,
+    body: Uint8Array | undefined,
+    index: number,
+    more: number,
+  ): void {
+    const { u32, f64, u64 } = this.page
+    const at = this.page.submission(this.#count++)
+    const word = at >>> 2
+    const long = at >>> 3
+    u32[word + Submission.Op] = op
+    u32[word + Submission.Id] = pending.requestId
+    u32[word + Submission.Remote] = remote
+    u32[word + Submission.Length] = length
+    f64[long + Submission.OffsetF64] = offset
+    f64[long + Submission.TimeoutF64] = pending.timeoutMs
+    u64[long + Submission.A64] = a
+    u64[long + Submission.B64] = b
+    u32[word + Submission.More] = more
+    u32[word + Submission.Index] = index
+    if (body !== undefined) {
+      const start = this.#dataUsed
+      u32[word + Submission.Data] = start
+      const { bytes } = this.page
+      if (length <= 64) {
+        const from = SUBMIT_DATA_AT + start
+        for (let byte = 0; byte < length; byte++) bytes[from + byte] = body[byte] as number
+      } else this.page.put(start, body)
+      this.#dataUsed = start + bodyRoom(length)
+    }
+    this.schedule()
+  }
+
+  /** One flush at the end of this run of microtasks. */
+  schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    if (this.#core.closed) return
+    this.#submit(this.#spinUs())
+    if (this.#slots.size > 0) this.#wakeLoop()
+  }
+
+  #spinUs(): number {
+    if (this.#spins >= SPINS_IN_A_ROW) return 0
+    if (this.#rest > 0) {
+      this.#rest--
+      return 0
+    }
+    return SPIN_US
+  }
+
+  #submit(spinUs: number): void {
+    const count = this.#count
+    this.#count = 0
+    this.#dataUsed = 0
+    const completed = this.#core.binding.memoryFlush(this.#core.handle, count, spinUs)
+    if (spinUs > 0) {
+      this.#spins++
+      if (completed > 0) this.#vain = 0
+      else if (++this.#vain >= VAIN_SPINS) {
+        this.#vain = 0
+        this.#rest = REST
+      }
+    }
+    this.#take(completed)
+  }
+
+  /** Looks for completions; how many there were. Called once per turn of the event loop while the thread looks. */
+  poll(): number {
+    this.#spins = 0
+    if (this.#slots.size === 0) return 0
+    const completed = this.#core.binding.memoryFlush(this.#core.handle, 0, 0)
+    this.#take(completed)
+    return Math.max(completed, 0)
+  }
+
+  #take(first: number): void {
+    let completed = first
+    for (;;) {
+      if (completed < 0) {
+        this.endAll(this.#core.error(completed, 'the node'))
+        return
+      }
+      // Settling runs no user code at once (promises do that later), so the page stays as it is during the loop.
+      for (let index = 0; index < completed; index++) this.#completed(this.page.completion(index))
+      if (completed < PAGE_RECORDS) return
+      completed = this.#core.binding.memoryFlush(this.#core.handle, 0, 0)
+    }
+  }
+
+  #completed(record: number): void {
+    const { u32 } = this.page
+    const pending = this.#slots.get(u32[(record >>> 2) + Completion.Id] as number)
+    // Given up meanwhile.
+    if (pending === undefined) return
+    pending.complete(record)
+  }
+
+  /** Nothing more is expected for it. */
+  end(pending: Pending): void {
+    this.#slots.remove(pending)
+    this.#core.deadlines.remove(pending)
+    pending.finish()
+  }
+
+  /** Gives it up and says what is known of its fate; undefined when it has completed and only was not heard yet. */
+  giveUp(pending: Pending): DeliveryOutcome | undefined {
+    if (pending.settled) return undefined
+    const { binding, handle } = this.#core
+    if (this.#count > 0) this.#submit(0)
+    if (pending.settled) return undefined
+    const left = binding.memoryCancel(handle, pending.requestId)
+    if (left < 0) {
+      this.poll()
+      if (pending.settled) return undefined
+    }
+    this.end(pending)
+    return left === 0 ? 'not-delivered' : pending.changes ? 'unknown' : 'not-delivered'
+  }
+
+  /** The error of the completion at `record`, or undefined when it went well. */
+  failure(record: number, what: string): LinkmeshError | undefined {
+    const { u32, f64 } = this.page
+    const word = record >>> 2
+    const status = (u32[word + Completion.Status] as number) | 0
+    if (status === 0) return undefined
+    return errorOfCompletion(
+      what,
+      status,
+      u32[word + Completion.Flags] as number,
+      u32[word + Completion.Field] as number,
+      f64[(record >>> 3) + Completion.LimitF64] as number,
+    )
+  }
+
+  flag(record: number, bit: (typeof CompletionFlag)[keyof typeof CompletionFlag]): boolean {
+    return ((this.page.u32[(record >>> 2) + Completion.Flags] as number) & bit) !== 0
+  }
+
+  /** Moves the bytes of a completed bulk read to where they belong. */
+  takeBulk(pending: Pending, target: Uint8Array): void {
+    const { binding, handle } = this.#core
+    this.#core.must(binding.memoryTake(handle, pending.requestId, target), 'the bytes of a bulk read')
+  }
+
+  get core(): Core {
+    return this.#core
+  }
+
+  /** The mesh closes, or its node is gone: everything that waits ends with this error. */
+  endAll(error: LinkmeshError): void {
+    for (const pending of this.#slots.filter(() => true)) {
+      this.end(pending)
+      pending.reject(error)
+    }
+  }
+}
