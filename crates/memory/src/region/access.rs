@@ -40,7 +40,13 @@ impl Access {
     /// In the order of the checks: [`AccessError::Revoked`], [`AccessError::Expired`], [`AccessError::Rights`],
     /// [`AccessError::OutOfRange`] (of the slice; the region checks itself again).
     #[inline]
-    pub fn check(&self, needed: Rights, offset: u64, length: u64, now: Instant) -> Result<u64, AccessError> {
+    pub fn check(
+        &self,
+        needed: Rights,
+        offset: u64,
+        length: u64,
+        now: Instant,
+    ) -> Result<u64, AccessError> {
         // Relaxed: whoever revokes a grant orders it for himself by `Region::revoke`; a lone grant ends at the next
         // operation that sees the flag.
         if self.revoked.load(Ordering::Relaxed) || self.epoch != self.region.epoch() {
@@ -54,6 +60,12 @@ impl Access {
         }
         check_range(offset, length, self.length)?;
         // `base + length` of the slice was checked when the access was made, but this costs nothing.
-        self.base.checked_add(offset).ok_or(AccessError::OutOfRange { offset, length, available: self.length })
+        self.base
+            .checked_add(offset)
+            .ok_or(AccessError::OutOfRange {
+                offset,
+                length,
+                available: self.length,
+            })
     }
 }

@@ -30,10 +30,19 @@ pub enum AccessError {
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfRange { offset, length, available } => {
-                write!(f, "{length} bytes at offset {offset} do not lie inside {available} bytes")
+            Self::OutOfRange {
+                offset,
+                length,
+                available,
+            } => {
+                write!(
+                    f,
+                    "{length} bytes at offset {offset} do not lie inside {available} bytes"
+                )
             }
-            Self::Misaligned { offset } => write!(f, "offset {offset} of an atomic is not a multiple of 8"),
+            Self::Misaligned { offset } => {
+                write!(f, "offset {offset} of an atomic is not a multiple of 8")
+            }
             Self::Revoked => f.write_str("access to the region was revoked"),
             Self::Rights => f.write_str("the grant does not hold the right for this operation"),
             Self::Expired => f.write_str("the grant has expired"),

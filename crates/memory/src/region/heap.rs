@@ -17,12 +17,21 @@ impl HeapRegion {
     /// `len` zero bytes, exported under `epoch`.
     pub fn new(len: usize, epoch: u64) -> Self {
         let words = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
-        Self { words, len: len as u64, epoch, revoked: AtomicBool::new(false) }
+        Self {
+            words,
+            len: len as u64,
+            epoch,
+            revoked: AtomicBool::new(false),
+        }
     }
 
     fn check(&self) -> Result<(), AccessError> {
         // An access takes no references into memory that could go, so the flag alone is the whole protocol.
-        if self.revoked.load(Ordering::SeqCst) { Err(AccessError::Revoked) } else { Ok(()) }
+        if self.revoked.load(Ordering::SeqCst) {
+            Err(AccessError::Revoked)
+        } else {
+            Ok(())
+        }
     }
 
     fn word(&self, offset: u64) -> Result<&AtomicU64, AccessError> {
@@ -32,7 +41,12 @@ impl HeapRegion {
     }
 
     /// Calls `each(word, byte in word, byte in copy, count)` for the words that a copy touches.
-    fn pieces(&self, offset: u64, length: usize, mut each: impl FnMut(&AtomicU64, usize, usize, usize)) {
+    fn pieces(
+        &self,
+        offset: u64,
+        length: usize,
+        mut each: impl FnMut(&AtomicU64, usize, usize, usize),
+    ) {
         let mut done = 0;
         while done < length {
             let at = offset as usize + done;
@@ -101,7 +115,12 @@ impl Region for HeapRegion {
     }
 
     fn compare_swap(&self, offset: u64, expected: u64, desired: u64) -> Result<u64, AccessError> {
-        let result = self.word(offset)?.compare_exchange(expected, desired, ATOMIC_ORDERING, ATOMIC_ORDERING);
+        let result = self.word(offset)?.compare_exchange(
+            expected,
+            desired,
+            ATOMIC_ORDERING,
+            ATOMIC_ORDERING,
+        );
         Ok(result.unwrap_or_else(|found| found))
     }
 
@@ -112,7 +131,10 @@ impl Region for HeapRegion {
 
 impl std::fmt::Debug for HeapRegion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HeapRegion").field("len", &self.len).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("HeapRegion")
+            .field("len", &self.len)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,11 +173,25 @@ mod tests {
         assert_eq!(region.compare_swap(8, 3, 9), Ok(3));
         assert_eq!(region.compare_swap(8, 3, 1), Ok(9));
         assert_eq!(region.load(8), Ok(9));
-        assert_eq!(region.fetch_add(4, 1), Err(AccessError::Misaligned { offset: 4 }));
-        assert_eq!(region.fetch_add(16, 1), Err(AccessError::OutOfRange { offset: 16, length: 8, available: 20 }));
+        assert_eq!(
+            region.fetch_add(4, 1),
+            Err(AccessError::Misaligned { offset: 4 })
+        );
+        assert_eq!(
+            region.fetch_add(16, 1),
+            Err(AccessError::OutOfRange {
+                offset: 16,
+                length: 8,
+                available: 20
+            })
+        );
         assert_eq!(
             region.load(u64::MAX - 7),
-            Err(AccessError::OutOfRange { offset: u64::MAX - 7, length: 8, available: 20 })
+            Err(AccessError::OutOfRange {
+                offset: u64::MAX - 7,
+                length: 8,
+                available: 20
+            })
         );
         region.revoke();
         assert_eq!(region.load(8), Err(AccessError::Revoked));

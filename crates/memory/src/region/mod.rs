@@ -93,7 +93,12 @@ pub trait Region: Send + Sync + Debug {
     ///
     /// # Errors
     /// As [`load`](Self::load) and [`read`](Self::read).
-    fn read_versioned(&self, offset: u64, target: &mut [u8], version: u64) -> Result<(u64, u64), AccessError> {
+    fn read_versioned(
+        &self,
+        offset: u64,
+        target: &mut [u8],
+        version: u64,
+    ) -> Result<(u64, u64), AccessError> {
         // The first load is SeqCst and so acquires what the writer of that version published. `read` has an acquire fence
         // at its end, so the second load cannot be satisfied before the bytes were: a byte of a later write implies that
         // its odd version, which was stored before (release fence at the start of `write`), is seen.
@@ -115,7 +120,11 @@ pub const ATOMIC_ORDERING: Ordering = Ordering::SeqCst;
 pub fn check_range(offset: u64, length: u64, available: u64) -> Result<(), AccessError> {
     match offset.checked_add(length) {
         Some(end) if end <= available => Ok(()),
-        _ => Err(AccessError::OutOfRange { offset, length, available }),
+        _ => Err(AccessError::OutOfRange {
+            offset,
+            length,
+            available,
+        }),
     }
 }
 

@@ -20,7 +20,11 @@ impl Rights {
 
     /// The set with these bits (1 read, 2 write, 4 atomic); `None` if another bit is set.
     pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits & !7 == 0 { Some(Self(bits)) } else { None }
+        if bits & !7 == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
     }
 
     /// The set written as letters out of `rwa`, each at most once; `None` for anything else.
@@ -87,6 +91,9 @@ mod tests {
         assert_eq!(Rights::from_bits(8), None);
         assert_eq!(Rights::parse("rr"), None);
         assert_eq!(Rights::parse("x"), None);
-        assert_eq!(Rights::parse("aw"), Some(Rights::WRITE.with(Rights::ATOMIC)));
+        assert_eq!(
+            Rights::parse("aw"),
+            Some(Rights::WRITE.with(Rights::ATOMIC))
+        );
     }
 }
