@@ -8,6 +8,7 @@
 //! | [`MpmcRing`], [`ByteRing`], [`LockedRing`] | bounded queues of values and of byte records |
 //! | [`Lane`], [`Doorbell`] | the byte ring that JavaScript writes into, and how its reader sleeps |
 //! | [`HandleSlab`], [`TicketSlab`] | slots with generations whose addresses never change |
+//! | [`AccessGate`] | accesses until it is closed; the closer waits for those inside |
 //! | [`TicketCursor`] | one counter that many threads draw blocks from |
 //!
 //! # What may enter
@@ -29,6 +30,7 @@ extern crate alloc;
 
 mod sync;
 
+mod access_gate;
 mod cursor;
 pub mod epoch;
 #[cfg(not(any(loom, shuttle)))]
@@ -41,6 +43,7 @@ pub mod radix;
 mod ring;
 mod slab;
 
+pub use access_gate::{AccessGate, AccessPass};
 pub use cursor::{Block, TicketCursor};
 pub use epoch::Snapshot;
 #[cfg(not(any(loom, shuttle)))]

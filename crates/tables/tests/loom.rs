@@ -4,8 +4,8 @@
 #![cfg(loom)]
 
 use linkmesh_tables::{
-    ByteRing, Doorbell, HandleSlab, Lane, MpmcRing, RecordRing, RingError, Snapshot, TicketSlab,
-    epoch::Domain,
+    AccessGate, ByteRing, Doorbell, HandleSlab, Lane, MpmcRing, RecordRing, RingError, Snapshot,
+    TicketSlab, epoch::Domain,
 };
 use loom::{
     cell::UnsafeCell,
@@ -332,3 +332,42 @@ fn a_ticket_slot_has_one_owner() {
         assert!(slab.is_empty());
     });
 }
+
+#[test]
+fn memory_behind_a_gate_is_not_touched_after_it_was_closed() {
+    model(|| {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(AccessGate::new());
+        let memory = Arc::new(UnsafeCell::new(7u32));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (gate, memory) = (Arc::clone(&gate), SharedCell(Arc::clone(&memory)));
+                let alive = Arc::clone(&alive);
+                thread::spawn(move || {
+                    let memory = memory;
+                    if let Some(_pass) = gate.enter() {
+                        // SAFETY: inside the gate; that the closer does not write meanwhile is what loom checks here.
+                        assert_eq!(memory.0.with(|value| unsafe { *value }), 7);
+                        alive.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        gate.close();
+        // SAFETY: the gate is closed, so nobody is inside; that this holds is what loom checks here.
+        memory.with_mut(|value| unsafe { *value = u32::MAX });
+        let seen = alive.load(Ordering::Relaxed);
+        assert!(gate.enter().is_none());
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        // What was done inside was visible when `close` returned, and nothing happened later.
+        assert_eq!(alive.load(Ordering::Relaxed), seen);
+    });
+}
+
+/// A cell that threads share; the gate says when it may be touched.
+struct SharedCell(Arc<UnsafeCell<u32>>);
+
+// SAFETY: access is ordered by the gate under test; loom reports it when it is not.
+unsafe impl Send for SharedCell {}

@@ -8,14 +8,32 @@
 //! deliberately absent: frames, sessions, peers, clocks.
 
 mod access;
+mod backing;
+mod borrowed;
+mod copy;
+mod create_error;
 mod error;
 mod heap;
+#[cfg(unix)]
+mod mapped_file;
+mod pages;
+mod range_rights;
+mod reservation;
 mod rights;
+mod shared;
 
 pub use access::Access;
+pub use backing::Backing;
+pub use borrowed::Borrowed;
+pub use create_error::RegionError;
 pub use error::AccessError;
 pub use heap::HeapRegion;
+#[cfg(unix)]
+pub use mapped_file::MappedFile;
+pub use pages::{MAX_REGION_BYTES, PageKind, Pages, PagesOptions};
+pub use range_rights::{MAX_RANGES, RangeRefused, RangeRights};
 pub use rights::Rights;
+pub use shared::SharedRegion;
 
 use std::{fmt::Debug, sync::atomic::Ordering};
 

@@ -55,6 +55,11 @@ impl Rights {
         Self(self.0 | other.0)
     }
 
+    /// What both sets hold.
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// True if each right of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
