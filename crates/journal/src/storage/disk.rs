@@ -1,0 +1,245 @@
+//! A folder of the file system, held by this process alone.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Storage, StorageFile};
+
+const LOCK: &str = "lock";
+
+/// A folder. Writers hold its `lock` file until they are dropped; the operating system releases it when they die.
+#[derive(Debug)]
+pub struct Disk {
+    folder: PathBuf,
+    /// Held, never read.
+    _lock: Option<File>,
+    writable: bool,
+}
+
+impl Disk {
+    /// Opens the folder for writing, making it when it is not there, readable by its owner alone.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process has it open, `PermissionDenied` or `ReadOnlyFilesystem` when it cannot be
+    /// written.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        make_private(folder)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    format!("{} is in use", folder.display()),
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: Some(lock),
+            writable: true,
+        })
+    }
+
+    /// Looks into the folder without holding it, also while another process writes.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there.
+    pub fn open_read_only(folder: &Path) -> io::Result<Self> {
+        fs::read_dir(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: None,
+            writable: false,
+        })
+    }
+
+    fn must_write(&self) -> io::Result<()> {
+        if self.writable {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "opened for reading only",
+        ))
+    }
+
+    /// A new or removed name is durable when its folder is.
+    fn sync_folder(&self) -> io::Result<()> {
+        // Windows has no such call: there NTFS journals names by itself.
+        if cfg!(unix) {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(self.writable)
+            .open(self.folder.join(name))?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn StorageFile>> {
+        self.must_write()?;
+        let path = self.folder.join(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        let reserved = preallocate(&file, bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| self.sync_folder());
+        if let Err(error) = reserved {
+            // Half a file of zeros helps nobody, least of all on a full disk.
+            drop(fs::remove_file(&path));
+            return Err(error);
+        }
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.must_write()?;
+        let draft = self.folder.join(format!("{name}.new"));
+        let file = File::create(&draft)?;
+        write_at(&file, 0, content)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&draft, self.folder.join(name))?;
+        self.sync_folder()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.must_write()?;
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn block(&self) -> u32 {
+        // A page of the cache, and a sector of current disks.
+        4_096
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl StorageFile for DiskFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() {
+            match read_at(&self.0, offset + done as u64, &mut into[done..]) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        write_at(&self.0, offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // The size never changes after creation, so the data is all there is to sync.
+        self.0.sync_data()
+    }
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, into, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, into, offset)
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                offset += count as u64;
+                bytes = &bytes[count..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reserves the blocks, so that a full disk is met here and never in the middle of a record, and so that a sync has
+/// no new size to write.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "std has no fallocate")]
+fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    loop {
+        // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours.
+        let status = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) };
+        match status {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            // File systems that cannot reserve: the size alone, and a full disk is met by a write.
+            libc::EOPNOTSUPP | libc::EINVAL => return file.set_len(bytes),
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(bytes)
+}
