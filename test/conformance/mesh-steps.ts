@@ -14,6 +14,17 @@ const NAMES = [
   'cart',
   'catalog',
 ]
+const BALANCERS = [
+  'round-robin',
+  'weighted',
+  'least-request',
+  'peak-ewma',
+  'random',
+  'adaptive',
+  'consistent-hash',
+  'maglev',
+  'rendezvous',
+]
 const BAD_NAMES = ['', '__proto__', 'a b', 'a\0b', 'é', '\ud800', 'n'.repeat(257)]
 const TAGS = ['eu', 'us', 'gpu', 'canary', 'v2']
 const ZONES = ['a', 'b', '']
@@ -211,10 +222,19 @@ export class MeshSteps {
     if (r.chance(0.2)) return ''
     const policy: Json = {}
     const numbers = [-1, 0.5, 1e12, 'x', true]
-    this.#field(policy, 'balancer', () => r.of(['round-robin', 'weighted', 'least-request', 'peak-ewma']), [
-      'random',
-      1,
-    ])
+    this.#field(policy, 'balancer', () => r.of(BALANCERS), ['magic', 1])
+    if (r.chance(0.5)) {
+      const balancing: Json = {}
+      this.#field(balancing, 'fullScan', () => r.chance(0.5), ['true'])
+      this.#field(balancing, 'hashBalanceFactor', () => r.of([0, 100, 125, 1_000]), [...numbers, 50])
+      this.#field(balancing, 'slowStartMs', () => r.of([0, 100, 10_000]), numbers)
+      this.#field(balancing, 'panicThreshold', () => r.below(100) / 100, [-1, 1.1, 'x'])
+      this.#field(balancing, 'zoneFirst', () => r.chance(0.5), ['true'])
+      this.#field(balancing, 'overprovisioning', () => 1 + r.below(100) / 50, [0, 11, 'x'])
+      this.#field(balancing, 'subset', () => r.of([[], ['eu'], ['gpu', 'v2']]), [[''], Array(9).fill('a'), 'x'])
+      this.#field(balancing, 'subsetFallback', () => r.of(['any', 'none']), ['some'])
+      policy.balancing = balancing
+    }
     this.#field(policy, 'timeoutMs', () => 1 + r.below(10_000), numbers)
     if (r.chance(0.6)) policy.concurrency = r.chance(0.03) ? r.of(numbers) : r.of([0, 1, 1, 2, 3])
     this.#field(policy, 'queueLimit', () => r.below(6), numbers)
@@ -272,6 +292,7 @@ export class MeshSteps {
       'a',
       { 'a b': '' },
     ])
+    this.#field(spec, 'priority', () => r.below(3), [-1, 0.5, 16, '1'])
     this.#field(spec, 'concurrency', () => r.below(5), [-1, 0.5, 1e12, '1'])
     this.#field(spec, 'leaseMs', () => 1 + r.below(60_000), [0, -1, 1e12, '1'])
   }

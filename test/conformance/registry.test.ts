@@ -81,7 +81,7 @@ onBothBackends('registry', (binding) => {
 
   it.each([
     ['{"timeoutMs":"1"}', 'policy.timeoutMs'],
-    ['{"balancer":"random"}', 'policy.balancer'],
+    ['{"balancer":"magic"}', 'policy.balancer'],
     ['{"breaker":{"errorRate":2}}', 'policy.breaker.errorRate'],
     ['{"breaker":{"opneMs":2}}', 'policy.breaker.opneMs'],
     ['{"retry":{"budget":-1}}', 'policy.retry.budget'],

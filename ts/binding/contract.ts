@@ -323,12 +323,42 @@ export interface MeshOptions {
   zone?: string
 }
 
-export type Balancer = 'round-robin' | 'weighted' | 'least-request' | 'peak-ewma'
+export type Balancer =
+  | 'round-robin'
+  | 'weighted'
+  | 'least-request'
+  | 'peak-ewma'
+  | 'random'
+  | 'adaptive'
+  | 'consistent-hash'
+  | 'maglev'
+  | 'rendezvous'
+
+/** Which instances come first, and how the balancers look at them. */
+export interface BalancingPolicy {
+  /** `least-request` and `peak-ewma` look at all instances instead of two; default false. */
+  fullScan?: boolean
+  /** Bounded loads for keys: an instance takes at most this percentage of the mean load; 100 to 1,000, default 0 = no bound. */
+  hashBalanceFactor?: number
+  /** A new or recovered instance has its full share after this, milliseconds, at first a tenth; default 0. Not for keys. */
+  slowStartMs?: number
+  /** When fewer than this share of a tier are healthy, breakers and ejections are ignored; 0 to 1, default 0. */
+  panicThreshold?: number
+  /** Instances in the zone of this process first; default false. */
+  zoneFirst?: boolean
+  /** A tier keeps all of its load down to 1 / this share of healthy instances; 1 to 10, default 1.4. */
+  overprovisioning?: number
+  /** Instances that have all of these tags first, or alone; at most 8, default none. */
+  subset?: string[]
+  /** What becomes of requests that the subset cannot take: `any` other instance has them (default), or `none`. */
+  subsetFallback?: 'any' | 'none'
+}
 
 /** Per service. Every field has a default; see `crates/routing`. */
 export interface Policy {
   /** Default `least-request`. */
   balancer?: Balancer
+  balancing?: BalancingPolicy
   /** Default deadline of a request, milliseconds; default 5,000. */
   timeoutMs?: number
   /** Requests in flight per instance; default 256, 0 = no limit. */
@@ -382,6 +412,8 @@ export interface InstanceSpec {
   /** Semantic version. */
   version?: string
   metadata?: Record<string, string>
+  /** 0 to 15, lower is used first; default 0. */
+  priority?: number
   /** Overrides the policy's concurrency for this instance. */
   concurrency?: number
   /** The instance dies unless renewed within this time; default none. */
@@ -399,6 +431,7 @@ export interface InstanceInfo {
   tags: string[]
   version: string
   metadata: Record<string, string>
+  priority: number
   concurrency: number
   health: 'healthy' | 'degraded' | 'draining' | 'dead'
   breaker: 'closed' | 'open' | 'half-open'
@@ -508,7 +541,7 @@ export interface Explanation {
   candidates: {
     instance: Handle
     /** Why it could not be chosen, or null. */
-    filter: 'dead' | 'draining' | 'breaker-open' | 'probe-taken' | 'at-limit' | 'rejected-recently' | null
+    filter: 'dead' | 'draining' | 'breaker-open' | 'probe-taken' | 'at-limit' | 'rejected-recently' | 'ejected' | null
     /** Lower is better; null when the balancer did not score it. */
     score: number | null
     inFlight: number

@@ -56,9 +56,44 @@ const retry = z
   })
   .partial()
 
+const balancing = z
+  .strictObject({
+    fullScan: z.boolean().describe('least-request and peak-ewma look at all instances instead of two; default false'),
+    hashBalanceFactor: z
+      .union([z.literal(0), z.int().min(100).max(1_000)])
+      .describe('With a key, an instance takes at most this percentage of the mean load; default 0 = no bound'),
+    slowStartMs: z.int().min(0).max(3_600_000).describe('A new instance has its full share after this; default 0'),
+    panicThreshold: share('With fewer healthy instances than this, breakers and ejections are ignored; default 0'),
+    zoneFirst: z.boolean().describe('Instances in the zone of this process first; default false'),
+    overprovisioning: z
+      .number()
+      .min(1)
+      .max(10)
+      .describe('A tier keeps its whole load down to 1 / this share of healthy instances; default 1.4'),
+    subset: z
+      .array(z.string().min(1).max(64))
+      .max(8)
+      .describe('Instances that have all of these tags first, or alone; default none'),
+    subsetFallback: z.enum(['any', 'none']).describe('Who takes what the subset cannot; default any'),
+  })
+  .partial()
+
 const policy = z
   .strictObject({
-    balancer: z.enum(['round-robin', 'weighted', 'least-request', 'peak-ewma']).describe('Default least-request'),
+    balancer: z
+      .enum([
+        'round-robin',
+        'weighted',
+        'least-request',
+        'peak-ewma',
+        'random',
+        'adaptive',
+        'consistent-hash',
+        'maglev',
+        'rendezvous',
+      ])
+      .describe('Default least-request'),
+    balancing,
     timeoutMs: milliseconds('Deadline of a request; default 5,000'),
     concurrency: count(1_000_000, 'Requests in flight per instance; default 256, 0 = no limit'),
     queueLimit: count(1_000_000, 'Requests that may wait when every instance is at its limit; default 1,024'),
@@ -94,6 +129,7 @@ const upstreamInstance = z.strictObject({
   weight: z.int().min(1).max(1_000).describe('Share of the load; default 1').optional(),
   zone: z.string().max(64).optional(),
   tags: z.array(z.string().min(1).max(64)).max(CONFIG_LIMITS.tags).optional(),
+  priority: z.int().min(0).max(15).describe('Lower is used first; default 0').optional(),
   concurrency: count(1_000_000, "Overrides the policy's concurrency").optional(),
 })
 const upstreamList = z.array(upstreamInstance).min(1).max(CONFIG_LIMITS.upstreamInstances)

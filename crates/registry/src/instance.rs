@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::limits::{ADDRESS_BYTES, CONCURRENCY, LEASE_MS, WEIGHT, ZONE_BYTES};
+use crate::limits::{ADDRESS_BYTES, CONCURRENCY, LEASE_MS, PRIORITY, WEIGHT, ZONE_BYTES};
 use crate::{Breaker, Fields, Handle, Health, InstanceLoad, RegistryError, validate};
 
 /// How an instance is registered. Absent fields have the defaults of the contract.
@@ -24,29 +24,33 @@ pub struct InstanceSpec {
     pub version: Option<String>,
     /// At most 32 entries of at most 64 and 1,024 bytes.
     pub metadata: Option<BTreeMap<String, String>>,
+    /// 0 to 15, lower is used first; default 0.
+    pub priority: Option<u32>,
     /// Requests in flight; 0 = no limit; default the service's policy.
     pub concurrency: Option<u32>,
     /// Dies unless renewed within this time, milliseconds, at most a day; default none.
     pub lease_ms: Option<u32>,
 }
 
-const SPEC_FIELDS: [&str; 8] = [
+const SPEC_FIELDS: [&str; 9] = [
     "address",
     "weight",
     "zone",
     "tags",
     "version",
     "metadata",
+    "priority",
     "concurrency",
     "leaseMs",
 ];
-const PATCH_FIELDS: [&str; 9] = [
+const PATCH_FIELDS: [&str; 10] = [
     "address",
     "weight",
     "zone",
     "tags",
     "version",
     "metadata",
+    "priority",
     "concurrency",
     "leaseMs",
     "health",
@@ -69,6 +73,7 @@ impl InstanceSpec {
             tags: fields.strings("tags")?,
             version: fields.string("version")?,
             metadata: fields.string_map("metadata")?,
+            priority: fields.integer32("priority", 0, PRIORITY)?,
             concurrency: fields.integer32("concurrency", 0, CONCURRENCY)?,
             lease_ms: fields.integer32("leaseMs", 1, LEASE_MS)?,
         })
@@ -96,6 +101,9 @@ impl InstanceSpec {
         }
         if let Some(metadata) = &self.metadata {
             validate::metadata("metadata", metadata)?;
+        }
+        if let Some(priority) = self.priority {
+            validate::range("priority", priority, 0, PRIORITY)?;
         }
         if let Some(concurrency) = self.concurrency {
             validate::range("concurrency", concurrency, 0, CONCURRENCY)?;
@@ -165,6 +173,8 @@ pub struct InstanceRecord {
     pub version: String,
     /// By key.
     pub metadata: BTreeMap<String, String>,
+    /// 0 to 15, lower is used first.
+    pub priority: u32,
     /// Overrides the policy's; 0 = no limit.
     pub concurrency: Option<u32>,
     /// State set by the owner.
@@ -206,6 +216,9 @@ impl InstanceRecord {
         if let Some(metadata) = spec.metadata {
             self.metadata = metadata;
         }
+        if let Some(priority) = spec.priority {
+            self.priority = priority;
+        }
         if let Some(concurrency) = spec.concurrency {
             self.concurrency = Some(concurrency);
         }
@@ -223,6 +236,7 @@ impl InstanceRecord {
             tags: &self.tags,
             version: &self.version,
             metadata: &self.metadata,
+            priority: self.priority,
             concurrency: load.limit,
             health: self.health,
             breaker: load.breaker,
@@ -249,6 +263,7 @@ impl Clone for InstanceRecord {
             tags: self.tags.clone(),
             version: self.version.clone(),
             metadata: self.metadata.clone(),
+            priority: self.priority,
             concurrency: self.concurrency,
             health: self.health,
             lease_until_us: AtomicU64::new(self.lease_until_us.load(Ordering::Relaxed)),
@@ -273,6 +288,7 @@ pub struct InstanceInfo<'a> {
     pub tags: &'a [String],
     pub version: &'a str,
     pub metadata: &'a BTreeMap<String, String>,
+    pub priority: u32,
     /// The limit in force, of the instance or of the policy.
     pub concurrency: u32,
     pub health: Health,

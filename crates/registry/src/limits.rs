@@ -49,6 +49,8 @@ pub const METADATA_KEY_BYTES: usize = 64;
 pub const METADATA_VALUE_BYTES: usize = 1_024;
 /// Largest weight.
 pub const WEIGHT: u32 = 1_000;
+/// Lowest priority of an instance.
+pub const PRIORITY: u32 = 15;
 /// Largest concurrency override; 0 means none.
 pub const CONCURRENCY: u32 = 1_000_000;
 /// Longest lease, milliseconds: one day.

@@ -191,6 +191,7 @@ impl ServiceRegistry {
             tags: Vec::new(),
             version: String::new(),
             metadata: std::collections::BTreeMap::new(),
+            priority: 0,
             concurrency: None,
             health: Health::Healthy,
             lease_until_us: AtomicU64::new(lease_until_us),

@@ -62,6 +62,32 @@ fn main() {
     }
     measure("least-request, 3 instances", "{}", 3, false);
     measure("least-request, 1,000 instances", "{}", 1_000, false);
+    for balancer in ["random", "adaptive"] {
+        let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
+        measure(&format!("{balancer}, 10 instances"), &policy, 10, false);
+    }
+    measure(
+        "adaptive, 1,000 instances",
+        r#"{"balancer":"adaptive"}"#,
+        1_000,
+        false,
+    );
+    measure(
+        "least-request, all of 10 instances",
+        r#"{"balancing":{"fullScan":true}}"#,
+        10,
+        false,
+    );
+    for balancer in ["consistent-hash", "maglev"] {
+        let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
+        measure(&format!("{balancer}, 10 instances"), &policy, 10, true);
+        measure(
+            &format!("{balancer}, 1,000 instances"),
+            &policy,
+            1_000,
+            true,
+        );
+    }
     measure("key, 3 instances", "{}", 3, true);
     measure("key, 10 instances", "{}", 10, true);
 }

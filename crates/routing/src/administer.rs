@@ -8,8 +8,9 @@ use linkmesh_registry::{
 
 use crate::cells::{Placement, instance_word as word};
 use crate::hash::{fmix32, hash_key};
-use crate::membership::{Member, Membership};
-use crate::policy::Policy;
+use crate::hashing::Node;
+use crate::membership::{Member, Membership, NewMember};
+use crate::policy::{BalancingPolicy, Policy, SubsetFallback};
 use crate::router::Router;
 use crate::service::ServiceState;
 use crate::sync::Ordering;
@@ -47,11 +48,16 @@ impl Router {
                     Some(old) if !created => Arc::clone(&old.service),
                     _ => Arc::new(ServiceState::new(&policy.retry, now_us)),
                 };
-                Some(Membership::new(policy, Vec::new(), state))
+                Some(Membership::new(
+                    policy.clone(),
+                    Vec::new(),
+                    state,
+                    old.as_ref(),
+                ))
             });
             // Release pairs with the Acquire in `membership`.
             slot.handle.store(service, Ordering::Release);
-            self.republish(service);
+            self.republish(service, now_us);
         } else {
             self.republish_header();
         }
@@ -99,7 +105,7 @@ impl Router {
         let _order = self.administer();
         self.log_changes();
         let instance = self.registry.add_instance(service, spec, thread, now_us)?;
-        self.republish(service);
+        self.republish(service, now_us);
         self.grant_changed(now_us);
         Ok(instance)
     }
@@ -118,7 +124,7 @@ impl Router {
         let _order = self.administer();
         self.log_changes();
         self.registry.update_instance(instance, patch, now_us)?;
-        self.republish(self.service_of(instance));
+        self.republish(self.service_of(instance), now_us);
         self.grant_changed(now_us);
         Ok(())
     }
@@ -132,7 +138,7 @@ impl Router {
         self.log_changes();
         let service = self.service_of(instance);
         self.registry.remove_instance(instance, now_us)?;
-        self.detach(&[(instance, service)]);
+        self.detach(&[(instance, service)], now_us);
         Ok(())
     }
 
@@ -157,7 +163,7 @@ impl Router {
                 instance.thread == thread && instance.address.is_none()
             });
             self.registry.remove_thread(thread, now_us);
-            self.detach(&removed);
+            self.detach(&removed, now_us);
             drop(order);
             // First the waits: from then on nobody takes tickets in its name.
             self.forget_waits(thread);
@@ -183,7 +189,7 @@ impl Router {
             .into_iter()
             .filter(|(instance, _)| expired.contains(instance))
             .collect();
-        self.detach(&expired);
+        self.detach(&expired, now_us);
     }
 
     fn service_of(&self, instance: u32) -> u32 {
@@ -205,12 +211,12 @@ impl Router {
     }
 
     /// Instances that the registry has removed: pickers must not find them.
-    fn detach(&self, removed: &[(u32, u32)]) {
+    fn detach(&self, removed: &[(u32, u32)], now_us: u64) {
         let mut services: Vec<u32> = removed.iter().map(|&(_, service)| service).collect();
         services.sort_unstable();
         services.dedup();
         for service in services {
-            self.republish(service);
+            self.republish(service, now_us);
         }
         for &(instance, _) in removed {
             let view = self.view(instance);
@@ -221,7 +227,7 @@ impl Router {
     }
 
     /// Brings cells and membership of a service to what the registry says.
-    fn republish(&self, service: u32) {
+    fn republish(&self, service: u32, now_us: u64) {
         self.with_registry(|registry, guard| {
             self.show_registry(registry);
             let Some(slot) = self.services.get(slot_of(service)) else {
@@ -232,17 +238,19 @@ impl Router {
             };
             let Some(policy) = self
                 .membership(guard, service)
-                .map(|membership| membership.policy)
+                .map(|membership| membership.policy.clone())
             else {
                 return;
             };
             let members = record
                 .instances
                 .iter()
-                .map(|instance| self.bring_up(instance, &policy))
-                .collect();
-            slot.membership
-                .update(|old| old.as_ref().map(|old| old.with(policy, members)));
+                .filter_map(|instance| self.bring_up(instance, &policy, now_us))
+                .collect::<Vec<_>>();
+            slot.membership.update(|old| {
+                old.as_ref()
+                    .map(|old| old.with(policy.clone(), members.clone()))
+            });
         });
     }
 
@@ -251,7 +259,12 @@ impl Router {
     }
 
     /// Places an instance that is new, adjusts one that is there.
-    fn bring_up(&self, instance: &InstanceRecord, policy: &Policy) -> Member {
+    fn bring_up(
+        &self,
+        instance: &InstanceRecord,
+        policy: &Policy,
+        now_us: u64,
+    ) -> Option<NewMember> {
         let limit = instance.concurrency.unwrap_or(policy.concurrency);
         let view = self.view(instance.handle);
         if view.is(instance.handle) {
@@ -267,18 +280,42 @@ impl Router {
                 weight: instance.weight,
                 limit,
                 health: instance.health,
+                now_us,
             });
         }
-        let affinity = match &instance.address {
-            Some(address) => hash_key(address.as_bytes()),
-            None => fmix32(instance.handle),
+        let tier = self.tier_of(instance, &policy.balancing)?;
+        let (affinity, seed) = match &instance.address {
+            Some(address) => (hash_key(address.as_bytes()), Node::seed(address)),
+            None => (
+                fmix32(instance.handle),
+                Node::seed(&instance.handle.to_string()),
+            ),
         };
-        Member {
-            handle: instance.handle,
-            thread: instance.thread,
-            weight: instance.weight,
-            affinity,
+        Some(NewMember {
+            member: Member {
+                handle: instance.handle,
+                thread: instance.thread,
+                weight: instance.weight,
+                affinity,
+                tier,
+            },
+            node: Node {
+                weight: instance.weight,
+                affinity,
+                seed,
+            },
+        })
+    }
+
+    /// Which tier an instance is in: first by its priority, then the subset, then the zone. `None` when the subset
+    /// leaves it out.
+    fn tier_of(&self, instance: &InstanceRecord, policy: &BalancingPolicy) -> Option<u32> {
+        let outside = policy.subset.iter().any(|tag| !instance.tags.contains(tag));
+        if outside && policy.subset_fallback == SubsetFallback::None {
+            return None;
         }
+        let elsewhere = policy.zone_first && instance.zone != self.options.zone;
+        Some(instance.priority << 2 | u32::from(outside) << 1 | u32::from(elsewhere))
     }
 
     /// There may be places that were not there before.

@@ -23,6 +23,8 @@ pub enum Filter {
     AtLimit = 5,
     /// It answered Rejected a moment ago.
     RejectedRecently = 6,
+    /// Kept out by outlier detection.
+    Ejected = 7,
 }
 
 impl Filter {
@@ -34,6 +36,7 @@ impl Filter {
             Self::ProbeTaken,
             Self::AtLimit,
             Self::RejectedRecently,
+            Self::Ejected,
         ]
         .into_iter()
         .find(|filter| *filter as u8 == code)

@@ -4,6 +4,7 @@
 use linkmesh_registry::{Breaker, Health, SLOT_MASK, slot_of};
 
 use crate::breaker::CircuitBreaker;
+use crate::ejection::Ejection;
 use crate::estimate::Estimate;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::table::SlotTable;
@@ -70,6 +71,14 @@ pub(crate) struct InstanceState {
     pub(crate) failing: Estimate,
     /// Not eligible before this time, microseconds: it answered Rejected.
     pub(crate) rejected_until_us: AtomicU64,
+    /// Kept out by outlier detection.
+    pub(crate) ejection: Ejection,
+    /// It begins, or began again, with a small share at this time, microseconds.
+    pub(crate) warming_since_us: AtomicU64,
+    /// `adaptive` only: latency as it usually is, microseconds.
+    pub(crate) usual: Estimate,
+    /// `adaptive` only: when it last answered, or was given work after it had none, microseconds.
+    pub(crate) answered_at_us: AtomicU64,
     pub(crate) breaker: CircuitBreaker,
     /// Requests by outcome since registration.
     pub(crate) outcomes: [AtomicU64; 7],
@@ -84,6 +93,7 @@ pub(crate) struct Placement {
     pub(crate) weight: u32,
     pub(crate) limit: u32,
     pub(crate) health: Health,
+    pub(crate) now_us: u64,
 }
 
 impl View<'_> {
@@ -254,6 +264,14 @@ impl Cells {
         state.latency.reset();
         state.failing.reset();
         state.rejected_until_us.store(0, Ordering::Relaxed);
+        state.ejection.reset();
+        state
+            .warming_since_us
+            .store(placement.now_us, Ordering::Relaxed);
+        state.usual.reset();
+        state
+            .answered_at_us
+            .store(placement.now_us, Ordering::Relaxed);
         state.breaker.reset();
         for outcome in &state.outcomes {
             outcome.store(0, Ordering::Relaxed);

@@ -3,11 +3,12 @@
 use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
+use crate::adaptive::LATENCY_STEP;
 use crate::cells::{View, header_word, instance_word as word};
 use crate::estimate::to_ms;
 use crate::membership::Membership;
 use crate::outcome::Outcome;
-use crate::policy::Policy;
+use crate::policy::{Balancer, Policy};
 use crate::router::{Completed, Router};
 use crate::sync::Ordering;
 use crate::ticket::Filled;
@@ -152,6 +153,10 @@ impl Router {
         }
         if let Some(estimate) = state.latency.peak(sample, now_ms) {
             view.set(word::LATENCY_US, estimate.to_bits());
+        }
+        if policy.balancer == Balancer::Adaptive {
+            state.usual.approach(sample, LATENCY_STEP, 0.0, now_ms);
+            state.answered_at_us.store(now_us, Ordering::Relaxed);
         }
         if outcome == Outcome::Rejected {
             let until_us = now_us.saturating_add(u64::from(policy.rejected_ms) * 1_000);

@@ -157,7 +157,7 @@ impl Router {
         ServiceInfo {
             handle: record.handle,
             name: &record.name,
-            policy: membership.map_or_else(Policy::default, |membership| membership.policy),
+            policy: membership.map_or_else(Policy::default, |membership| membership.policy.clone()),
             instances: record
                 .instances
                 .iter()

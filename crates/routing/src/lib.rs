@@ -15,6 +15,7 @@
 //!   its share, unless it fails: failures weigh like requests in flight.
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod administer;
 mod breaker;
 mod budget;
@@ -22,15 +23,19 @@ mod candidate;
 mod cells;
 mod complete;
 mod decay;
+mod ejection;
 mod estimate;
 mod explain;
 mod hash;
+mod hashing;
 mod housekeeping;
 mod info;
+mod look;
 mod membership;
 mod outcome;
 mod pick;
 mod policy;
+mod pool;
 mod random;
 mod reserve;
 mod router;
@@ -42,6 +47,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod tiers;
 mod waits;
 mod window;
 
@@ -50,9 +56,10 @@ pub use cells::{INSTANCE_WORDS, MAX_INSTANCES, header_word, instance_word};
 pub use decay::{HALF_LIFE_MS, decay};
 pub use explain::{ExplainedCandidate, Explanation, RECORDED_CANDIDATES, REMEMBERED_PICKS};
 pub use hash::{fmix32, hash_key, rendezvous_score};
+pub use hashing::crc32;
 pub use info::Connections;
 pub use outcome::Outcome;
-pub use policy::{Balancer, BreakerPolicy, Policy, RetryPolicy};
+pub use policy::{Balancer, BalancingPolicy, BreakerPolicy, Policy, RetryPolicy, SubsetFallback};
 pub use random::Rng;
 pub use router::{Completed, Picked, Router, RouterOptions};
 pub use ticket::MAX_TICKETS;

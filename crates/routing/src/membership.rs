@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::policy::{Balancer, Policy};
-use crate::schedule;
+use crate::hashing::Node;
+use crate::policy::Policy;
+use crate::pool::Pool;
 use crate::service::ServiceState;
 
 /// One instance as the balancers need it.
@@ -12,76 +13,53 @@ pub(crate) struct Member {
     pub(crate) handle: u32,
     pub(crate) thread: u32,
     pub(crate) weight: u32,
-    /// Who it is to rendezvous hashing: by its address, so that keys find it again after it was away.
+    /// Who it is to hashing: by its address, so that keys find it again after it was away.
     pub(crate) affinity: u32,
+    /// Lower is used first; see [`crate::tiers`].
+    pub(crate) tier: u32,
 }
 
-/// A service's members in the order of their registration, and what balancers prepare from them.
+/// A member and what only a change of membership needs of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewMember {
+    pub(crate) member: Member,
+    pub(crate) node: Node,
+}
+
+/// A service's members by tier, within one in the order of their registration, and what balancers prepare from them.
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) policy: Policy,
     pub(crate) members: Box<[Member]>,
-    /// Sum of the weights up to and including each member. At most 131,072 × 1,000: fits.
-    cumulative: Box<[u32]>,
-    /// All weights are equal: a draw needs no search.
-    uniform: bool,
-    /// Member indexes in the order of `weighted`; empty for the other balancers.
-    pub(crate) schedule: Box<[u32]>,
+    /// The members of each tier; one pool at least, which may be empty. Most services have one.
+    pub(crate) pools: Box<[Pool]>,
+    /// There is one pool and nothing to ignore in a panic: a pick need not look at the health of the whole.
+    pub(crate) plain: bool,
     /// What lives longer than this list of members.
     pub(crate) service: Arc<ServiceState>,
 }
 
 impl Membership {
-    pub(crate) fn new(policy: Policy, members: Vec<Member>, service: Arc<ServiceState>) -> Self {
-        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
-        let mut sum = 0u32;
-        let cumulative = weights
-            .iter()
-            .map(|weight| {
-                sum += weight;
-                sum
-            })
-            .collect();
-        let uniform = weights.windows(2).all(|pair| pair[0] == pair[1]);
-        let schedule = if policy.balancer == Balancer::Weighted {
-            schedule::smooth(&weights)
-        } else {
-            Vec::new()
-        };
+    pub(crate) fn new(
+        policy: Policy,
+        mut new: Vec<NewMember>,
+        service: Arc<ServiceState>,
+        old: Option<&Self>,
+    ) -> Self {
+        // Stable: registration order stays within a tier.
+        new.sort_by_key(|new| new.member.tier);
+        let pools = Pool::of_tiers(policy.balancer, &new, old.map_or(&[], |old| &old.pools));
         Self {
+            plain: pools.len() == 1 && policy.balancing.panic_threshold <= 0.0,
+            members: new.iter().map(|new| new.member).collect(),
+            pools: pools.into(),
             policy,
-            members: members.into(),
-            cumulative,
-            uniform,
-            schedule: schedule.into(),
             service,
         }
     }
 
-    /// Same members, other policy, or the other way round.
-    pub(crate) fn with(&self, policy: Policy, members: Vec<Member>) -> Self {
-        Self::new(policy, members, Arc::clone(&self.service))
-    }
-
-    /// Sum of all weights.
-    #[inline]
-    pub(crate) fn total(&self) -> u32 {
-        self.cumulative.last().copied().unwrap_or(0)
-    }
-
-    /// The member that owns a point below [`total`](Self::total), each as many points as its weight.
-    #[inline]
-    pub(crate) fn owner(&self, point: u32) -> usize {
-        if self.uniform {
-            (point / self.members[0].weight) as usize
-        } else {
-            self.cumulative.partition_point(|&end| end <= point)
-        }
-    }
-
-    /// First point of a member.
-    #[inline]
-    pub(crate) fn start(&self, index: usize) -> u32 {
-        self.cumulative[index] - self.members[index].weight
+    /// Same service, other policy or members.
+    pub(crate) fn with(&self, policy: Policy, members: Vec<NewMember>) -> Self {
+        Self::new(policy, members, Arc::clone(&self.service), Some(self))
     }
 }

@@ -4,10 +4,11 @@ use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
 use crate::breaker::Probe;
-use crate::candidate::{Candidate, Filter, Trace};
+use crate::candidate::{Candidate, Filter};
 use crate::cells::{header_word, instance_word as word};
 use crate::explain::{Decision, note};
 use crate::membership::Membership;
+use crate::policy::Balancer;
 use crate::random::Rng;
 use crate::router::{Picked, Router};
 use crate::select::Selection;
@@ -91,13 +92,7 @@ impl Router {
         now_us: u64,
         out: &mut Picked,
     ) -> Result<u64, Refusal> {
-        let mut selection = Selection {
-            cells: &self.cells,
-            membership,
-            key_hash,
-            now_us,
-            trace: Trace::new(),
-        };
+        let mut selection = Selection::new(&self.cells, membership, key_hash, now_us);
         let Some((candidate, probe)) = self.choose(&mut selection, rng, service) else {
             return Err(Self::refuse(&selection));
         };
@@ -131,6 +126,12 @@ impl Router {
         self.view(member.handle).count(word::PICKED);
         self.header_word(header_word::IN_FLIGHT)
             .fetch_add(1, Ordering::Relaxed);
+        if candidate.in_flight == 0
+            && policy.balancer == Balancer::Adaptive
+            && let Some(state) = self.cells.state(member.handle)
+        {
+            state.answered_at_us.store(now_us, Ordering::Relaxed);
+        }
         note(&mut selection.trace, &candidate, true);
         let decision = Decision {
             ticket,
@@ -237,7 +238,7 @@ impl Router {
             match candidate.filter {
                 // Eligible again since it was looked at: as good as a place that becomes free.
                 None | Some(Filter::AtLimit | Filter::RejectedRecently) => busy = true,
-                Some(Filter::BreakerOpen | Filter::ProbeTaken) => ejected = true,
+                Some(Filter::BreakerOpen | Filter::ProbeTaken | Filter::Ejected) => ejected = true,
                 Some(Filter::Draining) => draining = true,
                 Some(Filter::Dead) => {}
             }

@@ -3,9 +3,12 @@
 //! | balancer | looks at | score, lower is better |
 //! |---|---|---|
 //! | `round-robin`, `weighted` | the next positions of the turn | none |
-//! | `least-request` | two random members, drawn by weight | (in-flight + 1,000·p²) / weight |
-//! | `peak-ewma` | two random members, drawn by weight | latency · (in-flight + 1 + 1,000·p²) / weight |
-//! | any, with a key | all members | rendezvous hash of key and member, by weight |
+//! | `random` | one random member, drawn by weight | none |
+//! | `least-request` | two random members, drawn by weight, or all | (in-flight + 1,000·p²) / weight |
+//! | `peak-ewma` | two random members, drawn by weight, or all | latency · (in-flight + 1 + 1,000·p²) / weight |
+//! | `adaptive` | up to sixteen members in a row from a random one | see [`crate::adaptive`] |
+//! | `consistent-hash`, `maglev`, with a key | the first members at the key's place | none |
+//! | any other, with a key | all members | rendezvous hash of key and member, by weight |
 //!
 //! p is the share of recent requests that failed, 0 to 1: a failure moves it 1/16 towards 1, a success 1/16 towards 0,
 //! and it halves in ten seconds. A failure that answers at once has nothing in flight and looks free: one weighs like 4
@@ -14,28 +17,31 @@
 //! At equal scores the first drawn wins, so idle members are picked by weight. An instance that was never measured
 //! is taken for the service's mean latency (30 ms before there is one): neither flooded nor starved. A half-open
 //! instance whose probe is due scores -1, so that it is found out soon; its probe places bound what that can cost.
+//!
+//! A member in its slow start is passed over by chance, as often as its share is below the full one, unless there is
+//! nobody else. Of several tiers one is drawn first; see [`crate::tiers`].
 
-use linkmesh_registry::Health;
-
-use crate::breaker::Verdict;
-use crate::candidate::{Candidate, Filter, Trace};
+use crate::candidate::{Candidate, Trace};
 use crate::cells::{Cells, instance_word as word};
-use crate::estimate::to_ms;
 use crate::explain::note;
-use crate::hash::rendezvous_score;
 use crate::membership::Membership;
 use crate::policy::Balancer;
+use crate::pool::Pool;
 use crate::random::Rng;
 use crate::sync::Ordering;
+use crate::tiers::Shares;
 
-/// Positions of a turn that are tried before an eligible member is drawn.
+/// Positions of a turn, or random draws, that are tried before an eligible member is drawn from all.
 const POSITIONS: usize = 64;
+const DRAWS: usize = 8;
 /// Pairs that are drawn before every member is looked at.
 const PAIRS: usize = 3;
-/// Weight of p² in requests in flight.
-const FAILING_WEIGHT: f64 = 1_000.0;
-/// Score of a probe that is due.
-const PROBE_SCORE: f64 = -1.0;
+/// Members that `adaptive` looks at.
+const SAMPLE: usize = 16;
+/// Positions of a key's walk that are tried before every member is scored.
+const STEPS: usize = 256;
+/// A slow start begins with this share of the full one, thousandths.
+const FIRST_SHARE: u64 = 100;
 
 /// One pick's view of one service.
 pub(crate) struct Selection<'a> {
@@ -44,21 +50,73 @@ pub(crate) struct Selection<'a> {
     pub(crate) key_hash: u32,
     pub(crate) now_us: u64,
     pub(crate) trace: Trace,
+    /// Breakers and ejections are ignored.
+    pub(crate) panic: bool,
 }
 
-impl Selection<'_> {
+impl<'a> Selection<'a> {
+    pub(crate) fn new(
+        cells: &'a Cells,
+        membership: &'a Membership,
+        key_hash: u32,
+        now_us: u64,
+    ) -> Self {
+        Self {
+            cells,
+            membership,
+            key_hash,
+            now_us,
+            trace: Trace::new(),
+            panic: false,
+        }
+    }
+
     /// The best eligible member by the balancer's rule; `None` when none is eligible.
     #[inline]
     pub(crate) fn propose(&mut self, rng: &mut Rng) -> Option<Candidate> {
-        if self.membership.members.is_empty() {
+        let membership = self.membership;
+        if membership.plain {
+            return self.propose_in(&membership.pools[0], rng);
+        }
+        self.propose_by_tier(rng)
+    }
+
+    /// The drawn tier first, then the others in their order.
+    fn propose_by_tier(&mut self, rng: &mut Rng) -> Option<Candidate> {
+        let pools = &self.membership.pools;
+        let shares = Shares::now(self.cells, self.membership, self.now_us);
+        let drawn = shares.draw(pools, self.key_hash, rng);
+        let others = (0..pools.len()).filter(|&tier| tier != drawn);
+        for tier in std::iter::once(drawn).chain(others) {
+            self.panic = shares.panics(tier);
+            if let Some(candidate) = self.propose_in(&pools[tier], rng) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn propose_in(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+        if pool.len() == 0 {
             return None;
         }
         if self.key_hash != 0 {
-            return self.best_from(0);
+            return self.by_key(pool);
         }
-        match self.membership.policy.balancer {
-            Balancer::RoundRobin | Balancer::Weighted => self.next_in_turn(rng),
-            Balancer::LeastRequest | Balancer::PeakEwma => self.better_of_two(rng),
+        let policy = &self.membership.policy;
+        match policy.balancer {
+            Balancer::RoundRobin | Balancer::Weighted => self.next_in_turn(pool, rng),
+            Balancer::Random => self.any(pool, rng),
+            Balancer::Adaptive => self.best_from_random(pool, SAMPLE, rng),
+            Balancer::LeastRequest | Balancer::PeakEwma if policy.balancing.full_scan => {
+                self.best_from_random(pool, usize::MAX, rng)
+            }
+            Balancer::LeastRequest
+            | Balancer::PeakEwma
+            | Balancer::ConsistentHash
+            | Balancer::Maglev
+            | Balancer::Rendezvous => self.better_of_two(pool, rng),
         }
     }
 
@@ -71,148 +129,68 @@ impl Selection<'_> {
     }
 
     #[inline]
-    pub(crate) fn look(&self, index: usize) -> Candidate {
-        let member = &self.membership.members[index];
-        let policy = &self.membership.policy;
-        let view = self.cells.view(member.handle);
-        let mut candidate = Candidate {
-            index,
-            handle: member.handle,
-            filter: None,
-            probe: false,
-            limit: view.get(word::LIMIT),
-            in_flight: view.get(word::IN_FLIGHT),
-            latency_us: f32::from_bits(view.get(word::LATENCY_US)),
-            breaker: view.breaker(),
-            health: view.health(),
-            score: f64::NAN,
-            eligible_at_us: u64::MAX,
-        };
-        let Some(state) = self
-            .cells
-            .state(member.handle)
-            .filter(|_| view.is(member.handle))
-        else {
-            return Candidate {
-                filter: Some(Filter::Dead),
-                health: Health::Dead,
-                ..candidate
-            };
-        };
-        match candidate.health {
-            Health::Healthy | Health::Degraded => {}
-            Health::Draining => candidate.filter = Some(Filter::Draining),
-            Health::Dead => candidate.filter = Some(Filter::Dead),
-        }
-        if candidate.filter.is_some() {
-            return candidate;
-        }
-        match state.breaker.verdict(&policy.breaker, self.now_us) {
-            Verdict::Admit => {}
-            Verdict::Probe => candidate.probe = true,
-            Verdict::Open(until_us) => {
-                return Candidate {
-                    filter: Some(Filter::BreakerOpen),
-                    eligible_at_us: until_us,
-                    ..candidate
-                };
-            }
-            Verdict::ProbeTaken(until_us) => {
-                return Candidate {
-                    filter: Some(Filter::ProbeTaken),
-                    eligible_at_us: until_us,
-                    ..candidate
-                };
-            }
-        }
-        if candidate.limit != 0 && candidate.in_flight >= candidate.limit {
-            candidate.filter = Some(Filter::AtLimit);
-            return candidate;
-        }
-        let rejected_until_us = state.rejected_until_us.load(Ordering::Relaxed);
-        // Longer than it can be: the clock stepped back, and it is over.
-        if rejected_until_us > self.now_us
-            && rejected_until_us - self.now_us <= u64::from(policy.rejected_ms) * 1_000
-        {
-            return Candidate {
-                filter: Some(Filter::RejectedRecently),
-                eligible_at_us: rejected_until_us,
-                ..candidate
-            };
-        }
-        candidate.score = self.score(&candidate, state);
-        candidate
+    fn gives_way(&self, candidate: &Candidate, rng: &mut Rng) -> bool {
+        let slow_start_ms = self.membership.policy.balancing.slow_start_ms;
+        slow_start_ms != 0 && self.is_warming(candidate, u64::from(slow_start_ms), rng)
     }
 
-    #[inline]
-    fn score(&self, candidate: &Candidate, state: &crate::cells::InstanceState) -> f64 {
-        let member = &self.membership.members[candidate.index];
-        if self.key_hash != 0 {
-            return rendezvous_score(self.key_hash, member.affinity, member.weight);
-        }
-        let balancer = self.membership.policy.balancer;
-        if matches!(balancer, Balancer::RoundRobin | Balancer::Weighted) {
-            return f64::NAN;
-        }
-        if candidate.probe {
-            return PROBE_SCORE;
-        }
-        let now_ms = to_ms(self.now_us);
-        let failing = state.failing.faded(now_ms);
-        let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
-        let score = if balancer == Balancer::LeastRequest {
-            busy / f64::from(member.weight)
-        } else {
-            let measured = state.latency.faded(now_ms);
-            let latency_us = if measured == 0.0 {
-                self.membership.service.typical_latency_us()
-            } else {
-                measured
-            };
-            latency_us * (busy + 1.0) / f64::from(member.weight)
+    fn is_warming(&self, candidate: &Candidate, slow_start_ms: u64, rng: &mut Rng) -> bool {
+        let Some(state) = self.cells.state(candidate.handle) else {
+            return false;
         };
-        // Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.
-        if score.is_finite() { score } else { f64::MAX }
+        let since_us = state.warming_since_us.load(Ordering::Relaxed);
+        // Microseconds by milliseconds: thousandths.
+        let share = self.now_us.saturating_sub(since_us) / slow_start_ms;
+        share < 1_000 && u64::from(rng.below(1_000)) >= share.max(FIRST_SHARE)
     }
 
-    fn next_in_turn(&mut self, rng: &mut Rng) -> Option<Candidate> {
-        let membership = self.membership;
-        let turns = if membership.schedule.is_empty() {
-            membership.members.len()
+    fn next_in_turn(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+        let turns = if pool.schedule.is_empty() {
+            pool.len()
         } else {
-            membership.schedule.len()
+            pool.schedule.len()
         };
         for _ in 0..turns.min(POSITIONS) {
             // Looking at a position consumes it. Were the next eligible member taken without that, the one after a
             // failed one would get its own turn and the failed one's: double load, and soon a second failure.
-            let position =
-                (membership.service.cursor.fetch_add(1, Ordering::Relaxed) % turns as u64) as usize;
-            let index = membership
+            let cursor = &self.membership.service.cursor;
+            let position = (cursor.fetch_add(1, Ordering::Relaxed) % turns as u64) as usize;
+            let index = pool
                 .schedule
                 .get(position)
-                .map_or(position, |&index| index as usize);
+                .map_or(pool.from() + position, |&index| index as usize);
             let candidate = self.assess(index);
-            if candidate.filter.is_none() {
+            if candidate.filter.is_none() && !self.gives_way(&candidate, rng) {
                 return Some(candidate);
             }
         }
-        self.any_eligible(rng)
+        self.any_eligible(pool, rng)
+    }
+
+    fn any(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+        for _ in 0..DRAWS {
+            let candidate = self.assess(pool.owner(rng.below(pool.total())));
+            if candidate.filter.is_none() && !self.gives_way(&candidate, rng) {
+                return Some(candidate);
+            }
+        }
+        self.any_eligible(pool, rng)
     }
 
     /// Few are eligible: draws one of them, by weight.
     #[cold]
-    fn any_eligible(&mut self, rng: &mut Rng) -> Option<Candidate> {
+    fn any_eligible(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
         let membership = self.membership;
-        let weighted = membership.policy.balancer == Balancer::Weighted;
+        let by_weight = membership.policy.balancer != Balancer::RoundRobin;
         let weigh = |index: usize| {
-            if weighted {
+            if by_weight {
                 membership.members[index].weight
             } else {
                 1
             }
         };
         let mut total = 0;
-        for index in 0..membership.members.len() {
+        for index in pool.range() {
             if self.look(index).filter.is_none() {
                 total += weigh(index);
             }
@@ -221,7 +199,7 @@ impl Selection<'_> {
             return None;
         }
         let mut point = rng.below(total);
-        for index in 0..membership.members.len() {
+        for index in pool.range() {
             let candidate = self.look(index);
             if candidate.filter.is_none() {
                 if point < weigh(index) {
@@ -235,50 +213,141 @@ impl Selection<'_> {
     }
 
     #[inline]
-    fn better_of_two(&mut self, rng: &mut Rng) -> Option<Candidate> {
+    fn better_of_two(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
         let membership = self.membership;
-        if membership.members.len() == 1 {
-            return Some(self.assess(0)).filter(|candidate| candidate.filter.is_none());
+        if pool.len() == 1 {
+            return Some(self.assess(pool.from())).filter(|candidate| candidate.filter.is_none());
         }
-        let mut first = 0;
+        let mut first = pool.from();
         for _ in 0..PAIRS {
-            first = membership.owner(rng.below(membership.total()));
+            first = pool.owner(rng.below(pool.total()));
             // The second is drawn from the others: all points but those of the first.
-            let weight = membership.members[first].weight;
-            let mut point = rng.below(membership.total() - weight);
-            if point >= membership.start(first) {
-                point += weight;
+            let member = &membership.members[first];
+            let mut point = rng.below(pool.total() - member.weight);
+            if point >= pool.start(first, member) {
+                point += member.weight;
             }
-            let second = membership.owner(point);
+            let second = pool.owner(point);
             let (a, b) = (self.assess(first), self.assess(second));
-            match (a.filter, b.filter) {
-                (None, None) => return Some(if b.score < a.score { b } else { a }),
-                (None, Some(_)) => return Some(a),
-                (Some(_), None) => return Some(b),
-                (Some(_), Some(_)) => {}
+            let a_stays = a.filter.is_none() && !self.gives_way(&a, rng);
+            let b_stays = b.filter.is_none() && !self.gives_way(&b, rng);
+            match (a_stays, b_stays) {
+                (true, true) => return Some(if b.score < a.score { b } else { a }),
+                (true, false) => return Some(a),
+                (false, true) => return Some(b),
+                (false, false) => {}
             }
         }
-        self.best_from(first)
+        self.best_from(pool, first, pool.len(), None)
     }
 
-    /// The lowest score of all members; the first one from `start` at equal scores.
-    fn best_from(&mut self, start: usize) -> Option<Candidate> {
-        let members = self.membership.members.len();
+    fn best_from_random(&mut self, pool: &Pool, most: usize, rng: &mut Rng) -> Option<Candidate> {
+        let start = pool.owner(rng.below(pool.total()));
+        self.best_from(pool, start, most.min(pool.len()), Some(rng))
+            .or_else(|| self.best_from(pool, start, pool.len(), None))
+    }
+
+    /// The lowest score of `count` members from `start` on, around; the first one at equal scores. With `rng`, members
+    /// in their slow start may give way.
+    fn best_from(
+        &mut self,
+        pool: &Pool,
+        start: usize,
+        count: usize,
+        mut rng: Option<&mut Rng>,
+    ) -> Option<Candidate> {
         // With nothing noted yet no member can be noted twice: spares the search for it.
         let fresh = self.trace.is_empty();
         let mut best: Option<Candidate> = None;
-        for offset in 0..members {
+        for offset in 0..count {
             let at = start + offset;
-            let candidate = self.look(if at < members { at } else { at - members });
+            let end = pool.range().end;
+            let candidate = self.look(if at < end { at } else { at - pool.len() });
             if !fresh {
                 note(&mut self.trace, &candidate, false);
             } else if !self.trace.is_full() {
                 self.trace.push(candidate);
             }
-            if candidate.filter.is_none() && best.is_none_or(|best| candidate.score < best.score) {
+            if candidate.filter.is_none()
+                && best.is_none_or(|best| candidate.score < best.score)
+                && !rng
+                    .as_deref_mut()
+                    .is_some_and(|rng| self.gives_way(&candidate, rng))
+            {
                 best = Some(candidate);
             }
         }
         best
+    }
+
+    /// The first member in the key's order that is eligible and below its bound; when all are above, the first that is
+    /// eligible.
+    fn by_key(&mut self, pool: &Pool) -> Option<Candidate> {
+        let factor = self.membership.policy.balancing.hash_balance_factor;
+        let load = if factor == 0 { 0 } else { self.load_of(pool) };
+        let Some(table) = &pool.table else {
+            return self.nearest(pool, load);
+        };
+        let mut last = u32::MAX;
+        let mut first = None;
+        for at in table.walk(self.key_hash).take(STEPS) {
+            if at == last {
+                continue;
+            }
+            last = at;
+            let candidate = self.assess(pool.from() + at as usize);
+            if candidate.filter.is_some() {
+                continue;
+            }
+            if self.is_below_bound(pool, &candidate, load) {
+                return Some(candidate);
+            }
+            first = first.or(Some(candidate));
+        }
+        first.or_else(|| self.nearest(pool, load))
+    }
+
+    /// By rendezvous hash.
+    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Candidate> {
+        if load == 0 {
+            return self.best_from(pool, pool.from(), pool.len(), None);
+        }
+        let (mut below, mut any) = (None::<Candidate>, None::<Candidate>);
+        for index in pool.range() {
+            let candidate = self.assess(index);
+            if candidate.filter.is_some() {
+                continue;
+            }
+            let better =
+                |best: &Option<Candidate>| best.is_none_or(|best| candidate.score < best.score);
+            if better(&any) {
+                any = Some(candidate);
+            }
+            if better(&below) && self.is_below_bound(pool, &candidate, load) {
+                below = Some(candidate);
+            }
+        }
+        below.or(any)
+    }
+
+    /// Requests in flight on a pool, this one included: what bounds are reckoned from.
+    fn load_of(&self, pool: &Pool) -> u64 {
+        let members = &self.membership.members[pool.range()];
+        1 + members
+            .iter()
+            .map(|member| u64::from(self.cells.view(member.handle).get(word::IN_FLIGHT)))
+            .sum::<u64>()
+    }
+
+    /// Consistent hashing with bounded loads [Mirrokni, Thorup, Zadimoghaddam 2016]: at most ⌈factor · share⌉ requests
+    /// on one member. `load` 0: no bound.
+    fn is_below_bound(&self, pool: &Pool, candidate: &Candidate, load: u64) -> bool {
+        if load == 0 {
+            return true;
+        }
+        let factor = u64::from(self.membership.policy.balancing.hash_balance_factor);
+        let weight = u64::from(self.membership.members[candidate.index].weight);
+        let bound = (load * factor * weight).div_ceil(100 * u64::from(pool.total()));
+        u64::from(candidate.in_flight) < bound
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct ServiceState {
     pub(crate) picks: AtomicU64,
     /// Requests in the queue. Written under the queue's lock.
     pub(crate) waiting: AtomicU32,
+    /// See [`crate::tiers::Shares`].
+    pub(crate) shares: AtomicU64,
     pub(crate) budget: RetryBudget,
     /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
     pub(crate) latency: Estimate,
@@ -32,6 +34,7 @@ impl ServiceState {
             cursor: AtomicU64::new(0),
             picks: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
+            shares: AtomicU64::new(0),
             budget: RetryBudget::new(retry, now_us),
             latency: Estimate::default(),
             histogram: Histogram::new(),

@@ -8,7 +8,15 @@ use linkmesh_registry::Status;
 use linkmesh_routing::{Outcome, Rng};
 use mesh::Mesh;
 
-const BALANCERS: [&str; 4] = ["round-robin", "weighted", "least-request", "peak-ewma"];
+const BALANCERS: [&str; 7] = [
+    "round-robin",
+    "weighted",
+    "least-request",
+    "peak-ewma",
+    "adaptive",
+    "consistent-hash",
+    "maglev",
+];
 const LIMIT: u32 = 3;
 
 /// What must be true, kept by lists.

@@ -11,6 +11,18 @@ use linkmesh_routing::{Outcome, Picked, Rng};
 use linkmesh_tables::epoch::Domain;
 use mesh::Mesh;
 
+const BALANCERS: [&str; 9] = [
+    "round-robin",
+    "weighted",
+    "least-request",
+    "peak-ewma",
+    "random",
+    "adaptive",
+    "consistent-hash",
+    "maglev",
+    "rendezvous",
+];
+
 struct Counting;
 
 thread_local! {
@@ -35,7 +47,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn pick_and_complete_allocate_nothing() {
-    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+    for balancer in BALANCERS {
         let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}","concurrency":4}}"#));
         for weight in 1..=20 {
             mesh.add(&format!(r#"{{"weight":{weight}}}"#));
@@ -67,7 +79,7 @@ fn pick_and_complete_allocate_nothing() {
 
 #[test]
 fn four_threads_never_exceed_the_limit_and_leave_nothing_in_flight() {
-    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+    for balancer in BALANCERS {
         let policy = format!(
             r#"{{"balancer":"{balancer}","concurrency":3,"breaker":{{"enabled":false}},"rejectedMs":0}}"#
         );

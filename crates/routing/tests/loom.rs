@@ -11,7 +11,7 @@ mod sync {
 }
 #[path = "../src/breaker.rs"]
 mod breaker;
-#[path = "../src/policy.rs"]
+#[path = "../src/policy/breaker.rs"]
 mod policy;
 #[path = "../src/reserve.rs"]
 mod reserve;

@@ -8,6 +8,16 @@ use linkmesh_registry::Status;
 use linkmesh_routing::{Outcome, fmix32};
 use mesh::Mesh;
 
+const BALANCERS: [&str; 7] = [
+    "round-robin",
+    "weighted",
+    "least-request",
+    "peak-ewma",
+    "random",
+    "adaptive",
+    "maglev",
+];
+
 /// Open-loop load: a request a millisecond, each ends `latency(instance)` later as `outcome(instance)`. Picks per instance.
 fn open_loop(
     mesh: &mut Mesh,
@@ -77,7 +87,7 @@ fn wedged_probe() {
 
 #[test]
 fn fast_errors_attract_load() {
-    for balancer in ["least-request", "peak-ewma"] {
+    for balancer in ["least-request", "peak-ewma", "adaptive"] {
         let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}",{NO_BREAKER}}}"#));
         let sinkhole = mesh.add("{}");
         for _ in 0..3 {
@@ -101,7 +111,7 @@ fn fast_errors_attract_load() {
 
 #[test]
 fn rejections_attract_load() {
-    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+    for balancer in BALANCERS {
         let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}","rejectedMs":100}}"#));
         let limited = mesh.add("{}");
         for _ in 0..3 {
@@ -271,7 +281,7 @@ fn an_unmeasured_instance_is_neither_flooded_nor_starved() {
 #[test]
 fn the_clock_steps_back() {
     let policy = r#"{"breaker":{"consecutiveFailures":1,"probes":1},"rejectedMs":60000}"#;
-    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+    for balancer in BALANCERS {
         let mut mesh =
             Mesh::new(&policy.replacen('{', &format!(r#"{{"balancer":"{balancer}","#), 1));
         mesh.now_us = 5_000_000_000;

@@ -36,6 +36,7 @@ export interface InstanceRecord {
   readonly tags: readonly string[]
   readonly version: string
   readonly metadata: ReadonlyMap<string, string>
+  readonly priority: number
   /** Overrides the policy's; 0 = no limit. */
   readonly concurrency: number | undefined
   readonly health: InstanceInfo['health']
@@ -70,7 +71,7 @@ export const NO_LOAD: InstanceLoad = {
   failed: 0,
 }
 
-const SPEC_FIELDS = ['address', 'weight', 'zone', 'tags', 'version', 'metadata', 'concurrency', 'leaseMs']
+const SPEC_FIELDS = ['address', 'weight', 'zone', 'tags', 'version', 'metadata', 'priority', 'concurrency', 'leaseMs']
 
 /** From JSON of the contract's `InstanceSpec`. Checks types and ranges; the registry checks the rest. */
 export function readInstanceSpec(json: string): ReadSpec {
@@ -96,6 +97,7 @@ function readSpec(fields: Fields): ReadSpec {
     tags: fields.strings('tags'),
     version: fields.string('version'),
     metadata: fields.stringMap('metadata'),
+    priority: fields.integer('priority', 0, LIMITS.priority),
     concurrency: fields.integer('concurrency', 0, LIMITS.concurrency),
     leaseMs: fields.integer('leaseMs', 1, LIMITS.leaseMs),
   })
@@ -116,6 +118,7 @@ export function checkSpec(spec: ReadSpec): void {
   if (spec.tags !== undefined) checkTags('tags', spec.tags)
   if (spec.version !== undefined) checkVersion('version', spec.version)
   if (spec.metadata !== undefined) checkMetadata('metadata', spec.metadata)
+  if (spec.priority !== undefined) checkRange('priority', spec.priority, 0, LIMITS.priority)
   if (spec.concurrency !== undefined) checkRange('concurrency', spec.concurrency, 0, LIMITS.concurrency)
   if (spec.leaseMs !== undefined) checkRange('leaseMs', spec.leaseMs, 1, LIMITS.leaseMs)
 }
@@ -138,6 +141,7 @@ export function instanceInfo(record: InstanceRecord, load: InstanceLoad): Instan
     tags: [...record.tags],
     version: record.version,
     metadata: Object.fromEntries(record.metadata),
+    priority: record.priority,
     concurrency: load.limit,
     health: record.health,
     breaker: load.breaker,

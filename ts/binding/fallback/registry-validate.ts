@@ -19,6 +19,7 @@ export const REGISTRY_LIMITS = {
   metadataKeyBytes: 64,
   metadataValueBytes: 1_024,
   weight: 1_000,
+  priority: 15,
   concurrency: 1_000_000,
   leaseMs: 86_400_000,
   jsonBytes: 262_144,

@@ -165,6 +165,7 @@ export class FallbackRegistry {
       tags: [],
       version: '',
       metadata: new Map(),
+      priority: 0,
       concurrency: undefined,
       health: 'healthy',
       leaseUntilUs: undefined,

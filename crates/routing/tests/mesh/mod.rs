@@ -7,6 +7,20 @@ use linkmesh_registry::{LoadSource, Status};
 use linkmesh_routing::{Outcome, Picked, Rng, Router, RouterOptions};
 use linkmesh_tables::epoch::{Domain, Reader};
 
+/// A real input as text, from `LINKMESH_DATA` or next to the checkout; `None`, and a word about it, when it is not there.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub fn data(file: &str) -> Option<String> {
+    let root = std::env::var("LINKMESH_DATA").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").to_owned()
+    });
+    let path = std::path::Path::new(&root).join(file);
+    let text = std::fs::read_to_string(&path).ok();
+    if text.is_none() {
+        eprintln!("skipped: {} is not there", path.display());
+    }
+    text
+}
+
 pub struct Mesh {
     pub router: Router,
     pub service: u32,
@@ -18,9 +32,13 @@ pub struct Mesh {
 
 impl Mesh {
     pub fn new(policy: &str) -> Self {
+        Self::in_zone(policy, "")
+    }
+
+    pub fn in_zone(policy: &str, zone: &str) -> Self {
         let router = Router::new(RouterOptions {
             name: "test".into(),
-            zone: String::new(),
+            zone: zone.into(),
             seed: 7,
         })
         .unwrap();

@@ -7,6 +7,7 @@ import { invalid } from '../edge.js'
 import { type InstanceRecord, readInstancePatch, readInstanceSpec } from '../registry-instance.js'
 import { fmix32, hashKey } from '../text.js'
 import { healthCode } from './explain.js'
+import { seedOf } from './hashing.js'
 import { type Member, Membership } from './membership.js'
 import { DEFAULT_POLICY, type FullPolicy, readPolicy } from './policy.js'
 import { grantAll } from './queue.js'
@@ -26,7 +27,7 @@ export function defineService(state: RouterState, name: string, json: string, no
     state.nextSweepUs = Math.min(state.nextSweepUs, nowUs + leaseUs)
     const service = state.memberships.get(handle)?.service ?? new ServiceState(policy.retry, nowUs)
     state.memberships.set(handle, new Membership(policy, [], service))
-    republish(state, handle)
+    republish(state, handle, nowUs)
   } else {
     state.showRegistry()
   }
@@ -47,7 +48,7 @@ export function addInstance(state: RouterState, service: Handle, json: string, t
   const spec = readInstanceSpec(json)
   state.logChanges()
   const instance = state.registry.addInstance(service, spec, thread, nowUs)
-  republish(state, service)
+  republish(state, service, nowUs)
   grantAll(state, nowUs)
   return instance
 }
@@ -56,7 +57,7 @@ export function updateInstance(state: RouterState, instance: Handle, json: strin
   const patch = readInstancePatch(json)
   state.logChanges()
   state.registry.updateInstance(instance, patch, nowUs)
-  republish(state, serviceOf(state, instance))
+  republish(state, serviceOf(state, instance), nowUs)
   grantAll(state, nowUs)
 }
 
@@ -64,7 +65,7 @@ export function removeInstance(state: RouterState, instance: Handle, nowUs: numb
   state.logChanges()
   const service = serviceOf(state, instance)
   state.registry.removeInstance(instance, nowUs)
-  detach(state, [{ handle: instance, service }])
+  detach(state, [{ handle: instance, service }], nowUs)
 }
 
 export function renew(state: RouterState, instance: Handle, leaseMs: number, nowUs: number): void {
@@ -82,6 +83,7 @@ export function expireLeases(state: RouterState, nowUs: number): void {
   detach(
     state,
     before.filter((instance) => expired.has(instance.handle)),
+    nowUs,
   )
 }
 
@@ -94,23 +96,24 @@ function serviceOf(state: RouterState, instance: Handle): Handle {
 export function detach(
   state: RouterState,
   removed: readonly { readonly handle: Handle; readonly service: Handle }[],
+  nowUs: number,
 ): void {
-  for (const service of new Set(removed.map((instance) => instance.service))) republish(state, service)
+  for (const service of new Set(removed.map((instance) => instance.service))) republish(state, service, nowUs)
   for (const { handle } of removed) if (state.cells.is(handle)) state.cells.clear(handle)
 }
 
 /** Brings cells and membership of a service to what the registry says. */
-function republish(state: RouterState, service: Handle): void {
+function republish(state: RouterState, service: Handle, nowUs: number): void {
   state.showRegistry()
   const record = state.registry.service(service)
   const old = state.memberships.get(service)
   if (record === undefined || old === undefined) return
-  const members = record.instances.map((instance) => bringUp(state, instance, old.policy))
+  const members = record.instances.flatMap((instance) => bringUp(state, instance, old.policy, nowUs))
   state.memberships.set(service, new Membership(old.policy, members, old.service))
 }
 
 /** Places an instance that is new, adjusts one that is there. */
-function bringUp(state: RouterState, instance: InstanceRecord, policy: FullPolicy): Member {
+function bringUp(state: RouterState, instance: InstanceRecord, policy: FullPolicy, nowUs: number): Member[] {
   const { cells } = state
   const { handle, service, thread, weight, address } = instance
   const limit = instance.concurrency ?? policy.concurrency
@@ -120,7 +123,18 @@ function bringUp(state: RouterState, instance: InstanceRecord, policy: FullPolic
       cells.reweigh(handle, weight, limit)
     cells.setHealth(handle, health)
   } else {
-    cells.place({ handle, service, thread, weight, limit, health })
+    cells.place({ handle, service, thread, weight, limit, health, nowUs })
   }
-  return { handle, thread, weight, affinity: address === undefined ? fmix32(handle) : hashKey(address) }
+  const tier = tierOf(state, instance, policy.balancing)
+  if (tier === undefined) return []
+  const affinity = address === undefined ? fmix32(handle) : hashKey(address)
+  return [{ handle, thread, weight, affinity, seed: seedOf(address ?? String(handle)), tier }]
+}
+
+/** First by its priority, then the subset, then the zone; undefined when the subset leaves it out. */
+function tierOf(state: RouterState, instance: InstanceRecord, policy: FullPolicy['balancing']): number | undefined {
+  const outside = policy.subset.some((tag) => !instance.tags.includes(tag))
+  if (outside && policy.subsetFallback === 'none') return undefined
+  const elsewhere = policy.zoneFirst && instance.zone !== state.options.zone
+  return instance.priority * 4 + (outside ? 2 : 0) + (elsewhere ? 1 : 0)
 }

@@ -20,9 +20,20 @@ export class InstanceState {
   readonly failing = new Estimate()
   /** Not eligible before this time, microseconds: it answered Rejected. */
   rejectedUntilUs = 0
+  /** It begins, or began again, with a small share at this time, microseconds. */
+  warmingSinceUs: number
+  /** `adaptive` only: latency as it usually is, microseconds. */
+  readonly usual = new Estimate()
+  /** `adaptive` only: when it last answered, or was given work after it had none, microseconds. */
+  answeredAtUs: number
   readonly breaker = new CircuitBreaker()
   /** Requests by outcome since registration. */
   readonly outcomes: number[] = [0, 0, 0, 0, 0, 0, 0]
+
+  constructor(nowUs: number) {
+    this.warmingSinceUs = nowUs
+    this.answeredAtUs = nowUs
+  }
 }
 
 /** How an instance appears in its line. */
@@ -33,6 +44,7 @@ export interface Placement {
   readonly weight: number
   readonly limit: number
   readonly health: Health
+  readonly nowUs: number
 }
 
 /** All of them. Any handle may be asked about: its slot is masked. */
@@ -117,7 +129,7 @@ export class Cells {
   /** Gives a slot to a new instance, everything forgotten. */
   place(placement: Placement): void {
     const { handle } = placement
-    this.#states[slotOf(handle)] = new InstanceState()
+    this.#states[slotOf(handle)] = new InstanceState(placement.nowUs)
     for (let word: number = Word.State; word < INSTANCE_WORDS; word++) this.#set(handle, word, 0)
     this.#set(handle, Word.State, placement.health)
     this.#set(handle, Word.Weight, placement.weight)

@@ -1,5 +1,6 @@
 /** `complete`: give the place back, learn. As `crates/routing/src/complete.rs`. */
 import { type Handle, Outcome, type Ticket, InstanceWord as Word } from '../../contract.js'
+import { LATENCY_STEP } from './adaptive.js'
 import { toMs } from './estimate.js'
 import type { Membership } from './membership.js'
 import type { RouterState } from './state.js'
@@ -69,6 +70,10 @@ function learn(
   }
   const estimate = cell.latency.peak(sample, nowMs)
   if (estimate !== undefined) state.cells.setLatencyUs(instance, estimate)
+  if (policy.balancer === 'adaptive') {
+    cell.usual.approach(sample, LATENCY_STEP, 0, nowMs)
+    cell.answeredAtUs = nowUs
+  }
   if (outcome === Outcome.Rejected) {
     // The instance protects itself: it is kept away for a while instead of being declared broken.
     cell.rejectedUntilUs = nowUs + policy.rejectedMs * 1_000

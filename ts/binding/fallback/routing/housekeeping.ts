@@ -40,7 +40,7 @@ export function threadEnded(state: RouterState, thread: number, nowUs: number): 
     .instances()
     .filter((instance) => instance.thread === thread && instance.address === undefined)
   state.registry.removeThread(thread, nowUs)
-  detach(state, removed)
+  detach(state, removed, nowUs)
   // First the waits: from then on nobody takes tickets in its name.
   forgetWaits(state, thread)
   // Its callers are gone with it, so nothing is said of the instances.

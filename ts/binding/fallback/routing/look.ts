@@ -1,5 +1,6 @@
 /** What there is to know of one member: whether it is eligible, and its score. First half of `crates/routing/src/select.rs`. */
 import { Health, InstanceWord as Word } from '../../contract.js'
+import { adaptiveScore } from './adaptive.js'
 import type { Candidate, Filter } from './candidate.js'
 import type { Cells, InstanceState } from './cells.js'
 import { toMs } from './estimate.js'
@@ -8,11 +9,20 @@ import type { Membership } from './membership.js'
 
 /** Weight of p² in requests in flight; p is the share of recent requests that failed. */
 const FAILING_WEIGHT = 1_000
+/** Longest `Retry-After` that is honoured, microseconds. */
+const LONGEST_REJECTED_US = 300_000_000
 /** Score of a probe that is due. */
 const PROBE_SCORE = -1
 
 /** Looks at a member. Changes nothing. */
-export function look(cells: Cells, membership: Membership, index: number, keyHash: number, nowUs: number): Candidate {
+export function look(
+  cells: Cells,
+  membership: Membership,
+  index: number,
+  keyHash: number,
+  nowUs: number,
+  panic: boolean,
+): Candidate {
   const { handle } = membership.member(index)
   const candidate: Candidate = {
     index,
@@ -33,25 +43,34 @@ export function look(cells: Cells, membership: Membership, index: number, keyHas
     candidate.health = Health.Dead
     return candidate
   }
-  candidate.filter = filterOf(candidate, state, membership, nowUs)
+  candidate.filter = filterOf(candidate, state, membership, nowUs, panic)
   if (candidate.filter === null) candidate.score = scoreOf(candidate, state, membership, keyHash, nowUs)
   return candidate
 }
 
 /** Why it is not eligible. Notes in the candidate when time will lift that, and whether it would be a probe. */
-function filterOf(candidate: Candidate, state: InstanceState, membership: Membership, nowUs: number): Filter {
+function filterOf(
+  candidate: Candidate,
+  state: InstanceState,
+  membership: Membership,
+  nowUs: number,
+  panic: boolean,
+): Filter {
   if (candidate.health === Health.Draining) return 'draining'
   if (candidate.health === Health.Dead) return 'dead'
-  const verdict = state.breaker.verdict(membership.policy.breaker, nowUs)
-  if (verdict.kind === 'open' || verdict.kind === 'probe-taken') {
-    candidate.eligibleAtUs = verdict.untilUs
-    return verdict.kind === 'open' ? 'breaker-open' : 'probe-taken'
+  // What keeps single ones out says little when most are out.
+  if (!panic) {
+    const verdict = state.breaker.verdict(membership.policy.breaker, nowUs)
+    if (verdict.kind === 'open' || verdict.kind === 'probe-taken') {
+      candidate.eligibleAtUs = verdict.untilUs
+      return verdict.kind === 'open' ? 'breaker-open' : 'probe-taken'
+    }
+    candidate.probe = verdict.kind === 'probe'
   }
-  candidate.probe = verdict.kind === 'probe'
   if (candidate.limit !== 0 && candidate.inFlight >= candidate.limit) return 'at-limit'
   // Longer than it can be: the clock stepped back, and it is over.
   const left = state.rejectedUntilUs - nowUs
-  if (left > 0 && left <= membership.policy.rejectedMs * 1_000) {
+  if (left > 0 && left <= LONGEST_REJECTED_US) {
     candidate.eligibleAtUs = state.rejectedUntilUs
     return 'rejected-recently'
   }
@@ -66,15 +85,26 @@ function scoreOf(
   nowUs: number,
 ): number {
   const member = membership.member(candidate.index)
-  if (keyHash !== 0) return rendezvousScore(keyHash, member.affinity, member.weight)
   const { balancer } = membership.policy
-  if (balancer === 'round-robin' || balancer === 'weighted') return Number.NaN
+  if (keyHash !== 0) {
+    if (balancer === 'consistent-hash' || balancer === 'maglev') return Number.NaN
+    return rendezvousScore(keyHash, member.affinity, member.weight)
+  }
+  if (balancer === 'round-robin' || balancer === 'weighted' || balancer === 'random') return Number.NaN
   if (candidate.probe) return PROBE_SCORE
   const nowMs = toMs(nowUs)
   const failing = state.failing.faded(nowMs)
   const busy = candidate.inFlight + FAILING_WEIGHT * (failing * failing)
   let score: number
-  if (balancer === 'least-request') {
+  if (balancer === 'adaptive') {
+    score = adaptiveScore({
+      busy,
+      weight: member.weight,
+      latencyUs: state.usual.faded(nowMs),
+      usualUs: membership.service.typicalLatencyUs,
+      silenceUs: candidate.inFlight === 0 ? 0 : Math.max(nowUs - state.answeredAtUs, 0),
+    })
+  } else if (balancer !== 'peak-ewma') {
     score = busy / member.weight
   } else {
     const measured = state.latency.faded(nowMs)

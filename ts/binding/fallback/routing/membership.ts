@@ -1,7 +1,7 @@
 /** Which instances a service has: never changed, but replaced as a whole. As `crates/routing/src/membership.rs`. */
 import type { Handle } from '../../contract.js'
 import type { FullPolicy } from './policy.js'
-import { smooth } from './schedule.js'
+import { type Pool, poolsOf } from './pool.js'
 import type { ServiceState } from './service.js'
 
 /** One instance as the balancers need it. */
@@ -9,59 +9,35 @@ export interface Member {
   readonly handle: Handle
   readonly thread: number
   readonly weight: number
-  /** Who it is to rendezvous hashing: by its address, so that keys find it again after it was away. */
+  /** Who it is to hashing: by its address, so that keys find it again after it was away. */
   readonly affinity: number
+  /** What its ketama points grow from: see `hashing.ts`. */
+  readonly seed: string
+  /** Lower is used first; see `tiers.ts`. */
+  readonly tier: number
 }
 
-/** A service's members in the order of their registration, and what balancers prepare from them. */
+/** A service's members by tier, within one in the order of their registration, and what balancers prepare from them. */
 export class Membership {
   readonly policy: FullPolicy
   readonly members: readonly Member[]
+  /** The members of each tier; one pool at least, which may be empty. */
+  readonly pools: readonly Pool[]
+  /** There is one pool and nothing to ignore in a panic. */
+  readonly plain: boolean
   /** What lives longer than this list of members. */
   readonly service: ServiceState
-  /** Member indexes in the order of `weighted`; empty for the other balancers. */
-  readonly schedule: readonly number[]
-  /** Sum of all weights. */
-  readonly total: number
-  /** Sum of the weights up to and including each member. */
-  readonly #cumulative: readonly number[]
-  /** All weights are equal: a draw needs no search. */
-  readonly #uniform: boolean
 
   constructor(policy: FullPolicy, members: readonly Member[], service: ServiceState) {
     this.policy = policy
-    this.members = members
+    // Stable: registration order stays within a tier.
+    this.members = [...members].sort((a, b) => a.tier - b.tier)
+    this.pools = poolsOf(policy.balancer, this.members)
+    this.plain = this.pools.length === 1 && policy.balancing.panicThreshold <= 0
     this.service = service
-    const weights = members.map((member) => member.weight)
-    let sum = 0
-    this.#cumulative = weights.map((weight) => {
-      sum += weight
-      return sum
-    })
-    this.total = sum
-    this.#uniform = weights.every((weight) => weight === weights[0])
-    this.schedule = policy.balancer === 'weighted' ? smooth(weights) : []
   }
 
   member(index: number): Member {
     return this.members[index] as Member
-  }
-
-  /** The member that owns a point below {@link total}, each as many points as its weight. */
-  owner(point: number): number {
-    if (this.#uniform) return Math.floor(point / this.member(0).weight)
-    let low = 0
-    let high = this.#cumulative.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#cumulative[middle] as number) <= point) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
-  /** First point of a member. */
-  start(index: number): number {
-    return (this.#cumulative[index] as number) - this.member(index).weight
   }
 }

@@ -84,6 +84,8 @@ export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Pi
   state.cells.count(member.handle, Word.Picked)
   state.countInFlight(1)
   const { trace } = selection
+  const cell = state.cells.state(member.handle)
+  if (candidate.inFlight === 0 && policy.balancer === 'adaptive' && cell !== undefined) cell.answeredAtUs = nowUs
   note(trace, candidate, true)
   state.explained.record({
     ticket,

@@ -1,14 +1,17 @@
 /** What a service wants of its router, read from JSON by the rules of `crates/routing/src/policy.rs`, in their order. */
-import type { Balancer, Policy } from '../../contract.js'
-import { invalid } from '../edge.js'
+import type { Balancer, BalancingPolicy, Policy } from '../../contract.js'
+import { exceeded, invalid } from '../edge.js'
 import { Fields } from '../registry-fields.js'
+import { outOfRange } from '../registry-validate.js'
+import { utf8Length } from '../text.js'
 
 /** When an instance is ejected and how it comes back, every field filled. */
 export type BreakerPolicy = Readonly<Required<NonNullable<Policy['breaker']>>>
 /** How many retries a service affords, every field filled. */
 export type RetryPolicy = Readonly<Required<NonNullable<Policy['retry']>>>
 /** Every field filled. */
-export interface FullPolicy extends Readonly<Required<Omit<Policy, 'breaker' | 'retry'>>> {
+export interface FullPolicy extends Readonly<Required<Omit<Policy, 'balancing' | 'breaker' | 'retry'>>> {
+  readonly balancing: Readonly<Required<BalancingPolicy>>
   readonly breaker: BreakerPolicy
   readonly retry: RetryPolicy
 }
@@ -18,11 +21,34 @@ export const PROBE_PLACES = 8
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
-const BALANCERS: readonly Balancer[] = ['round-robin', 'weighted', 'least-request', 'peak-ewma']
+const BALANCERS: readonly Balancer[] = [
+  'round-robin',
+  'weighted',
+  'least-request',
+  'peak-ewma',
+  'random',
+  'adaptive',
+  'consistent-hash',
+  'maglev',
+  'rendezvous',
+]
+/** Tags that a subset may ask for, and bytes of each. */
+const SUBSET_TAGS = 8
+const TAG_BYTES = 64
 
 /** The defaults of the contract. */
 export const DEFAULT_POLICY: FullPolicy = {
   balancer: 'least-request',
+  balancing: {
+    fullScan: false,
+    hashBalanceFactor: 0,
+    slowStartMs: 0,
+    panicThreshold: 0,
+    zoneFirst: false,
+    overprovisioning: 1.4,
+    subset: [],
+    subsetFallback: 'any',
+  },
   timeoutMs: 5_000,
   concurrency: 256,
   queueLimit: 1_024,
@@ -50,6 +76,8 @@ export function readPolicy(json: string): FullPolicy {
   const word = fields.string('balancer')
   const balancer = word === undefined ? or.balancer : BALANCERS.find((known) => known === word)
   if (balancer === undefined) throw invalid('policy.balancer', `policy.balancer must be one of ${BALANCERS.join(', ')}`)
+  const balancing = fields.object('balancing', Object.keys(or.balancing))
+  const readBalancing = balancing === undefined ? or.balancing : balancingOf(balancing)
   const timeoutMs = fields.integer('timeoutMs', 1, DAY_MS) ?? or.timeoutMs
   const concurrency = fields.integer('concurrency', 0, 1_000_000) ?? or.concurrency
   const queueLimit = fields.integer('queueLimit', 0, 65_536) ?? or.queueLimit
@@ -61,6 +89,7 @@ export function readPolicy(json: string): FullPolicy {
   const ticketLeaseMs = fields.integer('ticketLeaseMs', 1, DAY_MS) ?? or.ticketLeaseMs
   return {
     balancer,
+    balancing: readBalancing,
     timeoutMs,
     concurrency,
     queueLimit,
@@ -68,6 +97,36 @@ export function readPolicy(json: string): FullPolicy {
     retry: readRetry,
     rejectedMs,
     ticketLeaseMs,
+  }
+}
+
+function balancingOf(fields: Fields): FullPolicy['balancing'] {
+  const or = DEFAULT_POLICY.balancing
+  const fullScan = fields.boolean('fullScan') ?? or.fullScan
+  const hashBalanceFactor = fields.integer('hashBalanceFactor', 0, 1_000) ?? or.hashBalanceFactor
+  if (hashBalanceFactor >= 1 && hashBalanceFactor < 100)
+    throw outOfRange(fields.at('hashBalanceFactor'), 100, 1_000, hashBalanceFactor)
+  const slowStartMs = fields.integer('slowStartMs', 0, HOUR_MS) ?? or.slowStartMs
+  const panicThreshold = fields.number('panicThreshold', 0, 1) ?? or.panicThreshold
+  const zoneFirst = fields.boolean('zoneFirst') ?? or.zoneFirst
+  const overprovisioning = fields.number('overprovisioning', 1, 10) ?? or.overprovisioning
+  const path = fields.at('subset')
+  const subset = fields.strings('subset') ?? []
+  if (subset.length > SUBSET_TAGS) throw exceeded(path, `${path} may have at most ${SUBSET_TAGS} tags`, SUBSET_TAGS)
+  if (subset.some((tag) => tag === '' || utf8Length(tag) > TAG_BYTES))
+    throw invalid(path, `${path} must hold tags of 1 to ${TAG_BYTES} bytes`)
+  const subsetFallback = fields.string('subsetFallback') ?? or.subsetFallback
+  if (subsetFallback !== 'any' && subsetFallback !== 'none')
+    throw invalid(fields.at('subsetFallback'), `${fields.at('subsetFallback')} must be one of any, none`)
+  return {
+    fullScan,
+    hashBalanceFactor,
+    slowStartMs,
+    panicThreshold,
+    zoneFirst,
+    overprovisioning,
+    subset,
+    subsetFallback,
   }
 }
 

@@ -2,16 +2,26 @@
  * The balancers: which of the eligible members is picked, by the table in `crates/routing/src/select.rs` and with its
  * draws in its order. Changes nothing but the round-robin cursor.
  */
+import { InstanceWord as Word } from '../../contract.js'
 import type { Rng } from '../random.js'
 import { type Candidate, note } from './candidate.js'
 import type { Cells } from './cells.js'
 import { look } from './look.js'
 import type { Membership } from './membership.js'
+import type { Pool } from './pool.js'
+import { drawTier, sharesNow } from './tiers.js'
 
-/** Positions of a turn that are tried before an eligible member is drawn. */
+/** Positions of a turn, or random draws, that are tried before an eligible member is drawn from all. */
 const POSITIONS = 64
+const DRAWS = 8
 /** Pairs that are drawn before every member is looked at. */
 const PAIRS = 3
+/** Members that `adaptive` looks at. */
+const SAMPLE = 16
+/** Positions of a key's walk that are tried before every member is scored. */
+const STEPS = 256
+/** A slow start begins with this share of the full one, thousandths. */
+const FIRST_SHARE = 100
 
 /** One pick's view of one service. */
 export class Selection {
@@ -20,6 +30,8 @@ export class Selection {
   readonly nowUs: number
   /** The candidates that were looked at, as many as are recorded. */
   readonly trace: Candidate[] = []
+  /** Breakers and ejections are ignored. */
+  #panic = false
   readonly #cells: Cells
 
   constructor(cells: Cells, membership: Membership, keyHash: number, nowUs: number) {
@@ -31,10 +43,39 @@ export class Selection {
 
   /** The best eligible member by the balancer's rule; undefined when none is eligible. */
   propose(rng: Rng): Candidate | undefined {
-    if (this.membership.members.length === 0) return undefined
-    if (this.keyHash !== 0) return this.#bestFrom(0)
-    const { balancer } = this.membership.policy
-    return balancer === 'round-robin' || balancer === 'weighted' ? this.#nextInTurn(rng) : this.#betterOfTwo(rng)
+    const { membership } = this
+    const { pools } = membership
+    if (membership.plain) return this.#proposeIn(pools[0] as Pool, rng)
+    const shares = sharesNow(this.#cells, membership, this.nowUs)
+    const drawn = drawTier(shares, this.keyHash, rng)
+    const others = [...pools.keys()].filter((tier) => tier !== drawn)
+    for (const tier of [drawn, ...others]) {
+      this.#panic = shares.panics[tier] === true
+      const candidate = this.#proposeIn(pools[tier] as Pool, rng)
+      if (candidate !== undefined) return candidate
+    }
+    return undefined
+  }
+
+  #proposeIn(pool: Pool, rng: Rng): Candidate | undefined {
+    if (pool.length === 0) return undefined
+    if (this.keyHash !== 0) return this.#byKey(pool)
+    const { balancer, balancing } = this.membership.policy
+    switch (balancer) {
+      case 'round-robin':
+      case 'weighted':
+        return this.#nextInTurn(pool, rng)
+      case 'random':
+        return this.#any(pool, rng)
+      case 'adaptive':
+        return this.#bestFromRandom(pool, SAMPLE, rng)
+      case 'least-request':
+      case 'peak-ewma':
+        if (balancing.fullScan) return this.#bestFromRandom(pool, pool.length, rng)
+        return this.#betterOfTwo(pool, rng)
+      default:
+        return this.#betterOfTwo(pool, rng)
+    }
   }
 
   /** What there is to know of a member, noted for `explain`. */
@@ -45,28 +86,48 @@ export class Selection {
   }
 
   look(index: number): Candidate {
-    return look(this.#cells, this.membership, index, this.keyHash, this.nowUs)
+    return look(this.#cells, this.membership, index, this.keyHash, this.nowUs, this.#panic)
   }
 
-  #nextInTurn(rng: Rng): Candidate | undefined {
-    const { members, schedule, service } = this.membership
-    const turns = schedule.length === 0 ? members.length : schedule.length
+  /** Whether a member gives way by chance: it is in its slow start. */
+  #givesWay(candidate: Candidate, rng: Rng): boolean {
+    const { slowStartMs } = this.membership.policy.balancing
+    const state = this.#cells.state(candidate.handle)
+    if (slowStartMs === 0 || state === undefined) return false
+    // Microseconds by milliseconds: thousandths.
+    const share = Math.floor(Math.max(this.nowUs - state.warmingSinceUs, 0) / slowStartMs)
+    return share < 1_000 && rng.below(1_000) >= Math.max(share, FIRST_SHARE)
+  }
+
+  #nextInTurn(pool: Pool, rng: Rng): Candidate | undefined {
+    const { service } = this.membership
+    const turns = pool.schedule.length === 0 ? pool.length : pool.schedule.length
     for (let tried = 0; tried < Math.min(turns, POSITIONS); tried++) {
       // Looking at a position consumes it. Were the next eligible member taken without that, the one after a failed
       // one would get its own turn and the failed one's.
       const position = service.cursor++ % turns
-      const candidate = this.assess(schedule[position] ?? position)
-      if (candidate.filter === null) return candidate
+      const candidate = this.assess(pool.schedule[position] ?? pool.from + position)
+      if (candidate.filter === null && !this.#givesWay(candidate, rng)) return candidate
     }
-    return this.#anyEligible(rng)
+    return this.#anyEligible(pool, rng)
+  }
+
+  #any(pool: Pool, rng: Rng): Candidate | undefined {
+    for (let draw = 0; draw < DRAWS; draw++) {
+      const candidate = this.assess(pool.owner(rng.below(pool.total)))
+      if (candidate.filter === null && !this.#givesWay(candidate, rng)) return candidate
+    }
+    return this.#anyEligible(pool, rng)
   }
 
   /** Few are eligible: draws one of them, by weight. */
-  #anyEligible(rng: Rng): Candidate | undefined {
-    const { members, policy } = this.membership
-    const eligible = members.map((_, index) => this.look(index)).filter((candidate) => candidate.filter === null)
+  #anyEligible(pool: Pool, rng: Rng): Candidate | undefined {
+    const { policy } = this.membership
+    const eligible = this.#indexes(pool)
+      .map((index) => this.look(index))
+      .filter((candidate) => candidate.filter === null)
     const weigh = (candidate: Candidate) =>
-      policy.balancer === 'weighted' ? this.membership.member(candidate.index).weight : 1
+      policy.balancer === 'round-robin' ? 1 : this.membership.member(candidate.index).weight
     const total = eligible.reduce((sum, candidate) => sum + weigh(candidate), 0)
     if (total === 0) return undefined
     let point = rng.below(total)
@@ -77,36 +138,101 @@ export class Selection {
     })
   }
 
-  #betterOfTwo(rng: Rng): Candidate | undefined {
+  #betterOfTwo(pool: Pool, rng: Rng): Candidate | undefined {
     const { membership } = this
-    if (membership.members.length === 1) {
-      const only = this.assess(0)
+    if (pool.length === 1) {
+      const only = this.assess(pool.from)
       return only.filter === null ? only : undefined
     }
-    let first = 0
+    let first = pool.from
     for (let pair = 0; pair < PAIRS; pair++) {
-      first = membership.owner(rng.below(membership.total))
+      first = pool.owner(rng.below(pool.total))
       // The second is drawn from the others: all points but those of the first.
-      const { weight } = membership.member(first)
-      let point = rng.below(membership.total - weight)
-      if (point >= membership.start(first)) point += weight
-      const second = membership.owner(point)
+      const member = membership.member(first)
+      let point = rng.below(pool.total - member.weight)
+      if (point >= pool.start(first, member)) point += member.weight
+      const second = pool.owner(point)
       const a = this.assess(first)
       const b = this.assess(second)
-      if (a.filter === null) return b.filter === null && b.score < a.score ? b : a
-      if (b.filter === null) return b
+      const aStays = a.filter === null && !this.#givesWay(a, rng)
+      const bStays = b.filter === null && !this.#givesWay(b, rng)
+      if (aStays) return bStays && b.score < a.score ? b : a
+      if (bStays) return b
     }
-    return this.#bestFrom(first)
+    return this.#bestFrom(pool, first, pool.length, undefined)
   }
 
-  /** The lowest score of all members; the first one from `start` at equal scores. */
-  #bestFrom(start: number): Candidate | undefined {
-    const count = this.membership.members.length
+  #bestFromRandom(pool: Pool, most: number, rng: Rng): Candidate | undefined {
+    const start = pool.owner(rng.below(pool.total))
+    return (
+      this.#bestFrom(pool, start, Math.min(most, pool.length), rng) ??
+      this.#bestFrom(pool, start, pool.length, undefined)
+    )
+  }
+
+  /** The lowest score of `count` members from `start` on, around; with `rng`, those in their slow start may give way. */
+  #bestFrom(pool: Pool, start: number, count: number, rng: Rng | undefined): Candidate | undefined {
     let best: Candidate | undefined
     for (let offset = 0; offset < count; offset++) {
-      const candidate = this.assess((start + offset) % count)
-      if (candidate.filter === null && (best === undefined || candidate.score < best.score)) best = candidate
+      const at = start + offset
+      const candidate = this.assess(at < pool.end ? at : at - pool.length)
+      if (candidate.filter !== null || (best !== undefined && !(candidate.score < best.score))) continue
+      if (rng === undefined || !this.#givesWay(candidate, rng)) best = candidate
     }
     return best
+  }
+
+  /** The first member in the key's order that is eligible and below its bound; when all are above, the first eligible. */
+  #byKey(pool: Pool): Candidate | undefined {
+    const load = this.membership.policy.balancing.hashBalanceFactor === 0 ? 0 : this.#loadOf(pool)
+    if (pool.table === undefined) return this.#nearest(pool, load)
+    let last = -1
+    let first: Candidate | undefined
+    let step = 0
+    for (const at of pool.table.walk(this.keyHash)) {
+      if (step++ === STEPS) break
+      if (at === last) continue
+      last = at
+      const candidate = this.assess(pool.from + at)
+      if (candidate.filter !== null) continue
+      if (this.#isBelowBound(pool, candidate, load)) return candidate
+      first ??= candidate
+    }
+    return first ?? this.#nearest(pool, load)
+  }
+
+  /** By rendezvous hash. */
+  #nearest(pool: Pool, load: number): Candidate | undefined {
+    if (load === 0) return this.#bestFrom(pool, pool.from, pool.length, undefined)
+    let below: Candidate | undefined
+    let any: Candidate | undefined
+    for (const index of this.#indexes(pool)) {
+      const candidate = this.assess(index)
+      if (candidate.filter !== null) continue
+      if (any === undefined || candidate.score < any.score) any = candidate
+      if ((below === undefined || candidate.score < below.score) && this.#isBelowBound(pool, candidate, load))
+        below = candidate
+    }
+    return below ?? any
+  }
+
+  /** Requests in flight on a pool, this one included. */
+  #loadOf(pool: Pool): number {
+    return this.#indexes(pool).reduce(
+      (sum, index) => sum + this.#cells.get(this.membership.member(index).handle, Word.InFlight),
+      1,
+    )
+  }
+
+  /** Consistent hashing with bounded loads. `load` 0: no bound. */
+  #isBelowBound(pool: Pool, candidate: Candidate, load: number): boolean {
+    if (load === 0) return true
+    const factor = this.membership.policy.balancing.hashBalanceFactor
+    const { weight } = this.membership.member(candidate.index)
+    return candidate.inFlight < Math.ceil((load * factor * weight) / (100 * pool.total))
+  }
+
+  #indexes(pool: Pool): number[] {
+    return Array.from({ length: pool.length }, (_, offset) => pool.from + offset)
   }
 }

@@ -3,6 +3,7 @@ import { Histogram } from '../metrics-histogram.js'
 import { RetryBudget } from './budget.js'
 import { Estimate } from './estimate.js'
 import type { RetryPolicy } from './policy.js'
+import type { Shares } from './tiers.js'
 
 /** Latency that is assumed as long as nothing was measured, microseconds. */
 const ASSUMED_LATENCY_US = 30_000
@@ -13,6 +14,8 @@ export class ServiceState {
   cursor = 0
   /** Requests picked, retries included. */
   picks = 0
+  /** See `tiers.ts`. */
+  shares: Shares | undefined
   readonly budget: RetryBudget
   /** Mean latency of its good answers, microseconds: what an unmeasured instance is taken for. */
   readonly latency = new Estimate()

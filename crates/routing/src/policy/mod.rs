@@ -1,0 +1,13 @@
+//! What a service wants of its router. Enters here: values, their defaults, their bounds, their JSON. Deliberately
+//! absent: what is done with them.
+
+mod balancing;
+mod breaker;
+mod of_service;
+mod retry;
+
+pub use balancing::{Balancer, BalancingPolicy, SubsetFallback};
+pub use breaker::BreakerPolicy;
+pub(crate) use breaker::PROBE_PLACES;
+pub use of_service::Policy;
+pub use retry::RetryPolicy;

@@ -1,0 +1,126 @@
+//! The members of one tier, and what balancers prepare from their weights.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::hashing::{HashTable, Node};
+use crate::membership::{Member, NewMember};
+use crate::policy::Balancer;
+use crate::schedule;
+use crate::tiers::MOST_TIERS;
+
+/// A range of a membership's members. Indexes here are those of the membership.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    from: usize,
+    len: usize,
+    /// Sum of the weights up to and including each member. At most 131,072 × 1,000: fits.
+    cumulative: Box<[u32]>,
+    /// Weight of each member when all are equal, else 0: a draw needs no search.
+    uniform: u32,
+    /// Member indexes in the order of `weighted`; empty for the other balancers.
+    pub(crate) schedule: Box<[u32]>,
+    /// Where keys find their members, for the balancers that need a table.
+    pub(crate) table: Option<Arc<HashTable>>,
+}
+
+impl Pool {
+    /// One pool per tier of members that are sorted by it; the last takes what is beyond [`MOST_TIERS`].
+    pub(crate) fn of_tiers(balancer: Balancer, members: &[NewMember], old: &[Self]) -> Vec<Self> {
+        let mut pools = Vec::new();
+        let mut from = 0;
+        while from < members.len() {
+            let tier = members[from].member.tier;
+            let len = if pools.len() + 1 == MOST_TIERS {
+                members.len() - from
+            } else {
+                members[from..].partition_point(|new| new.member.tier == tier)
+            };
+            let old = old.get(pools.len()).and_then(|pool| pool.table.as_ref());
+            pools.push(Self::new(balancer, from, &members[from..from + len], old));
+            from += len;
+        }
+        if pools.is_empty() {
+            pools.push(Self::new(balancer, 0, &[], None));
+        }
+        pools
+    }
+
+    fn new(
+        balancer: Balancer,
+        from: usize,
+        members: &[NewMember],
+        old: Option<&Arc<HashTable>>,
+    ) -> Self {
+        let weights: Vec<u32> = members.iter().map(|new| new.member.weight).collect();
+        let mut sum = 0u32;
+        let cumulative = weights
+            .iter()
+            .map(|weight| {
+                sum += weight;
+                sum
+            })
+            .collect();
+        let uniform = match weights.first() {
+            Some(first) if weights.iter().all(|weight| weight == first) => *first,
+            _ => 0,
+        };
+        let schedule = if balancer == Balancer::Weighted {
+            schedule::smooth(&weights)
+                .into_iter()
+                .map(|index| from as u32 + index)
+                .collect()
+        } else {
+            Box::default()
+        };
+        let nodes: Vec<Node> = members.iter().map(|new| new.node).collect();
+        Self {
+            from,
+            len: members.len(),
+            cumulative,
+            uniform,
+            schedule,
+            table: HashTable::of(balancer, &nodes, old),
+        }
+    }
+
+    /// Members.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Index of the first.
+    #[inline]
+    pub(crate) fn from(&self) -> usize {
+        self.from
+    }
+
+    /// Their indexes.
+    #[inline]
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.from..self.from + self.len
+    }
+
+    /// Sum of all weights.
+    #[inline]
+    pub(crate) fn total(&self) -> u32 {
+        self.cumulative.last().copied().unwrap_or(0)
+    }
+
+    /// The member that owns a point below [`total`](Self::total), each as many points as its weight.
+    #[inline]
+    pub(crate) fn owner(&self, point: u32) -> usize {
+        self.from
+            + match self.uniform {
+                0 => self.cumulative.partition_point(|&end| end <= point),
+                weight => (point / weight) as usize,
+            }
+    }
+
+    /// First point of a member.
+    #[inline]
+    pub(crate) fn start(&self, index: usize, member: &Member) -> u32 {
+        self.cumulative[index - self.from] - member.weight
+    }
+}
