@@ -218,7 +218,7 @@ describe('what it takes and tells', () => {
     ['{"breaker":{"concurrentProbes":9}}', Status.InvalidArgument, 'policy.breaker.concurrentProbes', 8],
     ['{"retry":{"budget":1.5}}', Status.InvalidArgument, 'policy.retry.budget', 1],
     ['{"retry":{"wat":1}}', Status.InvalidArgument, 'policy.retry.wat', undefined],
-    ['{"balancer":"random"}', Status.InvalidArgument, 'policy.balancer', undefined],
+    ['{"balancer":"magic"}', Status.InvalidArgument, 'policy.balancer', undefined],
     ['{"__proto__":{}}', Status.InvalidArgument, 'policy.__proto__', undefined],
     ['[]', Status.InvalidArgument, 'policy', undefined],
   ])('refuses %s', (policy, status, field, limit) => {

@@ -6,6 +6,7 @@ use crate::hashing::Node;
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::service::ServiceState;
+use crate::sync::Ordering;
 
 /// One instance as the balancers need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ impl Membership {
     ) -> Self {
         // Stable: registration order stays within a tier.
         new.sort_by_key(|new| new.member.tier);
+        // Shares of other tiers; a pick that is under way may keep them for a millisecond.
+        service.shares.store(0, Ordering::Relaxed);
         let pools = Pool::of_tiers(policy.balancer, &new, old.map_or(&[], |old| &old.pools));
         Self {
             plain: pools.len() == 1 && policy.balancing.panic_threshold <= 0.0,

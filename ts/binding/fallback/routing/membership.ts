@@ -32,6 +32,8 @@ export class Membership {
     this.policy = policy
     // Stable: registration order stays within a tier.
     this.members = [...members].sort((a, b) => a.tier - b.tier)
+    // Shares of other tiers.
+    service.shares = undefined
     this.pools = poolsOf(policy.balancer, this.members)
     this.plain = this.pools.length === 1 && policy.balancing.panicThreshold <= 0
     this.service = service
