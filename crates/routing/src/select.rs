@@ -128,6 +128,7 @@ impl<'a> Selection<'a> {
         candidate
     }
 
+    /// Whether a member gives way by chance: it is in its slow start.
     #[inline]
     fn gives_way(&self, candidate: &Candidate, rng: &mut Rng) -> bool {
         let slow_start_ms = self.membership.policy.balancing.slow_start_ms;
