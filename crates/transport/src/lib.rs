@@ -4,4 +4,5 @@
 //! is deliberately absent: what the bytes of a stream mean. That is `memory` above, by the `Application` trait.
 
 pub mod core;
+pub mod identity;
 pub mod pool;

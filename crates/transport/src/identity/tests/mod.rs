@@ -1,0 +1,8 @@
+//! The whole of it: nodes that join, connect over TLS in memory, prove themselves, and everything that must be refused.
+
+mod decoders;
+mod joining;
+mod network;
+mod pair;
+mod rotation;
+mod security;
