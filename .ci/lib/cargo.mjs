@@ -33,7 +33,7 @@ export async function cargoTests(announce) {
         RUSTFLAGS: `--cfg ${model}`,
         // Other flags mean another build: a folder of its own keeps the two from undoing each other.
         CARGO_TARGET_DIR: join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), model),
-        LOOM_MAX_PREEMPTIONS: process.env.LOOM_MAX_PREEMPTIONS ?? '2',
+        LOOM_MAX_PREEMPTIONS: process.env.LOOM_MAX_PREEMPTIONS ?? '3',
       })
     }
   }

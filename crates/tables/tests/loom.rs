@@ -1,6 +1,6 @@
 //! Every interleaving (up to the preemption bound) of the hand-made synchronisation.
 //!
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p linkmesh-tables --release --test loom`
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p linkmesh-tables --release --test loom`
 #![cfg(loom)]
 
 use linkmesh_tables::{
@@ -158,30 +158,37 @@ fn mpmc_batches_do_not_overlap() {
 #[test]
 fn spsc_records_arrive_whole_across_the_end() {
     model(|| {
-        // 16 bytes: the second record wraps, the third needs the first to be gone.
+        // 16 bytes: the second record wraps, and needs the first to be gone.
         let ring = Arc::new(ByteRing::spsc(16).unwrap());
         let producer = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 let mut pushed = 0;
-                for _ in 0..4 {
+                for _ in 0..2 {
                     match ring.push(&[pushed; 5]) {
                         Ok(()) => pushed += 1,
                         Err(error) => assert_eq!(error, RingError::Full),
                     }
-                    thread::yield_now();
                 }
                 pushed
             })
         };
-        let (mut popped, mut out) = (0, [0; 8]);
-        for _ in 0..2 {
-            if let Some(length) = ring.pop(&mut out).unwrap() {
-                assert_eq!(out[..length], [popped; 5]);
-                popped += 1;
-            }
-        }
+        let consumer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let (mut popped, mut out) = (0, [0; 8]);
+                for _ in 0..2 {
+                    if let Some(length) = ring.pop(&mut out).unwrap() {
+                        assert_eq!(out[..length], [popped; 5]);
+                        popped += 1;
+                    }
+                }
+                popped
+            })
+        };
         let pushed = producer.join().unwrap();
+        let mut popped = consumer.join().unwrap();
+        let mut out = [0; 8];
         while let Some(length) = ring.pop(&mut out).unwrap() {
             assert_eq!(out[..length], [popped; 5]);
             popped += 1;
