@@ -11,8 +11,8 @@ use std::sync::{
 use super::{
     mapping::{Mapping, PAGE},
     ring::{RingMemory, Word},
-    words,
 };
+use crate::region::copy::{copy_in, copy_out};
 
 /// Smallest and largest ring, bytes; the limits of a lane between threads.
 pub(super) const MIN_RING_BYTES: u32 = 4 << 10;
@@ -112,13 +112,13 @@ impl RingMemory for MappedRing {
     fn write(&self, at: u32, bytes: &[u8]) {
         self.check(at, bytes.len());
         // SAFETY: inside the ring by the check above; processes access it by atomics.
-        unsafe { words::copy_in(self.as_ptr().add(at as usize), bytes) };
+        unsafe { copy_in(bytes, self.as_ptr().add(at as usize)) };
     }
 
     #[inline]
     fn read(&self, at: u32, bytes: &mut [u8]) {
         self.check(at, bytes.len());
         // SAFETY: as in `write`.
-        unsafe { words::copy_out(self.as_ptr().add(at as usize), bytes) };
+        unsafe { copy_out(self.as_ptr().add(at as usize), bytes) };
     }
 }

@@ -125,7 +125,7 @@ impl AsFd for MemoryFile {
 
 /// Shared memory in this process's address space; unmapped when dropped.
 ///
-/// Other processes change it at any time, so nobody makes a reference into it: only atomics and [`words`](super::words).
+/// Other processes change it at any time, so nobody makes a reference into it: only atomics.
 #[derive(Debug)]
 pub(super) struct Mapping {
     address: NonNull<u8>,
@@ -167,6 +167,7 @@ pub(super) fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::region::copy::{copy_in, copy_out};
 
     fn errno<T>(result: io::Result<T>) -> Option<i32> {
         result.err().and_then(|error| error.raw_os_error())
@@ -208,10 +209,10 @@ mod tests {
         assert_eq!(errno(check(raised)), Some(libc::EACCES));
 
         // SAFETY: the owner's mapping is a page; the other view is accessed atomically too.
-        unsafe { super::super::words::copy_in(owner.as_ptr(), b"seen") };
+        unsafe { copy_in(b"seen", owner.as_ptr()) };
         let mut seen = [0; 4];
         // SAFETY: as above.
-        unsafe { super::super::words::copy_out(view.as_ptr(), &mut seen) };
+        unsafe { copy_out(view.as_ptr(), &mut seen) };
         assert_eq!(&seen, b"seen");
     }
 

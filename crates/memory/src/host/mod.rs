@@ -58,8 +58,6 @@ mod service;
 mod socket;
 #[cfg(target_os = "linux")]
 mod watch;
-#[cfg(target_os = "linux")]
-mod words;
 
 #[cfg(target_os = "linux")]
 pub use {

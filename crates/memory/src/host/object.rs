@@ -3,9 +3,11 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
 use super::mapping::{Mapping, MemoryFile, Seals};
+use crate::region::Backing;
 
 /// What peers may do with the memory; decided when it is made, because a seal holds for everybody and for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +20,7 @@ pub enum Sharing {
 
 /// A memory object of fixed length, mapped for as long as this value lives.
 ///
-/// Meant to lie under an exported region: the region does its accesses through [`as_ptr`](Self::as_ptr), and keeps this
-/// value. A descriptor of it shows all of it, and nothing else.
+/// To be exported as `SharedRegion::new(Arc<SharedObject>, epoch)`. A descriptor of it shows all of it, and nothing else.
 #[derive(Debug)]
 pub struct SharedObject {
     file: MemoryFile,
@@ -81,5 +82,23 @@ impl SharedObject {
 impl AsFd for SharedObject {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+// SAFETY: a mapping of constant length at a page's start, writable in this process, which lives as long as the value; it is
+// accessed through atomics or, by other processes, from outside of Rust.
+unsafe impl Backing for Arc<SharedObject> {
+    const KIND: &'static str = "shared object";
+
+    fn base(&self) -> *mut u8 {
+        self.as_ptr()
+    }
+
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn shared_object(&self) -> Option<&Self> {
+        Some(self)
     }
 }

@@ -8,8 +8,11 @@ use std::{
     },
 };
 
-use super::{control::ControlView, mapping::Mapping, words};
-use crate::region::{ATOMIC_ORDERING, AccessError, Rights, check_range, check_word};
+use super::{control::ControlView, mapping::Mapping};
+use crate::region::{
+    ATOMIC_ORDERING, AccessError, Rights, check_range, check_word,
+    copy::{copy_in, copy_out},
+};
 
 /// Why an access to a [`MappedRegion`] did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +122,7 @@ impl MappedRegion {
         check_range(offset, target.len() as u64, self.len)?;
         fence(Ordering::Acquire);
         // SAFETY: inside the mapping by the check above and `len <= memory.len()`; the mapping lives as long as self.
-        unsafe { words::copy_out(self.memory.as_ptr().add(offset as usize), target) };
+        unsafe { copy_out(self.memory.as_ptr().add(offset as usize), target) };
         // Acquire: the look below is not done before the bytes were loaded.
         fence(Ordering::Acquire);
         if self.control.holds(self.slot, self.word) {
@@ -140,7 +143,7 @@ impl MappedRegion {
         fence(Ordering::Release);
         // SAFETY: inside the mapping by the check above and `len <= memory.len()`; it is mapped for writing, because
         // only then `rights` holds WRITE; it lives as long as self.
-        unsafe { words::copy_in(self.memory.as_ptr().add(offset as usize), source) };
+        unsafe { copy_in(source, self.memory.as_ptr().add(offset as usize)) };
         fence(Ordering::Release);
         Ok(())
     }

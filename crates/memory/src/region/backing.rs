@@ -15,4 +15,10 @@ pub unsafe trait Backing: Send + Sync {
 
     /// Bytes that may be accessed now.
     fn length(&self) -> u64;
+
+    /// The memory object that these bytes are all of, if they lie in one.
+    #[cfg(target_os = "linux")]
+    fn shared_object(&self) -> Option<&std::sync::Arc<crate::host::SharedObject>> {
+        None
+    }
 }

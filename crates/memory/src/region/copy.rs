@@ -23,7 +23,7 @@ fn parts(address: usize, length: usize) -> (usize, usize, usize) {
 /// `source` is valid for reads of `target.len()` bytes for the whole call. Others may change the memory meanwhile,
 /// by atomics or from outside of Rust.
 #[inline]
-pub(super) unsafe fn copy_out(source: *mut u8, target: &mut [u8]) {
+pub(crate) unsafe fn copy_out(source: *mut u8, target: &mut [u8]) {
     let (head, middle, _) = parts(source.addr(), target.len());
     let (first, rest) = target.split_at_mut(head);
     let (words, last) = rest.split_at_mut(middle);
@@ -41,7 +41,7 @@ pub(super) unsafe fn copy_out(source: *mut u8, target: &mut [u8]) {
 /// `target` is valid for writes of `source.len()` bytes for the whole call. Others may use the memory meanwhile, by
 /// atomics or from outside of Rust.
 #[inline]
-pub(super) unsafe fn copy_in(source: &[u8], target: *mut u8) {
+pub(crate) unsafe fn copy_in(source: &[u8], target: *mut u8) {
     let (head, middle, _) = parts(target.addr(), source.len());
     let (first, rest) = source.split_at(head);
     let (words, last) = rest.split_at(middle);

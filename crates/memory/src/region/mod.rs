@@ -10,7 +10,7 @@
 mod access;
 mod backing;
 mod borrowed;
-mod copy;
+pub(crate) mod copy;
 mod create_error;
 mod error;
 mod heap;
@@ -102,6 +102,12 @@ pub trait Region: Send + Sync + Debug {
     /// # Errors
     /// [`AccessError::OutOfRange`], [`AccessError::Misaligned`] unless `offset` is a multiple of 8, [`AccessError::Revoked`].
     fn load(&self, offset: u64) -> Result<u64, AccessError>;
+
+    /// The memory object under this region, if it lies in one and so can be handed to a process of this host.
+    #[cfg(target_os = "linux")]
+    fn shared_object(&self) -> Option<&std::sync::Arc<crate::host::SharedObject>> {
+        None
+    }
 
     /// A read that shows whether it was torn: the version word before, the bytes, the version word after.
     ///

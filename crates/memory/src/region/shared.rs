@@ -109,6 +109,11 @@ impl<B: Backing> Region for SharedRegion<B> {
     fn load(&self, offset: u64) -> Result<u64, AccessError> {
         self.word(offset, |word| word.load(ATOMIC_ORDERING))
     }
+
+    #[cfg(target_os = "linux")]
+    fn shared_object(&self) -> Option<&std::sync::Arc<crate::host::SharedObject>> {
+        self.backing.shared_object()
+    }
 }
 
 impl<B: Backing> fmt::Debug for SharedRegion<B> {
