@@ -4,5 +4,6 @@
 //! is deliberately absent: what the bytes of a stream mean. That is `memory` above, by the `Application` trait.
 
 pub mod core;
+pub mod engine;
 pub mod identity;
 pub mod pool;

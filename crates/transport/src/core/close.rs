@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::authenticator::{AuthError, NodeId};
 
-/// The application error code of a CONNECTION_CLOSE (RFC 9000 §19.19). Codes from 256 on belong to the application.
+/// The application error code of a `CONNECTION_CLOSE` (RFC 9000 §19.19). Codes from 256 on belong to the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum CloseCode {

@@ -1,7 +1,7 @@
 //! The control stream: the first stream of a connection, on which both sides prove who they are and say goodbye.
 //!
-//! Frames are `type u8 | length u32 | payload`, little-endian. HELLO: `version u16 | features u64 | proof`. ACCEPT and
-//! GOODBYE are empty. Each may come once, and ACCEPT only from a peer whose HELLO has come.
+//! Frames are `type u8 | length u32 | payload`, little-endian. HELLO: `version u16 | features u64 | proof`. ACCEPT is
+//! empty. GOODBYE: `bidirectional u64 | unidirectional u64`, the streams that its sender has opened. Each may come once, and ACCEPT only from a peer whose HELLO has come.
 
 use super::authenticator::MAX_PROOF_BYTES;
 use super::peer::StreamId;
@@ -16,8 +16,9 @@ const ACCEPT: u8 = 2;
 const GOODBYE: u8 = 3;
 const HEADER: usize = 5;
 const HELLO_FIXED: usize = 10;
+const GOODBYE_LENGTH: usize = 16;
 /// The most the inbox ever holds: one HELLO of full size and what may follow it in the same packet.
-const MAX_INBOX: usize = HEADER + HELLO_FIXED + MAX_PROOF_BYTES + 2 * HEADER;
+const MAX_INBOX: usize = HEADER + HELLO_FIXED + MAX_PROOF_BYTES + 2 * HEADER + GOODBYE_LENGTH;
 
 /// A frame of the control stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +29,9 @@ pub(super) enum Frame {
         proof: Vec<u8>,
     },
     Accept,
-    Goodbye,
+    Goodbye {
+        opened: [u64; 2],
+    },
 }
 
 /// The peer's control stream is not what it must be.
@@ -46,8 +49,8 @@ pub(super) struct Control {
     pub(super) greeted: bool,
     /// The peer has accepted our proof.
     pub(super) accepted: bool,
-    /// The peer has said that it closes.
-    pub(super) goodbye: bool,
+    /// The peer has said that it closes, and how many streams it has opened (bidirectional, unidirectional).
+    pub(super) goodbye: Option<[u64; 2]>,
     /// The peer's feature bits.
     pub(super) features: u64,
 }
@@ -82,7 +85,7 @@ impl Control {
                 (HELLO_FIXED..=HELLO_FIXED + MAX_PROOF_BYTES).contains(&length) && !self.greeted
             }
             ACCEPT => length == 0 && self.greeted && !self.accepted,
-            GOODBYE => length == 0 && self.accepted && !self.goodbye,
+            GOODBYE => length == GOODBYE_LENGTH && self.accepted && self.goodbye.is_none(),
             _ => false,
         };
         if !fits {
@@ -108,8 +111,12 @@ impl Control {
                 Frame::Accept
             }
             _ => {
-                self.goodbye = true;
-                Frame::Goodbye
+                let count = |at: usize| {
+                    u64::from_le_bytes(payload[at..at + 8].try_into().expect("eight bytes"))
+                };
+                let opened = [count(0), count(8)];
+                self.goodbye = Some(opened);
+                Frame::Goodbye { opened }
             }
         };
         self.inbox.drain(..HEADER + length);
@@ -156,8 +163,10 @@ pub(super) fn accept(out: &mut Vec<u8>) {
 }
 
 /// Appends a GOODBYE.
-pub(super) fn goodbye(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[GOODBYE, 0, 0, 0, 0]);
+pub(super) fn goodbye(out: &mut Vec<u8>, opened: [u64; 2]) {
+    out.extend_from_slice(&[GOODBYE, GOODBYE_LENGTH as u8, 0, 0, 0]);
+    out.extend_from_slice(&opened[0].to_le_bytes());
+    out.extend_from_slice(&opened[1].to_le_bytes());
 }
 
 #[cfg(test)]
@@ -171,7 +180,7 @@ mod tests {
         let mut wire = Vec::new();
         hello(&mut wire, 1, 0b101, &[7; 300]);
         accept(&mut wire);
-        goodbye(&mut wire);
+        goodbye(&mut wire, [3, 1 << 40]);
         for split in 0..wire.len() {
             let mut control = Control::default();
             let mut frames = Vec::new();
@@ -181,16 +190,15 @@ mod tests {
                     frames.push(frame);
                 }
             }
+            let goodbye = Frame::Goodbye {
+                opened: [3, 1 << 40],
+            };
             let hello = Frame::Hello {
                 version: 1,
                 features: 0b101,
                 proof: vec![7; 300],
             };
-            assert_eq!(
-                frames,
-                [hello, Frame::Accept, Frame::Goodbye],
-                "split at {split}"
-            );
+            assert_eq!(frames, [hello, Frame::Accept, goodbye], "split at {split}");
         }
     }
 
@@ -219,7 +227,7 @@ mod tests {
                     break;
                 }
                 prop_assert!(control.inbox.len() <= MAX_INBOX);
-                if !matches!(control.next(), Ok(_)) {
+                if control.next().is_err() {
                     break;
                 }
             }

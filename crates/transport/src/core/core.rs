@@ -27,7 +27,7 @@ use crate::pool::TargetState;
 const REVOCATION_INTERVAL: Duration = Duration::from_millis(250);
 /// Datagrams that the endpoint itself answers with (Retry, refusal, reset) and that wait to be sent. More are dropped.
 const MAX_RESPONSES: usize = 256;
-/// A GSO train carries at most this many bytes and segments (Linux: UDP_MAX_SEGMENTS, and an IP packet's own limit).
+/// A GSO train carries at most this many bytes and segments (Linux: `UDP_MAX_SEGMENTS`, and an IP packet's own limit).
 const MAX_TRAIN_BYTES: usize = 65_000;
 const MAX_TRAIN_SEGMENTS: usize = 64;
 
@@ -139,10 +139,9 @@ impl Core {
             endpoint: Endpoint::new(endpoint, server, options.unfragmented, None),
             links: Links::default(),
             timers: Timers::default(),
-            random: Random::new(
-                u64::from_le_bytes(*options.seed.first_chunk().expect("32 bytes"))
-                    ^ u64::from(shard),
-            ),
+            random: Random::new(options.seed.iter().fold(u64::from(shard), |mixed, &byte| {
+                mixed.rotate_left(8).wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+            })),
             admission: Admission::new(options.limits.handshakes_per_second),
             auth_jobs: VecDeque::new(),
             per_node: HashMap::new(),

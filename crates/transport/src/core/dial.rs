@@ -133,7 +133,7 @@ impl Core {
         for slot in slots {
             let open = self.links.get(slot).is_some_and(|link| link.info.is_some());
             if open {
-                self.leave(now, slot, now + self.limits.hello_timeout);
+                self.leave(slot, now + self.limits.hello_timeout);
             } else {
                 self.close_with(now, slot, CloseCode::Done);
             }

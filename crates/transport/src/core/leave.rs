@@ -27,16 +27,17 @@ impl Link {
             let _ = self.finish(stream);
             self.end(stream, true);
         }
-        control::goodbye(&mut self.control.outbox);
+        control::goodbye(&mut self.control.outbox, self.opened);
         self.flush_control();
         if let Some(stream) = self.control.stream {
             let _ = self.connection.send_stream(stream.proto()).finish();
         }
     }
 
-    /// Whether everything has gone both ways.
+    /// Whether everything has gone both ways: all that this side sent has been acknowledged, and all streams that the
+    /// peer says it opened have been read to their end. (GOODBYE goes first and may overtake them.)
     fn is_through(&mut self) -> bool {
-        self.control.goodbye
+        self.control.goodbye == Some(self.taken)
             && self.streams.is_empty()
             && self.connection.streams().send_streams() == 0
     }
@@ -44,13 +45,14 @@ impl Link {
 
 impl Core {
     /// Begins to leave a peer gracefully, without asking the application for last words.
-    pub(super) fn leave(&mut self, now: Instant, slot: PeerSlot, give_up_at: Instant) {
+    pub(super) fn leave(&mut self, slot: PeerSlot, give_up_at: Instant) {
         let Some(link) = self.links.touch(slot) else {
             return;
         };
         if link.phase != Phase::Open {
             return;
         }
+        link.left_first = link.control.goodbye.is_none();
         link.finish_all();
         link.phase = Phase::Draining;
         link.give_up_at = Some(give_up_at);
@@ -58,7 +60,6 @@ impl Core {
             link.armed = Some(give_up_at);
             self.timers.push(give_up_at, super::timers::Due::Link(slot));
         }
-        let _ = now;
     }
 
     /// Closes the engine gracefully: no new connections, goodbyes to all, and no longer than `grace`.
@@ -77,7 +78,7 @@ impl Core {
             match link.phase {
                 Phase::Open => {
                     application.closing(&mut Io::new(now, self), slot);
-                    self.leave(now, slot, give_up_at);
+                    self.leave(slot, give_up_at);
                 }
                 Phase::Handshake | Phase::Proving | Phase::Joining => {
                     self.close_for(now, slot, CloseCode::Done, CloseReason::Closing);
@@ -102,13 +103,13 @@ impl Core {
         let Some(link) = self.links.get_mut(slot) else {
             return;
         };
-        let through = link.phase == Phase::Draining && link.is_through();
+        let through = link.phase == Phase::Draining && link.left_first && link.is_through();
         match link.phase {
-            Phase::Open if link.control.goodbye => {
+            Phase::Open if link.control.goodbye.is_some() => {
                 application.closing(&mut Io::new(now, self), slot);
                 // The peer closes; the limit is for one that does not.
                 let give_up_at = now + self.limits.hello_timeout;
-                self.leave(now, slot, give_up_at);
+                self.leave(slot, give_up_at);
             }
             Phase::Draining if through => self.close_with(now, slot, CloseCode::Done),
             _ => {}

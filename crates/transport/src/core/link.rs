@@ -32,6 +32,10 @@ pub(super) enum Phase {
 
 /// What the engine keeps of one stream of the application.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with two values"
+)]
 pub(super) struct StreamState {
     pub(super) id: StreamId,
     /// How its bytes are handed over.
@@ -62,6 +66,11 @@ pub(super) struct Link {
     /// Few per connection, so a scan beats hashing.
     pub(super) streams: Vec<StreamState>,
     pub(super) control: Control,
+    /// Streams that this side has opened, and that it has taken from the peer, of each direction.
+    pub(super) opened: [u64; 2],
+    pub(super) taken: [u64; 2],
+    /// Who said goodbye first closes the connection.
+    pub(super) left_first: bool,
     /// What proofs are bound to, until both are through.
     pub(super) channel: Option<Box<Channel>>,
     pub(super) identity: Option<PeerIdentity>,
@@ -79,7 +88,7 @@ pub(super) struct Link {
     pub(super) reason: Option<CloseReason>,
 }
 
-fn write_error(error: WriteError) -> StreamError {
+fn write_error(error: &WriteError) -> StreamError {
     match error {
         WriteError::Stopped(code) => StreamError::Stopped(code.into_inner()),
         WriteError::Blocked | WriteError::ClosedStream => StreamError::Closed,
@@ -114,13 +123,14 @@ impl Link {
             .streams()
             .open(dir)
             .ok_or(StreamError::Limit)?;
+        self.opened[dir as usize] += 1;
         let mut stream = self.connection.send_stream(id);
         // A stream that has just been opened is there.
         let _ = stream.set_priority(priority);
         let kind = match stream.write(&[kind]) {
             Ok(_) => None,
             Err(WriteError::Blocked) => Some(kind),
-            Err(error) => return Err(write_error(error)),
+            Err(error) => return Err(write_error(&error)),
         };
         let id = StreamId::from(id);
         self.streams.push(StreamState {
@@ -137,6 +147,7 @@ impl Link {
 
     /// Takes note of a stream that the peer opened.
     pub(super) fn accept(&mut self, id: StreamId) {
+        self.taken[usize::from(!id.is_bidirectional())] += 1;
         self.streams.push(StreamState {
             id,
             reading: Reading::Ordered,
@@ -162,7 +173,7 @@ impl Link {
             match self.connection.send_stream(id).write(&[kind]) {
                 Ok(_) => state.kind = None,
                 Err(WriteError::Blocked) => return Ok(None),
-                Err(error) => return Err(write_error(error)),
+                Err(error) => return Err(write_error(&error)),
             }
         }
         Ok(Some(id))
@@ -179,7 +190,7 @@ impl Link {
             match stream.write(&bytes[written..]) {
                 Ok(count) => written += count,
                 Err(WriteError::Blocked) => break,
-                Err(error) => return Err(write_error(error)),
+                Err(error) => return Err(write_error(&error)),
             }
         }
         Ok(written)
@@ -200,7 +211,7 @@ impl Link {
             match stream.write_chunks(std::slice::from_mut(block)) {
                 Ok(accepted) => written += accepted.bytes,
                 Err(WriteError::Blocked) => break,
-                Err(error) => return Err(write_error(error)),
+                Err(error) => return Err(write_error(&error)),
             }
         }
         Ok(written)

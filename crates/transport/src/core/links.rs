@@ -31,14 +31,13 @@ impl Links {
 
     /// The slot that the next `insert` gives.
     pub(super) fn vacant(&mut self) -> PeerSlot {
-        let index = match self.free.last() {
-            Some(&index) => index,
-            None => {
-                self.entries.push(Entry::default());
-                let index = self.entries.len() as u32 - 1;
-                self.free.push(index);
-                index
-            }
+        let index = if let Some(&index) = self.free.last() {
+            index
+        } else {
+            self.entries.push(Entry::default());
+            let index = self.entries.len() as u32 - 1;
+            self.free.push(index);
+            index
         };
         PeerSlot {
             index,

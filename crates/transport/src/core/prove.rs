@@ -190,7 +190,7 @@ impl Core {
         let phase = self
             .links
             .get(slot)
-            .map(|link| (link.phase, link.control.goodbye));
+            .map(|link| (link.phase, link.control.goodbye.is_some()));
         if ended && matches!(phase, Some((Phase::Proving | Phase::Open, false))) {
             self.close_with(now, slot, CloseCode::Protocol);
         }
@@ -219,9 +219,8 @@ impl Core {
                     });
                 }
             }
-            Frame::Accept => {}
-            // Acted upon when the turn's events have been told, see `serve`.
-            Frame::Goodbye => {}
+            // Noted by `Control`, acted upon when the turn's events have been told (see `serve`).
+            Frame::Accept | Frame::Goodbye { .. } => {}
         }
     }
 

@@ -142,7 +142,7 @@ impl Core {
                     }
                 }
                 Event::Stream(event) => {
-                    delivered |= self.stream_event(now, slot, event, &mut readable, application)
+                    delivered |= self.stream_event(now, slot, &event, &mut readable, application);
                 }
                 Event::Connected => self.handshake_done(now, slot),
                 Event::ConnectionLost { reason: error } => {
@@ -208,7 +208,7 @@ impl Core {
         &mut self,
         now: Instant,
         slot: PeerSlot,
-        event: StreamEvent,
+        event: &StreamEvent,
         readable: &mut Vec<StreamId>,
         application: &mut A,
     ) -> bool {
@@ -217,7 +217,7 @@ impl Core {
         };
         let known = link.info.is_some();
         let control = link.control.stream;
-        match event {
+        match *event {
             StreamEvent::Opened { .. } => {
                 self.accept_control(now, slot);
                 return self.accept_streams(now, slot, application);
@@ -308,7 +308,7 @@ impl Core {
             chunks.clear();
             self.chunks = chunks;
             match taken {
-                Taken::More => continue,
+                Taken::More => {}
                 Taken::Dry => return told,
                 Taken::Finished | Taken::Reset(_) => {
                     let Some(link) = self.links.get_mut(slot) else {

@@ -85,3 +85,19 @@ pub struct CoreStats {
     /// Datagrams handed out.
     pub datagrams_sent: u64,
 }
+
+impl std::ops::AddAssign for CoreStats {
+    fn add_assign(&mut self, other: Self) {
+        self.peers += other.peers;
+        self.connections += other.connections;
+        self.accepted += other.accepted;
+        self.dialled += other.dialled;
+        self.established += other.established;
+        self.failed += other.failed;
+        self.retried += other.retried;
+        self.refused += other.refused;
+        self.revoked += other.revoked;
+        self.datagrams_received += other.datagrams_received;
+        self.datagrams_sent += other.datagrams_sent;
+    }
+}

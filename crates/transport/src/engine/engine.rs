@@ -1,0 +1,285 @@
+//! An engine: its shards, their threads, its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+
+use super::driver::Driver;
+use super::lease::Lease;
+use super::options::{EngineOptions, StartError};
+use super::proofs::Proofs;
+use super::shared::Shared;
+use super::socket::{self, Datagrams, PortableSocket};
+use super::wait::Waker;
+use crate::core::{Application, Core, CoreOptions, CoreStats, Io};
+
+/// Most engine threads of one process.
+const MAX_THREADS: u8 = 64;
+/// Helper threads for proofs, per engine thread.
+const HELPERS: usize = 1;
+
+struct Shard<A> {
+    shared: Arc<Shared<A>>,
+    proofs: Arc<Proofs>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// QUIC between this process and its peers, with an [`Application`] on top.
+///
+/// Each of its threads (normally one) drives a socket, a core and an application of its own; peers belong to one of them.
+/// Any thread may take part: [`with`](Self::with) calls the application, [`lease`](Self::lease) lets the caller drive.
+///
+/// # Common issues
+/// - *The first handshake takes 100 ms.* The cryptographic library gathers entropy once per process; `start` does it.
+/// - *Nothing arrives although the port is right.* The peer's certificate is of another network: look at `stats().failed`
+///   and at what `Application::unreachable` is told.
+pub struct Engine<A: Application + 'static> {
+    shards: Vec<Shard<A>>,
+    local: SocketAddr,
+}
+
+impl<A: Application + 'static> std::fmt::Debug for Engine<A> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Engine")
+            .field("local", &self.local)
+            .field("shards", &self.shards.len())
+            .finish()
+    }
+}
+
+fn option(field: &'static str, expected: impl Into<String>) -> StartError {
+    StartError::Option {
+        field,
+        expected: expected.into(),
+    }
+}
+
+fn check(options: &EngineOptions) -> Result<(), StartError> {
+    options
+        .limits
+        .check()
+        .map_err(|error| option(error.field, format!("from {} to {}", error.min, error.max)))?;
+    if options.threads == 0 || options.threads > MAX_THREADS {
+        return Err(option("threads", format!("from 1 to {MAX_THREADS}")));
+    }
+    if options.threads > 1
+        && (options.listen.is_none() || !cfg!(target_os = "linux") || options.portable_socket)
+    {
+        return Err(option(
+            "threads",
+            "1 except on Linux with an address to listen on",
+        ));
+    }
+    if options.spin_window > Duration::from_secs(1) {
+        return Err(option("spin_window", "at most one second"));
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr, options: &EngineOptions) -> std::io::Result<Box<dyn Datagrams>> {
+    let shared = options.threads > 1;
+    #[cfg(target_os = "linux")]
+    if !options.portable_socket {
+        return Ok(Box::new(socket::LinuxSocket::bind(address, shared)?));
+    }
+    Ok(Box::new(PortableSocket::bind(address, shared)?))
+}
+
+/// The sockets of all shards, bound to one address.
+fn sockets(options: &EngineOptions) -> Result<Vec<Box<dyn Datagrams>>, StartError> {
+    let failed = |address| move |source| StartError::Bind { address, source };
+    let Some(listen) = options.listen else {
+        let [both, v4] = socket::anywhere();
+        // A machine without IPv6 refuses the first.
+        let socket = bind(both, options)
+            .or_else(|_| bind(v4, options))
+            .map_err(failed(v4))?;
+        return Ok(vec![socket]);
+    };
+    #[cfg(target_os = "linux")]
+    if options.threads > 1 {
+        let first = socket::LinuxSocket::bind(listen, true).map_err(failed(listen))?;
+        // The others join the port that the first was given.
+        let address = SocketAddr::new(listen.ip(), first.local_address().port());
+        let mut all = vec![first];
+        for _ in 1..options.threads {
+            all.push(socket::LinuxSocket::bind(address, true).map_err(failed(address))?);
+        }
+        all[0].steer(options.threads).map_err(StartError::System)?;
+        return Ok(all
+            .into_iter()
+            .map(|socket| Box::new(socket) as Box<dyn Datagrams>)
+            .collect());
+    }
+    Ok(vec![bind(listen, options).map_err(failed(listen))?])
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| StartError::System(std::io::Error::other("no entropy")))?;
+    Ok(bytes)
+}
+
+impl<A: Application + 'static> Engine<A> {
+    /// Binds, starts the threads and takes connections from then on. `application` is called once per thread, with its
+    /// number.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        options: &EngineOptions,
+        mut application: impl FnMut(u8) -> A,
+    ) -> Result<Self, StartError> {
+        check(options)?;
+        let sockets = sockets(options)?;
+        let local = sockets[0].local_address();
+        let seed = random()?;
+        let boot_epoch = match options.boot_epoch {
+            Some(epoch) => epoch,
+            None => random()?,
+        };
+        let mut engine = Self {
+            shards: Vec::new(),
+            local,
+        };
+        for (number, socket) in (0_u8..).zip(sockets) {
+            let core = Core::new(&CoreOptions {
+                limits: options.limits.clone(),
+                authenticator: options.authenticator.clone(),
+                seed,
+                boot_epoch,
+                shard: (number, options.threads),
+                accept: options.listen.is_some(),
+                unfragmented: socket.unfragmented(),
+            })
+            .map_err(StartError::Tls)?;
+            let proofs = Arc::new(Proofs::new());
+            let waker = Arc::new(Waker::new().map_err(StartError::System)?);
+            let driver = Driver::new(core, application(number), socket, proofs.clone());
+            let shared = Shared::new(driver, waker.clone(), options.latency, options.spin_window);
+            // Dropping the engine half-way ends the threads that run already.
+            let mut shard = Shard {
+                shared: Arc::new(shared),
+                proofs,
+                threads: Vec::new(),
+            };
+            for _ in 0..HELPERS {
+                let helper = shard
+                    .proofs
+                    .helper(options.authenticator.clone(), waker.clone());
+                shard.threads.push(helper.map_err(StartError::System)?);
+            }
+            let shared = shard.shared.clone();
+            let thread = Builder::new().name(format!("linkmesh-engine-{number}"));
+            let started = thread
+                .spawn(move || shared.run())
+                .map_err(StartError::System);
+            engine.shards.push(shard);
+            let shard = engine.shards.len() - 1;
+            engine.shards[shard].threads.push(started?);
+        }
+        Ok(engine)
+    }
+
+    /// Where it is bound.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How many threads drive it; each has peers of its own.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Calls the application of the first thread and sends what it wrote. For threads that do not wait for the answer.
+    ///
+    /// # Panics
+    /// As all calls here, when the application has panicked on the engine before.
+    pub fn with<R>(&self, call: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
+        self.with_shard(0, call)
+    }
+
+    /// As [`with`](Self::with), for the thread of this number.
+    ///
+    /// # Panics
+    /// Also when there is no such thread.
+    pub fn with_shard<R>(&self, shard: usize, call: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
+        let shared = &self.shards[shard].shared;
+        let mut driver = shared.lock();
+        let answer = driver.call(call);
+        shared.wake_for(&mut driver);
+        answer
+    }
+
+    /// Takes the first thread's engine for the caller to drive, see [`Lease`]. About 50 ns when nobody else has it; at most
+    /// one turn (some microseconds) when the background thread is at work.
+    pub fn lease(&self) -> Lease<'_, A> {
+        self.lease_shard(0)
+    }
+
+    /// As [`lease`](Self::lease), for the thread of this number.
+    ///
+    /// # Panics
+    /// Also when there is no such thread.
+    pub fn lease_shard(&self, shard: usize) -> Lease<'_, A> {
+        Lease::new(&self.shards[shard].shared)
+    }
+
+    /// Says that nobody will lease in the next moments: the background threads take over at once. Costs a wake (1 µs).
+    pub fn release(&self) {
+        for shard in &self.shards {
+            shard.shared.release();
+        }
+    }
+
+    /// What all shards together have counted.
+    pub fn stats(&self) -> CoreStats {
+        let mut sum = CoreStats::default();
+        for shard in &self.shards {
+            sum += shard.shared.lock().core.stats();
+        }
+        sum
+    }
+
+    /// Closes gracefully: what has been written is delivered, what the peers have written is read, for no longer than
+    /// `grace`. Then the threads end. Whether everything was delivered.
+    pub fn close(mut self, grace: Duration) -> bool {
+        for shard in &self.shards {
+            shard.shared.release();
+            let mut driver = shard.shared.lock();
+            driver.close(grace);
+            shard.shared.wake_for(&mut driver);
+        }
+        // A little more than the grace: the last packets leave when it is over.
+        let limit = grace + Duration::from_millis(100);
+        let mut all = true;
+        for shard in &self.shards {
+            // Each of them, also after one that did not make it.
+            all &= shard.shared.wait_closed(limit);
+        }
+        self.end();
+        all
+    }
+
+    fn end(&mut self) {
+        for shard in &self.shards {
+            shard.proofs.close();
+            shard.shared.stop();
+        }
+        for shard in &mut self.shards {
+            for thread in shard.threads.drain(..) {
+                // A panic there has been reported to whoever called since.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl<A: Application + 'static> Drop for Engine<A> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,73 @@
+//! Driving the engine from the thread that waits for the answer.
+
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
+
+use super::driver::{Driver, Sleep};
+use super::shared::Shared;
+use super::wait::yield_now;
+use crate::core::{Application, Io};
+
+/// The engine, held by the calling thread: no other thread drives it meanwhile and none is woken by its packets.
+///
+/// Hold it for the length of one call (tens of microseconds), not between calls: it is a lock. After it is dropped the
+/// background thread leaves the socket alone for about a millisecond more, because a thread that leases once leases again
+/// soon; `Engine::release` says at once that it will not.
+pub struct Lease<'a, A: Application> {
+    shared: &'a Shared<A>,
+    driver: MutexGuard<'a, Driver<A>>,
+}
+
+impl<A: Application> std::fmt::Debug for Lease<'_, A> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Lease").finish_non_exhaustive()
+    }
+}
+
+impl<'a, A: Application> Lease<'a, A> {
+    pub(super) fn new(shared: &'a Shared<A>) -> Self {
+        let driver = shared.lock();
+        Self { shared, driver }
+    }
+
+    /// Calls the application and sends what it wrote.
+    pub fn with<R>(&mut self, call: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
+        self.driver.call(call)
+    }
+
+    /// Looks at the application without a turn of the loop: for taking completions.
+    pub fn application(&mut self) -> &mut A {
+        &mut self.driver.application
+    }
+
+    /// Receives once and acts on it. Whether a packet came.
+    pub fn turn(&mut self) -> bool {
+        self.driver.turn()
+    }
+
+    /// Drives until `done` says so (true) or the time is over (false). Asked before the first poll and after each packet.
+    pub fn spin(&mut self, longest: Duration, mut done: impl FnMut(&mut A) -> bool) -> bool {
+        let mut ends: Option<Instant> = None;
+        loop {
+            if done(&mut self.driver.application) {
+                return true;
+            }
+            while !self.driver.turn() {
+                // The driver reads the clock every few polls; nothing here needs it finer.
+                let now = self.driver.now;
+                let ends = *ends.get_or_insert_with(|| Instant::now() + longest);
+                if now >= ends {
+                    return done(&mut self.driver.application);
+                }
+                yield_now();
+            }
+        }
+    }
+}
+
+impl<A: Application> Drop for Lease<'_, A> {
+    fn drop(&mut self) {
+        self.shared.mark_foreground(self.driver.now);
+        self.driver.sleep = Sleep::Awake;
+    }
+}

@@ -1,0 +1,234 @@
+//! Engines over real sockets of this machine.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use linkmesh_transport::core::{Direction, Limits, Target};
+use linkmesh_transport::engine::{Engine, EngineOptions, LatencyMode, StartError};
+use support::echo::{BULK, ECHO, Echo};
+use support::identity::Authority;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn options(authority: &Authority, name: &str, listen: Option<&str>) -> EngineOptions {
+    let listen = listen.map(|address| address.parse().unwrap());
+    EngineOptions::new(listen, authority.member(name))
+}
+
+fn start(options: &EngineOptions) -> Engine<Echo> {
+    Engine::start(options, |_| Echo::default()).unwrap()
+}
+
+/// Drives an engine from this thread until its application says so.
+fn wait(engine: &Engine<Echo>, mut done: impl FnMut(&mut Echo) -> bool) {
+    assert!(
+        engine.lease().spin(LONG, &mut done),
+        "{:?}",
+        engine.with(|echo, _| echo.events.clone())
+    );
+}
+
+fn connect(client: &Engine<Echo>, server: SocketAddr) {
+    client.with(|_, io| io.connect(Target::at(server))).unwrap();
+    wait(client, |echo| echo.peers().len() == 1);
+}
+
+fn echo(client: &Engine<Echo>, bytes: u64) {
+    client.with(|echo, io| {
+        let peer = echo.peers()[0];
+        echo.send(io, peer, ECHO, bytes)
+    });
+    wait(client, |echo| echo.is_done());
+}
+
+#[test]
+fn bytes_go_both_ways_over_ipv4_ipv6_and_both_at_once() {
+    let authority = Authority::new();
+    for (listen, dial) in [
+        ("127.0.0.1:0", "127.0.0.1"),
+        ("[::1]:0", "::1"),
+        ("[::]:0", "127.0.0.1"),
+        ("[::]:0", "::1"),
+        ("0.0.0.0:0", "127.0.0.1"),
+    ] {
+        let server = match Engine::start(&options(&authority, "server", Some(listen)), |_| {
+            Echo::default()
+        }) {
+            Ok(server) => server,
+            Err(StartError::Bind { source, .. }) if listen.contains(':') => {
+                eprintln!("skipped {listen}: {source}");
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let client = start(&options(&authority, "client", None));
+        let address = SocketAddr::new(dial.parse().unwrap(), server.local_address().port());
+        connect(&client, address);
+        echo(&client, 100_000);
+    }
+}
+
+#[test]
+fn every_latency_mode_and_the_portable_socket_carry_the_same_bytes() {
+    let authority = Authority::new();
+    for latency in [LatencyMode::Spin, LatencyMode::Adaptive, LatencyMode::Block] {
+        for portable_socket in [false, true] {
+            let with = |name, listen| EngineOptions {
+                latency,
+                portable_socket,
+                ..options(&authority, name, listen)
+            };
+            let server = start(&with("server", Some("127.0.0.1:0")));
+            let client = start(&with("client", None));
+            connect(&client, server.local_address());
+            echo(&client, 300_000);
+        }
+    }
+}
+
+#[test]
+fn a_background_thread_answers_without_anybody_driving() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let client = start(&options(&authority, "client", None));
+    client
+        .with(|_, io| io.connect(Target::at(server.local_address())))
+        .unwrap();
+    let deadline = Instant::now() + LONG;
+    // Only looking, never turning: the background threads of both do everything.
+    while client.with(|echo, _| echo.peers().is_empty()) {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    client.with(|echo, io| {
+        let peer = echo.peers()[0];
+        echo.send(io, peer, ECHO, 50_000)
+    });
+    while !client.with(|echo, _| echo.is_done()) {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn many_threads_share_one_engine() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let client = start(&options(&authority, "client", None));
+    connect(&client, server.local_address());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    client.with(|echo, io| {
+                        let peer = echo.peers()[0];
+                        if let Ok(stream) = io.open(peer, BULK, Direction::Unidirectional, 0) {
+                            io.finish(peer, stream).unwrap();
+                        }
+                    });
+                    let mut lease = client.lease();
+                    lease.spin(Duration::from_micros(200), |_| false);
+                }
+            });
+        }
+    });
+    echo(&client, 10_000);
+}
+
+#[test]
+fn a_graceful_close_delivers_what_was_written() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let client = start(&options(&authority, "client", None));
+    connect(&client, server.local_address());
+    client.with(|echo, io| {
+        let peer = echo.peers()[0];
+        echo.send(io, peer, BULK, 3_000_000)
+    });
+
+    let sent = client.with(|echo, _| echo.sent());
+    assert!(sent > 0);
+    assert!(client.close(LONG), "everything was delivered in time");
+    wait(&server, |echo| !echo.disconnects().is_empty());
+    let placed: usize =
+        server.with(|echo, _| echo.bulk.values().flatten().filter(|&&came| came).count());
+    assert_eq!(placed as u64, sent);
+}
+
+#[test]
+fn several_threads_each_have_their_peers_and_a_peer_keeps_its_thread() {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: several engine threads need Linux");
+        return;
+    }
+    let authority = Authority::new();
+    let threads = EngineOptions {
+        threads: 3,
+        ..options(&authority, "server", Some("127.0.0.1:0"))
+    };
+    let server = start(&threads);
+    let clients: Vec<_> = (0..12)
+        .map(|_| start(&options(&authority, "client", None)))
+        .collect();
+    for client in &clients {
+        connect(client, server.local_address());
+    }
+    for client in &clients {
+        echo(client, 20_000);
+    }
+    let peers: Vec<usize> = (0..3)
+        .map(|shard| server.with_shard(shard, |echo, _| echo.peers().len()))
+        .collect();
+    assert_eq!(peers.iter().sum::<usize>(), 12, "{peers:?}");
+    assert!(
+        peers.iter().filter(|&&count| count > 0).count() > 1,
+        "one thread has them all: {peers:?}"
+    );
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let taken = options(
+        &authority,
+        "other",
+        Some(&server.local_address().to_string()),
+    );
+    let error = Engine::start(&taken, |_| Echo::default())
+        .map(drop)
+        .unwrap_err();
+    assert!(
+        matches!(&error, StartError::Bind { address, .. } if *address == server.local_address()),
+        "{error}"
+    );
+    let mut wrong = options(&authority, "other", None);
+    wrong.threads = 0;
+    let error = Engine::start(&wrong, |_| Echo::default())
+        .map(drop)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StartError::Option {
+                field: "threads",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    wrong.threads = 1;
+    wrong.limits = Limits {
+        mtu: 100,
+        ..Limits::default()
+    };
+    let error = Engine::start(&wrong, |_| Echo::default())
+        .map(drop)
+        .unwrap_err();
+    assert!(
+        matches!(error, StartError::Option { field: "mtu", .. }),
+        "{error}"
+    );
+}

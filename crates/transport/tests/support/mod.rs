@@ -1,0 +1,8 @@
+//! What the tests of this crate share: an identity without files, a network without sockets, an application that checks
+//! every byte.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+pub mod echo;
+pub mod identity;
+pub mod network;

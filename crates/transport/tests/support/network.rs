@@ -1,0 +1,315 @@
+//! Engines in virtual time over a network that loses, doubles, delays, cuts, shrinks and moves, all by one seed.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use linkmesh_transport::core::{Application, Authenticator, Core, CoreOptions, Io, Limits};
+
+/// `splitmix64`.
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What the network does to datagrams.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    pub loss_percent: u64,
+    pub duplicate_percent: u64,
+    pub corrupt_percent: u64,
+    pub delay: Duration,
+    /// Added at random: what reorders.
+    pub jitter: Duration,
+    /// Longer datagrams vanish.
+    pub mtu: usize,
+    /// Everything vanishes.
+    pub cut: bool,
+}
+
+impl Faults {
+    pub fn none() -> Self {
+        Self {
+            loss_percent: 0,
+            duplicate_percent: 0,
+            corrupt_percent: 0,
+            delay: Duration::from_micros(500),
+            jitter: Duration::ZERO,
+            mtu: 65_535,
+            cut: false,
+        }
+    }
+
+    /// Anything a bad path may do and still be one.
+    pub fn random(random: &mut Random) -> Self {
+        Self {
+            loss_percent: [0, 1, 5, 15, 30][random.below(5) as usize],
+            duplicate_percent: [0, 2, 20][random.below(3) as usize],
+            corrupt_percent: [0, 0, 3][random.below(3) as usize],
+            delay: Duration::from_micros(50 + random.below(40_000)),
+            jitter: Duration::from_micros([0, 200, 20_000][random.below(3) as usize]),
+            mtu: [1200, 1252, 1452, 9000][random.below(4) as usize],
+            cut: false,
+        }
+    }
+}
+
+struct Packet {
+    to: SocketAddr,
+    from: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+pub struct Node<A> {
+    pub core: Core,
+    pub application: A,
+    pub address: SocketAddr,
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Helper threads that never answer, to see what becomes of a handshake without proof.
+    pub mute: bool,
+    /// Bytes handed to the network.
+    pub sent: u64,
+    /// Bytes that the network brought.
+    pub received: u64,
+}
+
+/// The world of one seed.
+pub struct Network<A> {
+    pub start: Instant,
+    pub now: Instant,
+    pub nodes: Vec<Node<A>>,
+    pub faults: Faults,
+    pub random: Random,
+    queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    packets: Vec<Option<Packet>>,
+    sequence: u64,
+    train: Vec<u8>,
+}
+
+pub fn address(node: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, node as u8 + 1], 7443))
+}
+
+impl<A: Application> Network<A> {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            now: start,
+            nodes: Vec::new(),
+            faults,
+            random: Random(seed),
+            queue: BinaryHeap::new(),
+            packets: Vec::new(),
+            sequence: 0,
+            train: Vec::new(),
+        }
+    }
+
+    pub fn add(
+        &mut self,
+        authenticator: Arc<dyn Authenticator>,
+        limits: Limits,
+        application: A,
+    ) -> usize {
+        let core = self.core(&authenticator, limits);
+        let address = address(self.nodes.len());
+        self.nodes.push(Node {
+            core,
+            application,
+            address,
+            authenticator,
+            mute: false,
+            sent: 0,
+            received: 0,
+        });
+        self.nodes.len() - 1
+    }
+
+    fn core(&mut self, authenticator: &Arc<dyn Authenticator>, limits: Limits) -> Core {
+        let mut seed = [0; 32];
+        for part in seed.chunks_mut(8) {
+            part.copy_from_slice(&self.random.next().to_le_bytes());
+        }
+        let mut boot_epoch = [0; 16];
+        boot_epoch[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        let authenticator = authenticator.clone();
+        Core::new(&CoreOptions {
+            limits,
+            authenticator,
+            seed,
+            boot_epoch,
+            shard: (0, 1),
+            accept: true,
+            unfragmented: true,
+        })
+        .unwrap()
+    }
+
+    /// The process of a node ends without a word and starts again at the same address.
+    pub fn restart(&mut self, node: usize, limits: Limits, application: A) {
+        let authenticator = self.nodes[node].authenticator.clone();
+        self.nodes[node].core = self.core(&authenticator, limits);
+        self.nodes[node].application = application;
+    }
+
+    /// Calls a node's application.
+    pub fn with<R>(&mut self, node: usize, call: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
+        let node_state = &mut self.nodes[node];
+        let answer = call(
+            &mut node_state.application,
+            &mut node_state.core.io(self.now),
+        );
+        self.drive(node);
+        answer
+    }
+
+    /// Begins a graceful close.
+    pub fn close(&mut self, node: usize, grace: Duration) {
+        let state = &mut self.nodes[node];
+        state.core.close(self.now, grace, &mut state.application);
+        self.drive(node);
+    }
+
+    /// Lets a node act on what it has and sends what comes of it.
+    pub fn drive(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        loop {
+            node.core.settle(self.now, &mut node.application);
+            let Some(job) = node.core.poll_auth() else {
+                break;
+            };
+            if !node.mute {
+                let done = job.run(&*node.authenticator);
+                node.core.auth_done(self.now, done);
+            }
+        }
+        let mut train = std::mem::take(&mut self.train);
+        while let Some(transmit) = self.nodes[index].core.transmit(self.now, 64, &mut train) {
+            let from = self.nodes[index].address;
+            self.nodes[index].sent += transmit.size as u64;
+            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+            for datagram in train[..transmit.size].chunks(segment) {
+                self.carry(from, transmit.destination, datagram);
+            }
+        }
+        self.train = train;
+    }
+
+    fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let copies = 1 + u64::from(self.random.chance(self.faults.duplicate_percent));
+        for _ in 0..copies {
+            if self.faults.cut
+                || bytes.len() > self.faults.mtu
+                || self.random.chance(self.faults.loss_percent)
+            {
+                continue;
+            }
+            let mut bytes = bytes.to_vec();
+            if self.random.chance(self.faults.corrupt_percent) {
+                let at = self.random.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.random.below(8);
+            }
+            let jitter = self.random.below(self.faults.jitter.as_nanos() as u64 + 1);
+            let at = self.now + self.faults.delay + Duration::from_nanos(jitter);
+            self.sequence += 1;
+            self.packets.push(Some(Packet { to, from, bytes }));
+            self.queue
+                .push(Reverse((at, self.sequence, self.packets.len() - 1)));
+        }
+    }
+
+    /// Sends bytes from an address that is no node's.
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.carry(from, to, bytes);
+    }
+
+    /// One event: the next datagram or the next timeout. False when there is none before `until`.
+    fn step(&mut self, until: Instant) -> bool {
+        let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
+        let due = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, node)| {
+                let pending = node.core.is_pending().then_some(self.now);
+                let at = [node.core.deadline(node.application.deadline()), pending]
+                    .into_iter()
+                    .flatten()
+                    .min()?;
+                Some((at, index))
+            })
+            .min();
+        let at = match (arrival, due) {
+            (Some(arrival), Some((due, _))) => arrival.min(due),
+            (Some(at), None) | (None, Some((at, _))) => at,
+            (None, None) => return false,
+        };
+        if at > until {
+            return false;
+        }
+        self.now = self.now.max(at);
+        if arrival.is_some_and(|arrival| arrival <= at) {
+            let Some(Reverse((_, _, packet))) = self.queue.pop() else {
+                return false;
+            };
+            let Some(packet) = self.packets[packet].take() else {
+                return true;
+            };
+            if self.queue.is_empty() {
+                self.packets.clear();
+            }
+            if let Some(index) = self.nodes.iter().position(|node| node.address == packet.to) {
+                self.nodes[index].received += packet.bytes.len() as u64;
+                let bytes = BytesMut::from(&packet.bytes[..]);
+                self.nodes[index]
+                    .core
+                    .receive(self.now, packet.from, None, None, bytes);
+                self.drive(index);
+            }
+        } else if let Some((_, index)) = due {
+            let node = &mut self.nodes[index];
+            node.core.handle_timeout(self.now, &mut node.application);
+            self.drive(index);
+        }
+        true
+    }
+
+    /// Runs until `done`, or for so long. Whether it was done.
+    pub fn run_until(&mut self, longest: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let until = self.now + longest;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if !self.step(until) {
+                self.now = until;
+                return done(self);
+            }
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+}
