@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 /// A refusal, typed: what was wrong, with which object, and the bound that was crossed.
 ///
-/// Nothing is retried on its account: every variant but [`Storage`](Self::Storage) stays wrong however often it is
-/// tried. No variant carries secret bytes.
+/// Only what [`is_retryable`](Self::is_retryable) says may go well the next time. No variant carries secret bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityError {
     /// The bytes are no encoding of the object.
@@ -146,6 +145,18 @@ pub enum IdentityError {
         /// The system's words.
         reason: String,
     },
+    /// The issuer did not answer, or its address leads nowhere. Worth trying again.
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The issuer was reached and refused; it does not say why.
+    RefusedByIssuer {
+        /// Where it answered.
+        address: String,
+    },
     /// TLS, X.509 or the random source refused.
     Tls {
         /// The library's words.
@@ -180,8 +191,15 @@ impl IdentityError {
             Self::NotFound { .. } => "not-found",
             Self::Exists { .. } => "exists",
             Self::Storage { .. } => "storage",
+            Self::Unreachable { .. } => "unreachable",
+            Self::RefusedByIssuer { .. } => "refused-by-issuer",
             Self::Tls { .. } => "tls",
         }
+    }
+
+    /// Whether the same attempt may succeed later without anybody changing anything.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
     }
 
     /// Path of the wrong field, for the caller's typed error.
@@ -208,6 +226,7 @@ impl IdentityError {
             | Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Storage { .. } => "data",
+            Self::Unreachable { .. } | Self::RefusedByIssuer { .. } => "address",
             Self::Tls { .. } => "tls",
         }
     }
@@ -280,6 +299,11 @@ impl fmt::Display for IdentityError {
             Self::NotFound { path } => write!(out, "{} does not exist", path.display()),
             Self::Exists { path } => write!(out, "{} exists already and is left as it is", path.display()),
             Self::Storage { path, reason } => write!(out, "{}: {reason}", path.display()),
+            Self::Unreachable { address, reason } => write!(out, "{address} does not answer: {reason}"),
+            Self::RefusedByIssuer { address } => write!(
+                out,
+                "{address} refused: the token is spent, expired or another network's, or this node was revoked; ask for a new token"
+            ),
             Self::Tls { reason } => write!(out, "TLS: {reason}"),
         }
     }

@@ -7,8 +7,9 @@
 //! another connection.
 //!
 //! What may enter: keys, certificates, trust, tokens, their encodings and files. Time is passed in as a [`Clock`]. What is
-//! deliberately absent: streams and connections (the engine carries the bytes, through
-//! [`Authenticator`](crate::core::Authenticator)), and what a member may do once it is in (grants are `memory`'s).
+//! deliberately absent: what a member may do once it is in (grants are `memory`'s), and the connections of members (the
+//! engine carries the bytes, through [`Authenticator`](crate::core::Authenticator)). Only [`exchange`], by which a node
+//! gets its certificate before it has an engine, and [`Upkeeper`] have a socket and a thread of their own.
 //!
 //! Sizes and costs: certificate 3.3 KB, proof 8 KB; signing 0.8–1 ms, checking a proof 0.15 ms. Call both off the engine
 //! thread.
@@ -22,6 +23,7 @@ mod chain;
 mod clock;
 mod codec;
 mod error;
+pub mod exchange;
 mod falcon;
 mod folder;
 mod id;
@@ -41,6 +43,7 @@ mod tls;
 mod tls_certificate;
 mod token;
 mod trust;
+mod upkeeper;
 
 pub use authority::{
     IssuedNode, MAX_ISSUED, NETWORK_SECONDS, NODE_SECONDS, NODE_SECONDS_RANGE, ROOT_SECONDS,
@@ -60,3 +63,4 @@ pub use revocation::{MAX_REVOCATION_LIST_BYTES, MAX_REVOCATIONS, RevocationList,
 pub use signed::{DETACHED_BYTES, ENVELOPE_BYTES, ObjectKind};
 pub use tls_certificate::MAX_TLS_CERTIFICATE_BYTES;
 pub use token::{DEFAULT_TOKEN_SECONDS, JoinToken, MAX_OPEN_TOKENS, MAX_TOKEN_SECONDS};
+pub use upkeeper::Upkeeper;

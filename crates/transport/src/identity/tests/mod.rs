@@ -3,6 +3,7 @@
 mod decoders;
 mod joining;
 mod network;
+mod over_udp;
 mod pair;
 mod rotation;
 mod security;
