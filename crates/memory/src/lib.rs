@@ -4,6 +4,13 @@
 //! transfers, memory shared between processes of one host. What is deliberately absent:
 //! JavaScript, and, except in [`host`], sockets, threads and clocks.
 
+pub mod client;
+pub mod frame;
 pub mod grant;
 pub mod host;
+mod outgoing;
 pub mod region;
+pub mod server;
+pub mod session;
+
+pub use outgoing::Outgoing;

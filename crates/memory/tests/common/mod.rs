@@ -1,0 +1,6 @@
+//! What the tests of this folder share.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+pub mod history;
+pub mod random;
+pub mod world;
