@@ -5,6 +5,7 @@
 //! JavaScript, and, except in [`host`], sockets, threads and clocks.
 
 pub mod client;
+pub mod endpoint;
 pub mod frame;
 pub mod grant;
 pub mod host;

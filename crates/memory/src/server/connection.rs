@@ -82,6 +82,8 @@ struct Lane {
 pub struct ServerConnection {
     pub(super) node: NodeId,
     pub(super) key: Option<SessionKey>,
+    /// The client said END: what still comes on the lanes is dropped.
+    pub(super) is_ended: bool,
     pub(super) control_input: FrameBuffer,
     pub(super) control_output: Outgoing,
     lanes: Box<[Lane]>,
@@ -93,6 +95,7 @@ impl ServerConnection {
         Self {
             node,
             key: None,
+            is_ended: false,
             control_input: FrameBuffer::default(),
             control_output: Outgoing::default(),
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
@@ -132,6 +135,9 @@ impl ServerConnection {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), ServerError> {
+        if self.is_ended {
+            return Ok(());
+        }
         let session = sessions
             .get(self.key.ok_or(ServerError::Control)?)
             .ok_or(ServerError::Superseded)?;
@@ -151,7 +157,7 @@ impl ServerConnection {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn resume(&mut self, sessions: &mut Sessions, now: Instant) -> Result<(), ServerError> {
-        if self.lanes.iter().any(|lane| lane.stopped) {
+        if !self.is_ended && self.lanes.iter().any(|lane| lane.stopped) {
             let session = sessions
                 .get(self.key.ok_or(ServerError::Control)?)
                 .ok_or(ServerError::Superseded)?;

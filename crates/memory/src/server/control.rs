@@ -81,6 +81,7 @@ impl ServerConnection {
             Control::End => {
                 sessions.end(key);
                 self.key = None;
+                self.is_ended = true;
             }
             _ => return Err(ServerError::Control),
         }

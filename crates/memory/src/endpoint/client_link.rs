@@ -1,0 +1,145 @@
+//! A client and the connection that it uses.
+
+use std::collections::HashMap;
+
+use linkmesh_transport::core::{Direction, Io, NodeId, PeerSlot, StreamError};
+
+use super::{
+    CLOSE_PROTOCOL, CONTROL, CompletionQueues, Endpoint, LANE, LANES, PRIORITY, RemoteId,
+    peers::{ClientSide, send},
+    remotes::{Remote, Remotes},
+};
+use crate::{
+    client::{Client, ClientOptions, Completion, Completions, ImportError},
+    frame::Imported,
+};
+
+/// Imported regions by the client's own numbers, with the tokens of their imports.
+pub(super) type Imports = HashMap<u16, (RemoteId, u64)>;
+
+#[derive(Debug)]
+pub(super) struct ClientLink {
+    pub(super) node: NodeId,
+    pub(super) client: Client,
+    /// The connection in use.
+    pub(super) slot: Option<PeerSlot>,
+    pub(super) is_dirty: bool,
+    pub(super) imports: Imports,
+}
+
+impl ClientLink {
+    pub(super) fn new(node: NodeId, session: u128, options: ClientOptions) -> Self {
+        let client = Client::new(session, options);
+        Self {
+            node,
+            client,
+            slot: None,
+            is_dirty: false,
+            imports: Imports::new(),
+        }
+    }
+}
+
+/// Puts what a client completes into the queues.
+pub(super) struct Sink<'a> {
+    queues: &'a mut CompletionQueues,
+    remotes: &'a mut Remotes,
+    imports: &'a mut Imports,
+    client: u32,
+}
+
+pub(super) fn sink<'a>(
+    queues: &'a mut CompletionQueues,
+    remotes: &'a mut Remotes,
+    imports: &'a mut Imports,
+    client: u32,
+) -> Sink<'a> {
+    Sink {
+        queues,
+        remotes,
+        imports,
+        client,
+    }
+}
+
+impl Completions for Sink<'_> {
+    #[inline]
+    fn completed(&mut self, completion: Completion<'_>) {
+        self.queues.completed(&completion);
+    }
+
+    fn imported(&mut self, handle: u16, token: u64, result: Result<Imported, ImportError>) {
+        let result = result.map(|imported| {
+            let remote = self.remotes.insert(Remote {
+                client: self.client,
+                handle,
+            });
+            self.imports.insert(handle, (remote, token));
+            (remote, imported)
+        });
+        self.queues.imported(token, result);
+    }
+
+    fn revoked(&mut self, handle: u16) {
+        if let Some((remote, token)) = self.imports.get(&handle) {
+            self.queues.revoked(*token, *remote);
+        }
+    }
+}
+
+impl Endpoint {
+    /// Lets a client without a connection enter its session over one that leads to its node, if there is one.
+    pub(super) fn attach(&mut self, io: &mut Io<'_>, at: u32) {
+        let link = &mut self.clients[at as usize];
+        if link.slot.is_some() {
+            return;
+        }
+        let Some(slot) = self.peers.of_node(&link.node) else {
+            return;
+        };
+        // Without a place for a stream, `streams_available` comes here again.
+        let Ok(control) = io.open(slot, CONTROL, Direction::Bidirectional, PRIORITY) else {
+            return;
+        };
+        let Some(peer) = self.peers.get(slot) else {
+            return;
+        };
+        peer.client = Some(ClientSide {
+            client: at,
+            control,
+            lanes: [None; LANES],
+        });
+        link.slot = Some(slot);
+        link.client.connected();
+        self.mark(at);
+    }
+
+    /// Lets the client's connection take what there is.
+    pub(super) fn send_client(&mut self, io: &mut Io<'_>, at: u32) {
+        let link = &mut self.clients[at as usize];
+        link.client.flush();
+        let Some(slot) = link.slot else { return };
+        let Some(side) = self.peers.get(slot).and_then(|peer| peer.client.as_mut()) else {
+            return;
+        };
+        let mut result = send(io, slot, side.control, link.client.control_output());
+        for lane in 0..link.client.lanes() {
+            let output = link.client.output(lane);
+            if output.is_empty() {
+                continue;
+            }
+            let stream = match side.lanes[lane] {
+                Some(stream) => stream,
+                None => match io.open(slot, LANE, Direction::Bidirectional, PRIORITY) {
+                    Ok(stream) => *side.lanes[lane].insert(stream),
+                    // `streams_available` comes here again; a peer that is gone is told of by `disconnected`.
+                    Err(_) => continue,
+                },
+            };
+            result = result.and(send(io, slot, stream, output));
+        }
+        if matches!(result, Err(StreamError::Stopped(_) | StreamError::Closed)) {
+            io.close(slot, CLOSE_PROTOCOL);
+        }
+    }
+}
