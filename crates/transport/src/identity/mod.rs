@@ -22,6 +22,7 @@ mod certificate;
 mod chain;
 mod clock;
 mod codec;
+pub mod command;
 mod error;
 pub mod exchange;
 mod falcon;

@@ -202,6 +202,16 @@ impl NodeIdentity {
         self.network
     }
 
+    /// What the network is called, for people.
+    pub fn network_name(&self) -> String {
+        self.network_certificate().name().to_owned()
+    }
+
+    /// Whether the data folder has an identity.
+    pub fn is_stored(data: &Path) -> bool {
+        state::folder(data, false).is_ok_and(|folder| folder.exists(state::BUNDLE))
+    }
+
     /// Its present certificate.
     pub fn certificate(&self) -> Certificate {
         self.current.get().chain.chain.node.clone()
