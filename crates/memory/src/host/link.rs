@@ -24,7 +24,7 @@ use crate::region::Rights;
 /// What an offered grant says.
 #[derive(Clone, Debug)]
 pub struct OfferTerms {
-    /// The grant's nonce: how the importer knows which of its imports this is.
+    /// The grant's id: how the importer knows which of its imports this is.
     pub grant: [u8; 16],
     /// What the grant allows.
     pub rights: Rights,

@@ -1,7 +1,7 @@
 //! Memory shared between processes of one host: reads are loads, atomics are instructions, requests are ring frames.
 //!
 //! Two processes that have authenticated each other over QUIC and find that one kernel runs both link up over a Unix
-//! socket ([`Host`]): a [`Channel`] for requests, and for each grant that allows it a [`MappedRegion`]. What cannot go this way stays
+//! socket ([`SameHost`], over [`Host`]): a [`Channel`] for requests, and for each grant that allows it a [`MappedRegion`]. What cannot go this way stays
 //! on QUIC, with the reason in the error. Linux only; [`supported`] says so elsewhere.
 //!
 //! # What goes by descriptor
@@ -28,7 +28,7 @@
 //!
 //! Files: [`ring`] (arithmetic only), `layout` and `channel` (the ring in shared memory, sleeping, waking), `handover`
 //! (messages and proofs), `socket` (descriptors), `mapping`, `object`, `control` and `region` (memory and grants), `link`, `pending`, `service` and `watch` (who
-//! is linked with whom), `folder`. Deliberately absent: QUIC, grants' signatures, frame formats.
+//! is linked with whom), `folder`, `same_host` (sessions and grants). Deliberately absent: QUIC, grants' signatures, frame formats.
 
 pub mod ring;
 
@@ -53,6 +53,8 @@ mod pending;
 #[cfg(target_os = "linux")]
 mod region;
 #[cfg(target_os = "linux")]
+mod same_host;
+#[cfg(target_os = "linux")]
 mod service;
 #[cfg(target_os = "linux")]
 mod socket;
@@ -65,6 +67,7 @@ pub use {
     link::{Link, OfferError, OfferTerms, OfferedGrant},
     object::{SharedObject, Sharing},
     region::{MappedError, MappedRegion},
+    same_host::{Import, SameHost, SameHostCounts},
     service::{Host, HostError, HostEvents, HostOptions, Refusal, Session},
 };
 

@@ -9,3 +9,4 @@ mod handover;
 mod kill;
 mod memory;
 mod requests;
+mod sessions;
