@@ -34,6 +34,12 @@ export type ErrorCode =
   | 'LM_EXPIRED'
   | 'LM_NODE_LOST'
   | 'LM_ADDRESS_UNAVAILABLE'
+  | 'LM_DISK_FULL'
+  | 'LM_READ_ONLY'
+  | 'LM_LOCKED'
+  | 'LM_CORRUPT'
+  | 'LM_IO'
+  | 'LM_CONFLICT'
 
 /** Whether the message reached the handler. `unknown` means that it may have, and nobody can tell. */
 export type DeliveryOutcome = 'delivered' | 'not-delivered' | 'unknown'
@@ -159,6 +165,8 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'LM_RING_FULL',
   'LM_THREAD_ENDED',
   'LM_NODE_LOST',
+  'LM_DISK_FULL',
+  'LM_LOCKED',
 ])
 
 const CODES: Readonly<Record<Status, ErrorCode>> = {
@@ -185,6 +193,12 @@ const CODES: Readonly<Record<Status, ErrorCode>> = {
   [Status.NodeLost]: 'LM_NODE_LOST',
   [Status.Cancelled]: 'LM_CANCELLED',
   [Status.AddressUnavailable]: 'LM_ADDRESS_UNAVAILABLE',
+  [Status.DiskFull]: 'LM_DISK_FULL',
+  [Status.ReadOnly]: 'LM_READ_ONLY',
+  [Status.Locked]: 'LM_LOCKED',
+  [Status.Corrupt]: 'LM_CORRUPT',
+  [Status.Io]: 'LM_IO',
+  [Status.Conflict]: 'LM_CONFLICT',
 }
 
 /** The code that a status of the binding becomes. */
@@ -279,4 +293,10 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   LM_NODE_LOST: 'the other node is not connected',
   LM_CANCELLED: 'cancelled',
   LM_ADDRESS_UNAVAILABLE: 'the address cannot be listened on',
+  LM_DISK_FULL: 'the disk is full',
+  LM_READ_ONLY: 'it can only be read',
+  LM_LOCKED: 'another process has it open',
+  LM_CORRUPT: 'damaged',
+  LM_IO: 'the device failed',
+  LM_CONFLICT: 'its state does not allow this',
 }

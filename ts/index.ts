@@ -16,6 +16,26 @@ export type {
 export { Outcome } from './binding/contract.js'
 export type { LatencyMode, PeerInfo } from './binding/contract-node.js'
 export type { Backend } from './binding/index.js'
+export type {
+  AuditEntry,
+  AuditLog,
+  AuditRecord,
+  DeadLetter,
+  DeadLetterEntry,
+  DeadLetterEvent,
+  DeadLetterStats,
+  DeadLetterSummary,
+  DeadLetters,
+  LetterAttempt,
+  LetterFilter,
+  LetterState,
+  RedriveAllOptions,
+  RedriveOptions,
+  RedriveProgress,
+  RedriveSummary,
+  StoredLetter,
+  Verification,
+} from './dead-letters.js'
 export type { DiscoveryQuery, DiscoveryResult } from './discovery.js'
 export {
   CancelledError,
@@ -64,7 +84,7 @@ export {
 export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
 export type { BreakerEvent, ChangeEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
 export type { Logger } from './mesh/logger.js'
-export type { AttachOptions, JoinTarget, OpenOptions } from './mesh/options.js'
+export type { AttachOptions, DeadLetterOptions, JoinTarget, OpenOptions } from './mesh/options.js'
 export type { InstancePatch, Registration } from './mesh/registration.js'
 export type { Route, WaitOptions } from './mesh/route.js'
 export type { StandardSchema } from './mesh/standard-schema.js'

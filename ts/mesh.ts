@@ -4,13 +4,18 @@
  * threads), `waits`, `deadlines`, `route`, `contract`. Deliberately absent: any decision about which instance, whether a
  * breaker opens or a retry is allowed. Those are the router's, behind the binding.
  */
+import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
 import type { PeerInfo } from './binding/contract-node.js'
 import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
+import { AuditLog } from './dead-letters/audit.js'
+import { DeadLetters } from './dead-letters/dead-letters.js'
+import { letterOf } from './dead-letters/give-up.js'
+import { resend } from './dead-letters/resend.js'
 import { type DiscoveryQuery, type DiscoveryResult, discover } from './discovery.js'
-import { errorOf, errorOfStatus, TimeoutError } from './errors.js'
+import { errorOf, errorOfStatus, LinkmeshError, TimeoutError } from './errors.js'
 import { Memory } from './memory/memory.js'
 import { checkFields, checkName, checkNumber, checkRecord, checkTimeout, invalid, shown } from './mesh/checks.js'
 import { nowMs } from './mesh/clock.js'
@@ -22,7 +27,14 @@ import { Events, type MeshEvents } from './mesh/events.js'
 import { Lanes } from './mesh/lanes.js'
 import { IDEMPOTENT_KEY } from './mesh/names.js'
 import { closeNode, invite, nodeInfo, openNode, peers } from './mesh/node.js'
-import { type AttachOptions, type CheckedOptions, checkAttach, checkOpen, type OpenOptions } from './mesh/options.js'
+import {
+  type AttachOptions,
+  type CheckedOpen,
+  type CheckedOptions,
+  checkAttach,
+  checkOpen,
+  type OpenOptions,
+} from './mesh/options.js'
 import { Registration } from './mesh/registration.js'
 import { ReplyStream } from './mesh/reply-stream.js'
 import { Route } from './mesh/route.js'
@@ -54,6 +66,8 @@ const REGISTER_FIELDS = new Set([
   'concurrency',
   'leaseMs',
 ])
+/** Of a file of the audit trail. */
+const AUDIT_SEGMENT_BYTES = 16 << 20
 /** Longest interval of the runtime; only there to keep a thread alive. */
 const FOR_EVER_MS = 2_147_483_647
 
@@ -84,6 +98,10 @@ export class Mesh {
   readonly metrics: Metrics
   /** Memory shared with other nodes. */
   readonly memory: Memory
+  /** Messages that were given up, and what becomes of them. */
+  readonly deadLetters: DeadLetters
+  /** Who did what. */
+  readonly audit: AuditLog
 
   readonly #core: Core
   readonly #dispatcher: Dispatcher
@@ -116,6 +134,8 @@ export class Mesh {
     this.#dispatcher.onChange = () => this.#noticeSoon()
     this.metrics = new Metrics(this.#core)
     this.memory = new Memory(this.#core, this.#lanes)
+    this.deadLetters = new DeadLetters(this.#core, (letter) => resend(this.#dispatcher, letter))
+    this.audit = new AuditLog(this.#core)
     this.#lanes.start()
   }
 
@@ -127,13 +147,12 @@ export class Mesh {
     const handle = loaded.binding.meshOpen(JSON.stringify({ name, seed, zone, manualClock }))
     if (handle < 0) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(name)}`)
     const mesh = new Mesh(loaded, handle, checked, true)
-    if (checked.node !== undefined) {
-      try {
-        await openNode(mesh.#core, checked.node)
-      } catch (error) {
-        await mesh.close({ graceMs: 0 })
-        throw error
-      }
+    try {
+      await mesh.#openJournals(checked)
+      if (checked.node !== undefined) await openNode(mesh.#core, checked.node)
+    } catch (error) {
+      await mesh.close({ graceMs: 0 })
+      throw error
     }
     return mesh
   }
@@ -145,7 +164,11 @@ export class Mesh {
     const until = nowMs() + checked.timeoutMs
     for (;;) {
       const handle = loaded.binding.meshAttach(checked.name)
-      if (handle >= 0) return new Mesh(loaded, handle, checked, false)
+      if (handle >= 0) {
+        const mesh = new Mesh(loaded, handle, checked, false)
+        await mesh.#joinJournals()
+        return mesh
+      }
       if (handle !== Status.NotFound) throw errorOfStatus(loaded.binding, handle, `mesh ${shown(checked.name)}`)
       if (nowMs() >= until) {
         throw new TimeoutError(`no thread opened mesh ${shown(checked.name)} within ${checked.timeoutMs} ms`, {
@@ -153,6 +176,33 @@ export class Mesh {
         })
       }
       await new Promise((resolve) => setTimeout(resolve, ATTACH_LOOK_MS))
+    }
+  }
+
+  async #openJournals({ data, deadLetters }: CheckedOpen): Promise<void> {
+    if (data !== undefined) {
+      await this.audit.openWith({ folder: join(data, 'audit'), segmentBytes: AUDIT_SEGMENT_BYTES })
+      await this.deadLetters.openWith({ folder: join(data, 'dead-letters'), ...deadLetters })
+    } else if (deadLetters !== undefined) {
+      await this.deadLetters.openWith({ ...deadLetters })
+    }
+    if (deadLetters !== undefined) this.#keepDeadLetters()
+  }
+
+  /** What another thread of this mesh keeps is kept by this one, too. */
+  async #joinJournals(): Promise<void> {
+    try {
+      await this.deadLetters.openWith({ join: true })
+      this.#keepDeadLetters()
+    } catch (error) {
+      if (!(error instanceof LinkmeshError) || (error.code !== 'LM_NOT_FOUND' && error.code !== 'LM_CLOSED')) throw error
+    }
+  }
+
+  #keepDeadLetters(): void {
+    this.#dispatcher.onGiveUp = (call, error) => {
+      const letter = letterOf(call, error)
+      if (letter !== undefined) void this.deadLetters.record(letter)
     }
   }
 
@@ -398,6 +448,8 @@ export class Mesh {
       core.binding.instanceUpdate(core.handle, registration.handle, '{"health":"draining"}')
     }
     if (graceMs > 0) await this.#quiet(graceMs)
+    await this.deadLetters.end(this.#isOpener)
+    await this.audit.end(this.#isOpener)
     if (this.#isOpener) await closeNode(core, graceMs)
     this.#end()
   }

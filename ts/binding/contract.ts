@@ -15,6 +15,7 @@
  * - Times are microseconds on the mesh's own monotonic clock unless the name says otherwise.
  * - The parts that concern other nodes are in files of their own: `contract-node.ts`, `contract-memory.ts`.
  */
+import type { JournalBinding } from './contract-journal.js'
 import type { MemoryBinding } from './contract-memory.js'
 import type { NodeBinding } from './contract-node.js'
 
@@ -57,6 +58,18 @@ export const Status = {
   Cancelled: -22,
   /** The address cannot be listened on: taken, not allowed, or no UDP here. */
   AddressUnavailable: -23,
+  /** The disk or the quota is full; nothing was written. */
+  DiskFull: -24,
+  /** The folder or its files may not be written, or were opened for reading only. */
+  ReadOnly: -25,
+  /** Another process has the folder open. */
+  Locked: -26,
+  /** What is on the disk is not what was acknowledged. */
+  Corrupt: -27,
+  /** The device failed. */
+  Io: -28,
+  /** The state of the thing does not allow this now. */
+  Conflict: -29,
 } as const
 export type Status = (typeof Status)[keyof typeof Status]
 
@@ -165,7 +178,7 @@ export interface Views {
   instances: Uint32Array
 }
 
-export interface Binding extends NodeBinding, MemoryBinding {
+export interface Binding extends NodeBinding, MemoryBinding, JournalBinding {
   // --- the binding itself -------------------------------------------------------------------------
   info(): BindingInfo
   /** Details of the last negative status on this thread, JSON of {@link ErrorData}; '' when there was none. */

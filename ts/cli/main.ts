@@ -20,6 +20,13 @@ const httpUrl = (text: string) => {
     throw new InvalidArgumentError('Give an address like http://127.0.0.1:8080.')
   return text
 }
+const instant = (text: string) => {
+  const value = Date.parse(text)
+  if (Number.isNaN(value)) throw new InvalidArgumentError('Give a time like 2026-01-31T12:00:00Z.')
+  return value
+}
+const ids = (text: string, before: number[] = []) => [...before, wholeNumber(1, Number.MAX_SAFE_INTEGER)(text)]
+const data = () => new Option('--data <folder>', 'data folder of the mesh').default('.linkmesh')
 const json = () => new Option('--json', 'print JSON, one value a line')
 const url = () =>
   new Option('--url <address>', 'gateway of a running `linkmesh up`')
@@ -62,6 +69,7 @@ export function buildProgram(): Command {
     .option('--rate <n>', 'requests a second of the seeded mix, or max; default: the config, else 1,000', positiveOrMax)
     .option('--seed <n>', 'repeats a run: the same requests in the same order', wholeNumber(0, 0xffff_ffff))
     .option('--port <n>', 'port of the gateway, 0 = any free one', wholeNumber(0, 65_535))
+    .option('--data <folder>', 'keep dead letters and the audit trail in this folder')
     .option('--chaos', 'kill and slow instances during the run')
     .option('--no-load', 'send nothing, only serve')
     .addOption(json())
@@ -88,7 +96,70 @@ export function buildProgram(): Command {
     .addOption(url())
     .addOption(json())
     .action(guarded(async (service: string, options: { url: string; picks: number; json?: boolean }) => (await import('./explain.js')).explain(service, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+
+  const dlq = program.command('dlq').description('dead letters: messages that were given up, and what becomes of them')
+  filtered(dlq.command('list').description('letters that match, by id'))
+    .action(guarded(async (options: import('./dlq.js').FilterOptions) => (await import('./dlq.js')).dlqList(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  dlq
+    .command('show')
+    .description('one letter with its message, attempts and history')
+    .argument('<id>', 'as in the list', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (id: number, options: import('./dlq.js').LetterOptions) => (await import('./dlq.js')).dlqShow(id, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  filtered(dlq.command('redrive').description('start the services of a config, without its gateway, and send the letters to them'))
+    .option('--config <file>', 'linkmesh.config.{ts,mjs,js,json}; default: the one in this folder')
+    .option('--dry-run', 'only say how many would be sent')
+    .option('--force', 'parked ones, too')
+    .option('--per-second <n>', 'letters a second at most', wholeNumber(1, 100_000), 100)
+    .action(guarded(async (options: import('./dlq.js').RedriveCommandOptions) => (await import('./dlq.js')).dlqRedrive(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  filtered(dlq.command('purge').description('give up letters for good'))
+    .option('--dry-run', 'only say how many')
+    .action(guarded(async (options: import('./dlq.js').FilterOptions & { dryRun?: boolean }) => (await import('./dlq.js')).dlqPurge(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  filtered(dlq.command('export').description('letters as JSON, one a line'))
+    .option('--output <file>', 'default: standard output')
+    .action(guarded(async (options: import('./dlq.js').FilterOptions & { output?: string }) => (await import('./dlq.js')).dlqExport(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
+  const audit = program.command('audit').description('the audit trail: who did what')
+  audit
+    .command('tail')
+    .description('the newest entries')
+    .option('--count <n>', 'how many', wholeNumber(1, 1_000), 20)
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: import('./audit.js').AuditOptions & { count: number }) => (await import('./audit.js')).auditTail(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  audit
+    .command('verify')
+    .description('check every record and the chain; exit code 1 when something was changed, cut or lost')
+    .addOption(new Option('--room <name>', 'which journal').choices(['audit', 'dead-letters']).default('audit'))
+    .option('--repair', 'first go on past what cannot be read, and say what that was')
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: import('./audit.js').AuditOptions & { room: 'audit' | 'dead-letters'; repair?: boolean }) => (await import('./audit.js')).auditVerify(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  audit
+    .command('export')
+    .description('all entries as JSON, one a line')
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: import('./audit.js').AuditOptions) => (await import('./audit.js')).auditExport(options), ([options]) => options.json === true)) // biome-ignore format: one call
   return program
+}
+
+/** The options that choose dead letters. */
+function filtered(command: Command): Command {
+  return command
+    .addOption(new Option('--state <names...>', 'default: all but redriven').choices(['dead', 'redriving', 'redriven', 'parked']))
+    .option('--service <name>', 'service it was for')
+    .option('--reason <code>', 'code of the last error, `LM_…` or the application\'s own')
+    .option('--key <key>', 'routing key')
+    .addOption(new Option('--outcome <name>', 'whether a handler had it').choices(['delivered', 'not-delivered', 'unknown']))
+    .option('--after <time>', 'given up at this time or later, ISO 8601', instant)
+    .option('--before <time>', 'given up before this time, ISO 8601', instant)
+    .option('--id <ids...>', 'these letters', ids)
+    .option('--from <id>', 'only larger ids', wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option('--limit <n>', 'at most so many', wholeNumber(1, 1_000))
+    .addOption(data())
+    .addOption(json())
 }
 
 // Whoever reads the output may leave early (`| head`): then there is nobody left to write for.

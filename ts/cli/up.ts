@@ -20,6 +20,8 @@ export interface UpOptions {
   rate?: number | 'max'
   seed?: number
   port?: number
+  /** Folder of dead letters and audit trail. */
+  data?: string
   json?: boolean
   chaos?: boolean
   /** `--no-load` */
@@ -41,6 +43,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   const run = await startRun(loaded, {
     seed,
     ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.data === undefined ? {} : { data: resolve(options.data) }),
     ...(load ? { load } : {}),
     onAnswer: monitor.onAnswer,
   })

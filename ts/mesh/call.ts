@@ -1,5 +1,6 @@
 /** One request from the moment it is made until its caller has an answer, through all of its attempts. */
 import type { Handle, Ticket } from '../binding/contract.js'
+import type { LetterAttempt } from '../binding/contract-journal.js'
 import { CancelledError } from '../errors.js'
 import type { Cancellable, Context } from './context.js'
 import { DeadlineEntry } from './deadlines.js'
@@ -64,6 +65,14 @@ export class Call extends DeadlineEntry implements Cancellable {
   /** A stream whose first answer has come: the ticket stays open until its end. */
   open = false
   onOpenEnd: ((error: unknown) => void) | undefined = undefined
+
+  // For the dead letters; untouched while there are none.
+  /** When the attempt was handed to its instance. */
+  pickedAtMs = 0
+  /** Attempts that failed. */
+  attempts: LetterAttempt[] | undefined = undefined
+  /** A dead letter that is sent again: its failure is told to whoever redrives it. */
+  redriven = false
 
   // On a lane.
   outbox: Outbox | undefined = undefined

@@ -6,6 +6,7 @@
  */
 import { type Handle, Outcome, Scratch, Status, type Ticket } from '../binding/contract.js'
 import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
+import { noteAttempt } from '../dead-letters/give-up.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
 import { Call, type ServiceEntry } from './call.js'
 import { nowMs } from './clock.js'
@@ -44,6 +45,9 @@ export class Dispatcher {
   onQuiet: (() => void) | undefined = undefined
   /** Called when this thread did something that listeners may hear of. */
   onChange: (() => void) | undefined = undefined
+
+  /** Called with every request that ends with an error, when the mesh keeps dead letters. */
+  onGiveUp: ((call: Call, error: unknown) => void) | undefined = undefined
 
   readonly waits: Waits
   readonly #names: ServiceNames
@@ -139,6 +143,7 @@ export class Dispatcher {
     call.ticket = ticket
     call.instance = instance
     call.thread = thread
+    if (this.onGiveUp !== undefined || call.redriven) call.pickedAtMs = nowMs()
     if (PICK.hasSubscribers) {
       publishPick({ service: call.service.name, ticket, instance, thread, attempt: call.attempt, key: call.key })
     }
@@ -289,6 +294,7 @@ export class Dispatcher {
   /** The attempt failed: try again if that is safe and allowed, else tell the caller. */
   failed(call: Call, error: unknown, outcome: Outcome): void {
     this.complete(call, outcome)
+    if (this.onGiveUp !== undefined || call.redriven) noteAttempt(this.core, call, error)
     call.context = undefined
     if (!call.open && call.attempt <= call.retries && retryAllowed(call, error, outcome) && this.#again(call)) return
     this.fail(call, error)
@@ -325,6 +331,7 @@ export class Dispatcher {
     if (call.settled) return
     const { open, onOpenEnd } = call
     this.#finish(call)
+    if (this.onGiveUp !== undefined && !call.redriven) this.onGiveUp(call, error)
     if (open) onOpenEnd?.(error)
     else call.reject(error)
   }
@@ -391,6 +398,7 @@ export class Dispatcher {
     const error = new TimeoutError(`${call.service.name} did not answer within ${call.timeoutMs} ms`, {
       outcome: delivered ? 'unknown' : 'not-delivered',
     })
+    if (delivered && (this.onGiveUp !== undefined || call.redriven)) noteAttempt(this.core, call, error)
     this.#leave(call, Outcome.Timeout, error)
     this.fail(call, error)
   }

@@ -1,6 +1,7 @@
 /** Options of `Mesh.open` and `Mesh.attach`, checked. */
 
 import { hostname } from 'node:os'
+import type { JournalOptions } from '../binding/contract-journal.js'
 import type { LatencyMode, NodeOptions, NodeTarget } from '../binding/contract-node.js'
 import {
   checkFields,
@@ -41,6 +42,11 @@ export interface OpenOptions extends ThreadOptions {
   join?: JoinTarget | readonly JoinTarget[]
   /** Folder of what outlives the process, the node's keys among it; default `.linkmesh`. */
   data?: string
+  /**
+   * Whether requests that fail in the end are kept as dead letters, and how. Default: with `data`, yes, on disk. `true`
+   * without `data` keeps them in memory.
+   */
+  deadLetters?: boolean | DeadLetterOptions
   /** Name of the network that a first node founds; default `linkmesh`. */
   network?: string
   /** Name of this node, for people; default its host and process. */
@@ -61,6 +67,12 @@ export interface CheckedNode {
   options: Omit<NodeOptions, 'nowMs'>
   join: NodeTarget[]
 }
+
+/** What the mesh keeps of messages that it gives up. */
+export type DeadLetterOptions = Pick<
+  JournalOptions,
+  'parkAfter' | 'segmentBytes' | 'maxRecordBytes' | 'maxQueuedRecords' | 'retention' | 'repair'
+>
 
 export interface AttachOptions extends ThreadOptions {
   /** How long to wait for the mesh to be opened, milliseconds; default 10,000. */
@@ -84,11 +96,20 @@ const OPEN_FIELDS = new Set([
   'listen',
   'join',
   'data',
+  'deadLetters',
   'network',
   'nodeName',
   'latencyMode',
 ])
 const ATTACH_FIELDS = new Set([...THREAD_FIELDS, 'timeoutMs'])
+const DEAD_LETTER_FIELDS = new Set([
+  'parkAfter',
+  'segmentBytes',
+  'maxRecordBytes',
+  'maxQueuedRecords',
+  'retention',
+  'repair',
+])
 const JOIN_FIELDS = new Set(['address', 'token'])
 const DEFAULT_DATA = '.linkmesh'
 const CONNECT_TIMEOUT_MS = 10_000
@@ -106,6 +127,8 @@ export interface CheckedOpen extends CheckedOptions {
   zone: string | undefined
   manualClock: boolean
   data: string | undefined
+  /** Undefined: requests that fail are not kept. */
+  deadLetters: DeadLetterOptions | undefined
   node: CheckedNode | undefined
 }
 
@@ -126,8 +149,17 @@ export function checkOpen(options: OpenOptions): CheckedOpen {
     zone,
     manualClock: manualClock ?? false,
     data,
+    deadLetters: checkDeadLetters(options),
     node: checkNode(options),
   }
+}
+
+function checkDeadLetters({ deadLetters, data }: OpenOptions): DeadLetterOptions | undefined {
+  if (deadLetters === false) return undefined
+  if (deadLetters === undefined) return data === undefined ? undefined : {}
+  if (deadLetters === true) return {}
+  checkFields(checkRecord(deadLetters, 'options.deadLetters'), DEAD_LETTER_FIELDS, 'options.deadLetters')
+  return deadLetters
 }
 
 /** Undefined when the mesh stays within its process. */

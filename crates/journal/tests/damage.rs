@@ -101,7 +101,7 @@ fn a_record_rewritten_with_a_right_checksum_is_named_by_the_chain() {
     let disk = written(10);
     disk.damage(&name(1), |bytes| {
         // As somebody would who knows the format: the payload changes and the checksum with it.
-        let mut seed = crc32c::crc32c(&bytes[64..80].to_vec());
+        let mut seed = crc32c::crc32c(&bytes[64..80]);
         seed = crc32c::crc32c_append(seed, &1u64.to_le_bytes());
         let record = &mut bytes[at(4)..at(5)];
         record[RECORD_HEADER] ^= 0xFF;
@@ -244,7 +244,7 @@ fn a_message_that_contains_a_journal_cannot_pass_for_records() {
     });
     // The anchor would rightly say that it was acknowledged; a crash before it was written is what is tried here.
     assert!(open(&disk, false).is_err());
-    disk.damage("anchor", |bytes| bytes.clear());
+    disk.damage("anchor", Vec::clear);
     let journal = open(&disk, false).expect("a torn tail, not damage");
     assert_eq!(sequences(&journal), [1, 2]);
     assert_ne!(anchor, disk.bytes("anchor"));

@@ -73,6 +73,11 @@ impl<const N: usize> Args<N> {
     }
 
     #[inline(always)]
+    pub(crate) fn doubles(&self, index: usize) -> Option<&mut [f64]> {
+        self.array(index, sys::TypedarrayType::float64_array)
+    }
+
+    #[inline(always)]
     pub(crate) fn longs(&self, index: usize) -> Option<&mut [u64]> {
         self.array(index, sys::TypedarrayType::biguint64_array)
     }

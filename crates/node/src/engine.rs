@@ -67,6 +67,8 @@ pub(crate) struct Engine {
     pub(crate) blobs: crate::blobs::Blobs,
     /// Series of the users' own.
     pub(crate) metrics: MetricRegistry,
+    /// Dead letters and audit trail.
+    pub(crate) journals: crate::journal::Journals,
     housekeeper: Mutex<Option<JoinHandle<()>>>,
     nap: Mutex<bool>,
     alarm: Condvar,
@@ -137,6 +139,7 @@ impl Engine {
             next_lane: AtomicU32::new(1),
             blobs: crate::blobs::Blobs::default(),
             metrics: MetricRegistry::new(),
+            journals: crate::journal::Journals::default(),
             housekeeper: Mutex::new(None),
             nap: Mutex::new(false),
             alarm: Condvar::new(),
@@ -178,6 +181,7 @@ impl Engine {
             // reason to take the process down.
             drop(thread.join());
         }
+        self.journals.close();
         self.wake_all();
     }
 

@@ -271,6 +271,23 @@ hot! {
         joined.metrics.get(metric).map_or(STALE, |metric| if metric.record(value) { 0 } else { INVALID })
     }
 
+    // --- journal ----------------------------------------------------------------------------------------
+
+    fn journalAppend(state, args: 4) {
+        let (Some(journal), Some(bytes), Some(lengths), Some(count)) =
+            (args.u32(0), args.bytes(1), args.words(2), args.u32(3)) else { return INVALID };
+        let Some(open) = state.journals.get(journal) else { return STALE };
+        let Some(lengths) = lengths.get(..count as usize) else { return INVALID };
+        match crate::journal::append(open, bytes, lengths) {
+            Ok(ticket) => ticket as i64,
+            Err(failure) => i64::from(state.fail(failure)),
+        }
+    }
+    fn journalAcks(state, args: 2) {
+        let (Some(journal), Some(out)) = (args.u32(0), args.doubles(1)) else { return INVALID };
+        state.journals.get_mut(journal).map_or(STALE, |open| open.acks(out) as i64)
+    }
+
     // --- threads ----------------------------------------------------------------------------------------
 
     fn laneCommit(state, args: 3) {

@@ -23,6 +23,8 @@ mod external;
 mod hot;
 mod info;
 mod joined;
+mod journal;
+mod journal_request;
 mod mesh;
 mod metrics;
 mod named;

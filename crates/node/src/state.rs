@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::args::Batch;
 use crate::joined::Joined;
+use crate::journal::OpenJournal;
 use crate::named::Table;
 
 /// Words in the scratch array, as `SCRATCH_WORDS` in the contract.
@@ -160,6 +161,7 @@ pub(crate) struct ThreadState {
     pub(crate) scratch: Arc<ScratchMemory>,
     pub(crate) tables: Slots<Table>,
     pub(crate) meshes: Slots<Joined>,
+    pub(crate) journals: Slots<OpenJournal>,
     pub(crate) batch: Batch,
     last_error: Option<Failure>,
 }
@@ -210,6 +212,7 @@ impl ThreadState {
             scratch: Arc::new(ScratchMemory([const { Cell::new(0) }; SCRATCH_WORDS])),
             tables: Slots::new(),
             meshes: Slots::new(),
+            journals: Slots::new(),
             batch: Batch::default(),
             last_error: None,
         }
@@ -298,6 +301,7 @@ impl ThreadState {
 
     /// Leaves every mesh and closes every table: the environment is going away.
     pub(crate) fn leave_all(&mut self) {
+        self.journals.drain().for_each(drop);
         for joined in self.meshes.drain() {
             joined.leave();
         }

@@ -52,6 +52,18 @@ pub enum Status {
     Cancelled = -22,
     /// The address cannot be listened on: taken, not allowed, or no UDP here.
     AddressUnavailable = -23,
+    /// The disk or the quota is full; nothing was written.
+    DiskFull = -24,
+    /// The folder or its files may not be written, or were opened for reading only.
+    ReadOnly = -25,
+    /// Another process has the folder open.
+    Locked = -26,
+    /// What is on the disk is not what was acknowledged.
+    Corrupt = -27,
+    /// The device failed.
+    Io = -28,
+    /// The state of the thing does not allow this now.
+    Conflict = -29,
 }
 
 impl Status {

@@ -7,6 +7,7 @@
  */
 import { type Binding, SCRATCH_WORDS, Status } from '../contract.js'
 import { Edge } from './edge.js'
+import { journalFunctions } from './journal.js'
 import { meshFunctions } from './mesh.js'
 import { nodeFunctions } from './node.js'
 import { tableFunctions } from './tables.js'
@@ -20,6 +21,7 @@ const VERSION = '0.1.0'
 export function createFallback(): Binding {
   const edge = new Edge()
   const scratch = new Uint32Array(SCRATCH_WORDS)
+  const meshes = meshFunctions(edge, scratch)
   return {
     info: () => ({ backend: 'fallback', version: VERSION, cpu: ['scalar'], capabilities: [] }),
     lastError: () => edge.lastError(),
@@ -30,9 +32,10 @@ export function createFallback(): Binding {
       return hashKey(key)
     },
     ...tableFunctions(edge),
-    ...meshFunctions(edge, scratch),
+    ...meshes,
     ...threadFunctions(edge),
     ...nodeFunctions(edge),
+    ...journalFunctions(edge, meshes.meshInfo),
   }
 }
 

@@ -1,5 +1,6 @@
 /** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
 import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
+import type { JournalBinding } from '../contract-journal.js'
 import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
 import { type Edge, exceeded, Failure, invalid } from './edge.js'
@@ -21,6 +22,7 @@ type MeshFunctions = Omit<
   | 'tableClose'
   | keyof NodeBinding
   | keyof MemoryBinding
+  | keyof JournalBinding
   | Extract<keyof Binding, `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `blob${string}`>
 >
 

@@ -12,6 +12,8 @@ import { LoadThread } from './load-thread.js'
 export interface RunOptions {
   port?: number
   seed?: number
+  /** Folder of dead letters and audit trail; without it nothing outlives the run. */
+  data?: string
   /** Undefined: no load generator. */
   load?: Omit<LoadOptions, 'url' | 'module'>
   onAnswer?: (answer: GatewayAnswer) => void
@@ -33,7 +35,7 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
   const close = () => (closing ??= closeAll(closers))
   try {
     const seed = options.seed ?? config.seed
-    const mesh = await Mesh.open({ name: config.name, ...(seed === undefined ? {} : { seed }) })
+    const mesh = await Mesh.open({ name: config.name, ...(seed === undefined ? {} : { seed }), ...(options.data === undefined ? {} : { data: options.data }) })
     closers.push(() => mesh.close())
     const fleet = await startFleet(mesh, instanceSpecs(config, folder), config.workers)
     closers.push(() => fleet.close())

@@ -259,6 +259,11 @@ impl Journal {
         self.shared.removed.load(Ordering::Relaxed)
     }
 
+    /// Largest payload of a record.
+    pub fn max_record_bytes(&self) -> usize {
+        self.shared.options.max_record_bytes
+    }
+
     /// False when nothing outlives the process.
     pub fn outlives_process(&self) -> bool {
         self.shared.storage.durable()

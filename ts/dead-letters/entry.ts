@@ -1,0 +1,169 @@
+/** What a dead letter holds: checked, written as JSON, and made a message again. */
+import type { LetterAttempt, LetterState } from '../binding/contract-journal.js'
+import { type DeliveryOutcome, LinkmeshError } from '../errors.js'
+import { checkFields, checkInteger, checkKey, checkMetadata, checkName, checkRecord, invalid, shown } from '../mesh/checks.js'
+
+/** A letter to append by hand. The mesh makes those of its own requests. */
+export interface DeadLetterEntry {
+  service: string
+  /** What was to be sent: anything with a JSON form, a string, or bytes. */
+  body?: unknown
+  /** Why it was given up: a stable code. */
+  reason: string
+  /** In words. */
+  message?: string
+  /** Whether a handler had it; default `unknown`. */
+  outcome?: DeliveryOutcome
+  key?: string
+  /** Class of service; default `best-effort`. */
+  qos?: string
+  headers?: Readonly<Record<string, string>>
+  attempts?: readonly LetterAttempt[]
+  /** Default: now. */
+  firstDeathMs?: number
+  lastDeathMs?: number
+  /** Sending it twice does no harm. */
+  idempotent?: boolean
+}
+
+/** A letter as it is listed. */
+export interface DeadLetterSummary {
+  id: number
+  state: LetterState
+  service: string
+  key?: string
+  qos: string
+  outcome: DeliveryOutcome
+  reason: string
+  firstDeathMs: number
+  lastDeathMs: number
+  /** Attempts in all, those of redrives included. */
+  attempts: number
+  redrives: number
+  /** Why it was parked. */
+  parked?: string
+  idempotent: boolean
+  /** It had a key: messages of that key that came later may have gone before it. */
+  breaksOrder: boolean
+  bytes: number
+}
+
+/** A letter as it was written. */
+export interface StoredLetter {
+  service: string
+  key?: string
+  qos: string
+  outcome: DeliveryOutcome
+  reason: string
+  message: string
+  body: { encoding: 'none' | 'json' | 'text' | 'base64'; data: string }
+  headers: Record<string, string>
+  attempts: LetterAttempt[]
+  firstDeathMs: number
+  lastDeathMs: number
+  idempotent: boolean
+  breaksOrder: boolean
+}
+
+/** A change of a letter's state. */
+export type DeadLetterEvent =
+  | { event: 'redrive-started'; of: number; atMs: number; by: string }
+  | { event: 'redriven'; of: number; atMs: number }
+  | {
+      event: 'redrive-failed'
+      of: number
+      atMs: number
+      outcome: DeliveryOutcome
+      reason: string
+      attempts: LetterAttempt[]
+      parked: boolean
+    }
+  | { event: 'parked'; of: number; atMs: number; why: string }
+
+/** A letter with everything that happened to it. */
+export interface DeadLetter extends DeadLetterSummary {
+  letter: StoredLetter
+  history: DeadLetterEvent[]
+}
+
+const FIELDS: ReadonlySet<string> = new Set([
+  'service',
+  'body',
+  'reason',
+  'message',
+  'outcome',
+  'key',
+  'qos',
+  'headers',
+  'attempts',
+  'firstDeathMs',
+  'lastDeathMs',
+  'idempotent',
+])
+const OUTCOMES: ReadonlySet<unknown> = new Set(['delivered', 'not-delivered', 'unknown'])
+const MAX_MESSAGE = 4_096
+const MAX_ATTEMPTS = 1_024
+const MAX_TIME_MS = 8.64e15
+
+/** JSON of a letter as it is stored. Throws for what is no letter, naming the field. */
+export function encodeEntry(entry: DeadLetterEntry): string {
+  checkFields(checkRecord(entry, 'entry'), FIELDS, 'entry')
+  const { service, reason, outcome = 'unknown', key, qos = 'best-effort', headers, attempts = [] } = entry
+  checkName(service, 'entry.service')
+  checkName(reason, 'entry.reason')
+  checkName(qos, 'entry.qos')
+  if (!OUTCOMES.has(outcome))
+    throw invalid('entry.outcome', `entry.outcome must be delivered, not-delivered or unknown, not ${shown(outcome)}`)
+  if (key !== undefined) checkKey(key)
+  if (headers !== undefined) checkMetadata(headers, 'entry.headers')
+  if (!Array.isArray(attempts) || attempts.length > MAX_ATTEMPTS)
+    throw invalid('entry.attempts', `entry.attempts must be a list of at most ${MAX_ATTEMPTS}`, MAX_ATTEMPTS)
+  const { lastDeathMs = Date.now() } = entry
+  const { firstDeathMs = lastDeathMs } = entry
+  checkInteger(lastDeathMs, 'entry.lastDeathMs', 0, MAX_TIME_MS)
+  checkInteger(firstDeathMs, 'entry.firstDeathMs', 0, MAX_TIME_MS)
+  return encodeLetter({
+    service,
+    ...(key === undefined ? {} : { key }),
+    qos,
+    outcome,
+    reason,
+    message: entry.message === undefined ? '' : String(entry.message).slice(0, MAX_MESSAGE),
+    body: encodeBody(entry.body),
+    headers: headers ?? {},
+    attempts: attempts as LetterAttempt[],
+    firstDeathMs,
+    lastDeathMs,
+    idempotent: entry.idempotent === true,
+    breaksOrder: key !== undefined,
+  })
+}
+
+export function encodeLetter(letter: StoredLetter): string {
+  return JSON.stringify(letter)
+}
+
+/** Throws `LM_CODEC` for what has no JSON form. */
+export function encodeBody(body: unknown): StoredLetter['body'] {
+  if (body === undefined) return { encoding: 'none', data: '' }
+  if (typeof body === 'string') return { encoding: 'text', data: body }
+  if (body instanceof Uint8Array)
+    return { encoding: 'base64', data: Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64') }
+  let data: string | undefined
+  try {
+    data = JSON.stringify(body)
+  } catch (cause) {
+    throw new LinkmeshError('LM_CODEC', 'the body of a dead letter has no JSON form', { field: 'body', cause })
+  }
+  if (data === undefined)
+    throw new LinkmeshError('LM_CODEC', 'the body of a dead letter has no JSON form', { field: 'body' })
+  return { encoding: 'json', data }
+}
+
+/** The message again. */
+export function decodeBody({ encoding, data }: StoredLetter['body']): unknown {
+  if (encoding === 'none') return undefined
+  if (encoding === 'text') return data
+  if (encoding === 'base64') return new Uint8Array(Buffer.from(data, 'base64'))
+  return JSON.parse(data)
+}
