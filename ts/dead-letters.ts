@@ -1,7 +1,7 @@
 /** Dead letters and the audit trail. What they do is in `dead-letters/`. */
 export type { JournalOptions, LetterAttempt, LetterFilter, LetterState } from './binding/contract-journal.js'
 export { type AuditEntry, AuditLog, type AuditRecord } from './dead-letters/audit.js'
-export { DeadLetters, type DeadLetterStats } from './dead-letters/dead-letters.js'
+export { type DeadLetterStats, DeadLetters } from './dead-letters/dead-letters.js'
 export type {
   DeadLetter,
   DeadLetterEntry,

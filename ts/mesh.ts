@@ -195,7 +195,8 @@ export class Mesh {
       await this.deadLetters.openWith({ join: true })
       this.#keepDeadLetters()
     } catch (error) {
-      if (!(error instanceof LinkmeshError) || (error.code !== 'LM_NOT_FOUND' && error.code !== 'LM_CLOSED')) throw error
+      if (!(error instanceof LinkmeshError) || (error.code !== 'LM_NOT_FOUND' && error.code !== 'LM_CLOSED'))
+        throw error
     }
   }
 

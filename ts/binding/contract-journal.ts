@@ -135,7 +135,7 @@ export type RedriveOutcome =
       result: 'failed'
       outcome: 'delivered' | 'not-delivered' | 'unknown'
       reason: string
-      attempts: LetterAttempt[]
+      attempts: readonly LetterAttempt[]
     }
 
 export interface AuditQuery {

@@ -148,11 +148,20 @@ export function buildProgram(): Command {
 /** The options that choose dead letters. */
 function filtered(command: Command): Command {
   return command
-    .addOption(new Option('--state <names...>', 'default: all but redriven').choices(['dead', 'redriving', 'redriven', 'parked']))
+    .addOption(
+      new Option('--state <names...>', 'default: all but redriven').choices([
+        'dead',
+        'redriving',
+        'redriven',
+        'parked',
+      ]),
+    )
     .option('--service <name>', 'service it was for')
-    .option('--reason <code>', 'code of the last error, `LM_…` or the application\'s own')
+    .option('--reason <code>', "code of the last error, `LM_…` or the application's own")
     .option('--key <key>', 'routing key')
-    .addOption(new Option('--outcome <name>', 'whether a handler had it').choices(['delivered', 'not-delivered', 'unknown']))
+    .addOption(
+      new Option('--outcome <name>', 'whether a handler had it').choices(['delivered', 'not-delivered', 'unknown']),
+    )
     .option('--after <time>', 'given up at this time or later, ISO 8601', instant)
     .option('--before <time>', 'given up before this time, ISO 8601', instant)
     .option('--id <ids...>', 'these letters', ids)

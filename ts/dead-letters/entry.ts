@@ -1,7 +1,16 @@
 /** What a dead letter holds: checked, written as JSON, and made a message again. */
 import type { LetterAttempt, LetterState } from '../binding/contract-journal.js'
 import { type DeliveryOutcome, LinkmeshError } from '../errors.js'
-import { checkFields, checkInteger, checkKey, checkMetadata, checkName, checkRecord, invalid, shown } from '../mesh/checks.js'
+import {
+  checkFields,
+  checkInteger,
+  checkKey,
+  checkMetadata,
+  checkName,
+  checkRecord,
+  invalid,
+  shown,
+} from '../mesh/checks.js'
 
 /** A letter to append by hand. The mesh makes those of its own requests. */
 export interface DeadLetterEntry {

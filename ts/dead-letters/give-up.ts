@@ -1,6 +1,6 @@
 /** From a request that was given up to its letter. Only failures come here. */
 import { Outcome } from '../binding/contract.js'
-import type { LetterAttempt, RedriveOutcome } from '../binding/contract-journal.js'
+import type { RedriveOutcome } from '../binding/contract-journal.js'
 import { type DeliveryOutcome, LinkmeshError } from '../errors.js'
 import type { Call } from '../mesh/call.js'
 import { nowMs } from '../mesh/clock.js'
@@ -73,7 +73,8 @@ function outcomeOf(error: unknown): DeliveryOutcome {
 function codeOfError(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code
   if (typeof code === 'string' && code !== '' && code.length <= 256) {
-    const own = error instanceof LinkmeshError && code === 'LM_REMOTE' ? (error as { remoteCode?: unknown }).remoteCode : code
+    const own =
+      error instanceof LinkmeshError && code === 'LM_REMOTE' ? (error as { remoteCode?: unknown }).remoteCode : code
     return typeof own === 'string' && own !== '' && own.length <= 256 ? own : code
   }
   return error instanceof Error && error.name !== '' ? error.name.slice(0, 256) : 'Error'

@@ -5,8 +5,8 @@
  * context. Everything rarer (waiting for a slot, retries, cancellation) lives in its own method off that path.
  */
 import { type Handle, Outcome, Scratch, Status, type Ticket } from '../binding/contract.js'
-import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import { noteAttempt } from '../dead-letters/give-up.js'
+import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
 import { Call, type ServiceEntry } from './call.js'
 import { nowMs } from './clock.js'

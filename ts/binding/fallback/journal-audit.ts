@@ -30,7 +30,11 @@ export class AuditMemory implements Room {
     if (request.op === 'read') return this.#read(request.query ?? {})
     if (request.op === 'retain') return null
     if (request.op === 'verify')
-      throw new Failure(Status.NativeRequired, 'a trail in memory has no chain: verification needs the native addon', 'backend')
+      throw new Failure(
+        Status.NativeRequired,
+        'a trail in memory has no chain: verification needs the native addon',
+        'backend',
+      )
     throw new Failure(Status.InvalidArgument, 'the audit trail cannot answer this', 'request')
   }
 

@@ -191,8 +191,7 @@ export class LetterMemory implements Room {
 
   #purge(filter: LetterFilter, dryRun: boolean): number {
     const found = [...this.#letters.values()].filter(
-      ({ summary }) =>
-        summary.id > (filter.from ?? 0) && summary.state !== 'redriving' && matches(filter, summary),
+      ({ summary }) => summary.id > (filter.from ?? 0) && summary.state !== 'redriving' && matches(filter, summary),
     )
     if (dryRun) return found.length
     for (const { summary, text } of found) {

@@ -141,10 +141,10 @@ export function journalFunctions(edge: Edge, meshInfo: Binding['meshInfo']): Jou
         opened.shared.listeners.add(callback)
         return 0
       }) as 0 | Status,
-    journalVerify: () => later(() => {
+    journalVerify: () =>
+      later(() => {
         throw onDisk('folder')
       }),
     journalAsk: (journal, request) => later(() => ask(journal, request)),
   }
 }
-

@@ -35,7 +35,11 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
   const close = () => (closing ??= closeAll(closers))
   try {
     const seed = options.seed ?? config.seed
-    const mesh = await Mesh.open({ name: config.name, ...(seed === undefined ? {} : { seed }), ...(options.data === undefined ? {} : { data: options.data }) })
+    const mesh = await Mesh.open({
+      name: config.name,
+      ...(seed === undefined ? {} : { seed }),
+      ...(options.data === undefined ? {} : { data: options.data }),
+    })
     closers.push(() => mesh.close())
     const fleet = await startFleet(mesh, instanceSpecs(config, folder), config.workers)
     closers.push(() => fleet.close())
