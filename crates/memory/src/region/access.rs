@@ -20,7 +20,8 @@ pub struct Access {
     pub region: Arc<dyn Region>,
     /// [`Region::epoch`] that the grant was made for.
     pub epoch: u64,
-    /// First byte of the slice inside the region. For atomics, `base + offset` must be a multiple of 8.
+    /// First byte of the slice inside the region. Atomics need one that is a multiple of 8: offsets in the slice and in the region
+    /// must both be aligned.
     pub base: u64,
     /// Bytes of the slice. A slice may be longer than the region is now: the region checks its own length.
     pub length: u64,

@@ -2,5 +2,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 pub mod history;
+pub mod pair;
 pub mod random;
 pub mod world;
