@@ -5,6 +5,7 @@
 //! JavaScript, and, except in [`host`], sockets, threads and clocks.
 
 pub mod client;
+pub mod compress;
 pub mod endpoint;
 pub mod frame;
 pub mod grant;
