@@ -44,7 +44,7 @@ mod tests {
     fn text_is_worth_it_and_noise_is_not() {
         let text = "GET /users/4711/orders?page=2 HTTP/1.1\r\n".repeat(2000);
         assert!(looks_compressible(text.as_bytes()));
-        assert!(looks_compressible(&[0; 100_000]));
+        assert!(looks_compressible(&[0; 10_000]));
         assert!(looks_compressible(&[]));
         let mut state = 1u64;
         let noise: Vec<u8> = (0..100_000)
