@@ -4,6 +4,7 @@
 //! transfers, memory shared between processes of one host. What is deliberately absent:
 //! JavaScript, and, except in [`host`], sockets, threads and clocks.
 
+pub mod bulk;
 pub mod client;
 pub mod compress;
 pub mod endpoint;

@@ -57,7 +57,7 @@ impl Compressor {
     }
 
     /// The compressed form of `block`, or `None` when it saves less than an eighth, or the block is shorter than
-    /// [`MIN_COMPRESSED_BYTES`](super::MIN_COMPRESSED_BYTES) or longer than [`MAX_BLOCK_BYTES`](super::MAX_BLOCK_BYTES).
+    /// [`MIN_COMPRESSED_BYTES`] or longer than [`MAX_BLOCK_BYTES`].
     /// Then it is sent as it is.
     pub fn compress(&mut self, codec: Codec, block: &[u8]) -> Option<&[u8]> {
         if !(MIN_COMPRESSED_BYTES..=MAX_BLOCK_BYTES).contains(&block.len()) {

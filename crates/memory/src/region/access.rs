@@ -34,6 +34,19 @@ pub struct Access {
 }
 
 impl Access {
+    /// All of `region` with all rights: the owner's own.
+    pub fn whole(region: Arc<dyn Region>) -> Self {
+        Self {
+            epoch: region.epoch(),
+            base: 0,
+            length: region.len(),
+            rights: Rights::ALL,
+            expires: None,
+            revoked: Arc::new(AtomicBool::new(false)),
+            region,
+        }
+    }
+
     /// Checks rights, range, revocation, epoch and expiry for `length` bytes at `offset` of the slice; returns the
     /// offset in the region. Costs a few nanoseconds.
     ///
