@@ -19,6 +19,10 @@ function problemsOf(input: unknown): Record<string, string> {
 
 const service = { module: './orders.ts' }
 
+/** `npm run fuzz -- config` gives them longer than a test run does. */
+const fuzzMs = Number(process.env.LINKMESH_FUZZ_SECONDS ?? 0) * 500
+const runs = fuzzMs > 0 ? { numRuns: 2 ** 31 - 1, interruptAfterTimeLimit: fuzzMs } : { numRuns: 500 }
+
 describe('a config that is right', () => {
   it('gets its defaults', () => {
     const config = parseConfig({
@@ -79,40 +83,48 @@ describe('a config that is wrong', () => {
     expect(() => parseConfig(input, '/etc/mesh.json')).toThrow(/^\/etc\/mesh\.json is not a usable config:\n {2}/)
   })
 
-  it('never throws anything but ConfigError, whatever it is given', () => {
-    fc.assert(
-      fc.property(fc.anything({ withNullPrototype: true, withBigInt: true, withDate: true }), (input) => {
-        try {
-          parseConfig(input)
-        } catch (error) {
-          expect(error).toBeInstanceOf(ConfigError)
-        }
-      }),
-      { numRuns: 500 },
-    )
-  })
+  it(
+    'never throws anything but ConfigError, whatever it is given',
+    () => {
+      fc.assert(
+        fc.property(fc.anything({ withNullPrototype: true, withBigInt: true, withDate: true }), (input) => {
+          try {
+            parseConfig(input)
+          } catch (error) {
+            expect(error).toBeInstanceOf(ConfigError)
+          }
+        }),
+        runs,
+      )
+    },
+    fuzzMs + 5_000,
+  )
 
-  it('never throws anything but ConfigError for a config with one field replaced', () => {
-    const right = { name: 'x', services: { a: { module: 'm', instances: 2, policy: { retry: { limit: 1 } } } }, gateway: { port: 1, routes: { 'GET /a': { service: 'a.b' } } }, upstreams: { u: [{ address: 'http://h:1' }] } } // biome-ignore format: one value
-    const paths = [['name'], ['services'], ['services', 'a'], ['services', 'a', 'policy'], ['services', 'a', 'policy', 'retry'], ['gateway'], ['gateway', 'routes'], ['gateway', 'routes', 'GET /a'], ['upstreams', 'u'], ['upstreams', 'u', '0'], ['upstreams', 'u', '0', 'address']] // biome-ignore format: one list
-    fc.assert(
-      fc.property(fc.constantFrom(...paths), fc.anything(), (path, value) => {
-        const input = structuredClone(right)
-        const last = path.at(-1) as string
-        const parent = path
-          .slice(0, -1)
-          .reduce<Record<string, unknown>>((at, key) => at[key] as Record<string, unknown>, input)
-        parent[last] = value
-        try {
-          parseConfig(input)
-        } catch (error) {
-          expect(error).toBeInstanceOf(ConfigError)
-          expect((error as ConfigError).problems.length).toBeGreaterThan(0)
-        }
-      }),
-      { numRuns: 500 },
-    )
-  })
+  it(
+    'never throws anything but ConfigError for a config with one field replaced',
+    () => {
+      const right = { name: 'x', services: { a: { module: 'm', instances: 2, policy: { retry: { limit: 1 } } } }, gateway: { port: 1, routes: { 'GET /a': { service: 'a.b' } } }, upstreams: { u: [{ address: 'http://h:1' }] } } // biome-ignore format: one value
+      const paths = [['name'], ['services'], ['services', 'a'], ['services', 'a', 'policy'], ['services', 'a', 'policy', 'retry'], ['gateway'], ['gateway', 'routes'], ['gateway', 'routes', 'GET /a'], ['upstreams', 'u'], ['upstreams', 'u', '0'], ['upstreams', 'u', '0', 'address']] // biome-ignore format: one list
+      fc.assert(
+        fc.property(fc.constantFrom(...paths), fc.anything(), (path, value) => {
+          const input = structuredClone(right)
+          const last = path.at(-1) as string
+          const parent = path
+            .slice(0, -1)
+            .reduce<Record<string, unknown>>((at, key) => at[key] as Record<string, unknown>, input)
+          parent[last] = value
+          try {
+            parseConfig(input)
+          } catch (error) {
+            expect(error).toBeInstanceOf(ConfigError)
+            expect((error as ConfigError).problems.length).toBeGreaterThan(0)
+          }
+        }),
+        runs,
+      )
+    },
+    fuzzMs + 5_000,
+  )
 })
 
 describe('the published JSON Schema', () => {
