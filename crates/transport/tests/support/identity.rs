@@ -45,7 +45,19 @@ fn refused(code: &'static str) -> AuthError {
 
 impl Authority {
     pub fn new() -> Self {
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        Self::from_key(KeyPair::generate_for(&PKCS_ED25519).unwrap())
+    }
+
+    /// The same authority in another process.
+    pub fn from_pem(pem: &str) -> Self {
+        Self::from_key(KeyPair::from_pem(pem).unwrap())
+    }
+
+    pub fn to_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    fn from_key(key: KeyPair) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self {
