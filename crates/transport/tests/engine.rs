@@ -232,3 +232,29 @@ fn what_cannot_start_says_why() {
         "{error}"
     );
 }
+
+#[test]
+fn a_queue_filled_by_another_thread_is_seen_after_a_wake_and_leases_do_not_collide() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let mut block = options(&authority, "client", None);
+    block.latency = LatencyMode::Block;
+    let client = start(&block);
+    connect(&client, server.local_address());
+    let queue = client.with(|echo, _| echo.queue.clone());
+    {
+        let _lease = client.lease();
+        assert!(client.try_lease().is_none(), "one lease at a time");
+    }
+    assert!(client.try_lease().is_some());
+    client.release();
+    let deadline = Instant::now() + LONG;
+    for round in 1..50 {
+        queue.lock().unwrap().push(1000);
+        client.waker().wake();
+        while client.with(|echo, _| echo.received_back()) < round * 1000 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+}

@@ -109,6 +109,18 @@ pub trait Application: Send {
         let _ = (io, peer);
     }
 
+    /// Called in each turn of the loop, also when no packet came: the place to look at queues that other threads fill. A few
+    /// nanoseconds when they are empty; what it writes leaves at once. `io.now()` may be some microseconds old here.
+    fn poll(&mut self, io: &mut Io<'_>) {
+        let _ = io;
+    }
+
+    /// Called right before the driving thread goes to sleep. `false` means that there is something to `poll` after all;
+    /// after `true`, whoever fills a queue wakes the engine (`engine::EngineWaker`).
+    fn before_sleep(&mut self) -> bool {
+        true
+    }
+
     /// The time that [`deadline`](Self::deadline) named has come.
     fn timeout(&mut self, io: &mut Io<'_>) {
         let _ = io;

@@ -268,6 +268,11 @@ impl Core {
             .min()
     }
 
+    /// Whether a call of the application has left something to send.
+    pub fn is_dirty(&self) -> bool {
+        self.links.first_dirty().is_some()
+    }
+
     /// Whether something is to be done without waiting for a packet or a time.
     pub fn is_pending(&self) -> bool {
         !self.resumed.is_empty() || !self.reports.is_empty()

@@ -83,16 +83,28 @@ impl<A: Application> Driver<A> {
             self.last_traffic = self.now;
             self.empty_polls = 0;
             self.hand_in(received);
+            self.application.poll(&mut self.core.io(self.now));
             self.act();
             return true;
         }
         self.empty_polls += 1;
+        self.poll();
         if self.empty_polls.is_multiple_of(POLLS_PER_CLOCK) || self.unsent || self.stalled.is_some()
         {
             self.now = Instant::now();
             self.act();
         }
         false
+    }
+
+    /// Lets the application look at its queues, and sends what it made of them.
+    fn poll(&mut self) {
+        self.application.poll(&mut self.core.io(self.now));
+        if self.core.is_dirty() {
+            self.now = Instant::now();
+            self.last_traffic = self.now;
+            self.act();
+        }
     }
 
     /// Hands the datagrams of one call to the core. The buffer is used again, so they are copied once.

@@ -21,6 +21,17 @@ const MAX_THREADS: u8 = 64;
 /// Helper threads for proofs, per engine thread.
 const HELPERS: usize = 1;
 
+/// Wakes an engine thread that sleeps. Cheap to clone, harmless when it does not sleep; about 1 µs.
+#[derive(Debug, Clone)]
+pub struct EngineWaker(Arc<Waker>);
+
+impl EngineWaker {
+    /// Has the thread make a turn.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+}
+
 struct Shard<A> {
     shared: Arc<Shared<A>>,
     proofs: Arc<Proofs>,
@@ -225,7 +236,26 @@ impl<A: Application + 'static> Engine<A> {
     /// # Panics
     /// Also when there is no such thread.
     pub fn lease_shard(&self, shard: usize) -> Lease<'_, A> {
-        Lease::new(&self.shards[shard].shared)
+        Lease::take(&self.shards[shard].shared, false).expect("only a try gives up")
+    }
+
+    /// As [`lease`](Self::lease), unless another thread has a lease: that one drives, and what it receives for this thread
+    /// is there to be taken. Never waits longer than one turn of the background thread.
+    pub fn try_lease(&self) -> Option<Lease<'_, A>> {
+        Lease::take(&self.shards[0].shared, true)
+    }
+
+    /// For threads that fill a queue which [`Application::poll`] empties.
+    pub fn waker(&self) -> EngineWaker {
+        self.waker_shard(0)
+    }
+
+    /// As [`waker`](Self::waker), for the thread of this number.
+    ///
+    /// # Panics
+    /// When there is no such thread.
+    pub fn waker_shard(&self, shard: usize) -> EngineWaker {
+        EngineWaker(self.shards[shard].shared.waker.clone())
     }
 
     /// Says that nobody will lease in the next moments: the background threads take over at once. Costs a wake (1 µs).

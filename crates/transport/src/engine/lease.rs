@@ -14,8 +14,18 @@ use crate::core::{Application, Io};
 /// background thread leaves the socket alone for about a millisecond more, because a thread that leases once leases again
 /// soon; `Engine::release` says at once that it will not.
 pub struct Lease<'a, A: Application> {
-    shared: &'a Shared<A>,
     driver: MutexGuard<'a, Driver<A>>,
+    /// Dropped after the guard.
+    counted: Counted<'a, A>,
+}
+
+/// A lease in the count of leases, also while it waits for the lock and when that panics.
+struct Counted<'a, A: Application>(&'a Shared<A>);
+
+impl<A: Application> Drop for Counted<'_, A> {
+    fn drop(&mut self) {
+        self.0.end_lease();
+    }
 }
 
 impl<A: Application> std::fmt::Debug for Lease<'_, A> {
@@ -25,9 +35,14 @@ impl<A: Application> std::fmt::Debug for Lease<'_, A> {
 }
 
 impl<'a, A: Application> Lease<'a, A> {
-    pub(super) fn new(shared: &'a Shared<A>) -> Self {
+    /// Waits for the driver; with `alone`, gives up when another thread has a lease.
+    pub(super) fn take(shared: &'a Shared<A>, alone: bool) -> Option<Self> {
+        if !shared.begin_lease(alone) {
+            return None;
+        }
+        let counted = Counted(shared);
         let driver = shared.lock();
-        Self { shared, driver }
+        Some(Self { driver, counted })
     }
 
     /// Calls the application and sends what it wrote.
@@ -67,7 +82,7 @@ impl<'a, A: Application> Lease<'a, A> {
 
 impl<A: Application> Drop for Lease<'_, A> {
     fn drop(&mut self) {
-        self.shared.mark_foreground(self.driver.now);
+        self.counted.0.mark_foreground(self.driver.now);
         self.driver.sleep = Sleep::Awake;
     }
 }

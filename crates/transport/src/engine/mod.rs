@@ -21,6 +21,6 @@ mod socket;
 mod steering;
 mod wait;
 
-pub use engine::Engine;
+pub use engine::{Engine, EngineWaker};
 pub use lease::Lease;
 pub use options::{EngineOptions, LatencyMode, StartError};

@@ -37,6 +37,8 @@ pub(super) struct Shared<A> {
     driver: Mutex<Driver<A>>,
     /// Threads that wait for the lock.
     wanted: AtomicU32,
+    /// Leases that are out or being taken.
+    leases: AtomicU32,
     /// When a foreground thread drove last, in nanoseconds since `started`, plus one. 0: none.
     foreground: AtomicU64,
     started: Instant,
@@ -58,6 +60,7 @@ impl<A: Application> Shared<A> {
         Self {
             driver: Mutex::new(driver),
             wanted: AtomicU32::new(0),
+            leases: AtomicU32::new(0),
             foreground: AtomicU64::new(0),
             started: Instant::now(),
             waker,
@@ -105,6 +108,23 @@ impl<A: Application> Shared<A> {
         };
         self.wanted.fetch_sub(1, Ordering::Relaxed);
         guard
+    }
+
+    /// Counts a lease. With `alone`, only when there is no other.
+    pub(super) fn begin_lease(&self, alone: bool) -> bool {
+        // Relaxed: the count says who bothers to wait for the lock; the lock orders everything else.
+        if alone {
+            return self
+                .leases
+                .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        }
+        self.leases.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    pub(super) fn end_lease(&self) {
+        self.leases.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Leaves the mark of a foreground thread.
@@ -191,6 +211,9 @@ impl<A: Application> Shared<A> {
             };
             driver.sleep = Sleep::Awake;
             if !self.spin(&mut driver) {
+                continue;
+            }
+            if !driver.application.before_sleep() {
                 continue;
             }
             let wait = if driver.is_pending() {

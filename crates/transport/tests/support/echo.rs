@@ -1,6 +1,7 @@
 //! An application that sends numbered bytes, has them echoed, and checks each one.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,6 +53,8 @@ pub struct Echo {
     /// Pause echo streams at their first bytes.
     pub pause: bool,
     pub paused: Vec<(PeerSlot, StreamId)>,
+    /// Echoes that other threads ask for.
+    pub queue: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Echo {
@@ -127,6 +130,11 @@ impl Echo {
             .all(|sending| sending.sent == sending.total && sending.echoed == sending.total)
     }
 
+    /// Bytes that have come back.
+    pub fn received_back(&self) -> u64 {
+        self.sending.values().map(|sending| sending.echoed).sum()
+    }
+
     /// Bytes that the engine has taken.
     pub fn sent(&self) -> u64 {
         self.sending.values().map(|sending| sending.sent).sum()
@@ -145,6 +153,18 @@ impl Echo {
 }
 
 impl Application for Echo {
+    fn poll(&mut self, io: &mut Io<'_>) {
+        let asked = std::mem::take(&mut *self.queue.lock().unwrap());
+        for bytes in asked {
+            let peer = self.peers()[0];
+            self.send(io, peer, ECHO, bytes);
+        }
+    }
+
+    fn before_sleep(&mut self) -> bool {
+        self.queue.lock().unwrap().is_empty()
+    }
+
     fn connected(&mut self, _: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
         self.events
             .push(Event::Connected(peer, info.identity.boot_epoch));

@@ -243,6 +243,23 @@ impl<A: Application> Network<A> {
         self.carry(from, to, bytes);
     }
 
+    /// What a node sends while `call` runs, caught before it leaves.
+    pub fn record(&mut self, node: usize, call: impl FnOnce(&mut Self)) -> Vec<Vec<u8>> {
+        let from = self.nodes[node].address;
+        let queue = std::mem::take(&mut self.queue);
+        call(self);
+        let caught = std::mem::replace(&mut self.queue, queue);
+        let mut caught: Vec<_> = caught.into_iter().collect();
+        caught.sort();
+        let packets = caught
+            .into_iter()
+            .filter_map(|Reverse((_, _, packet))| self.packets[packet].take());
+        packets
+            .filter(|packet| packet.from == from)
+            .map(|packet| packet.bytes)
+            .collect()
+    }
+
     /// One event: the next datagram or the next timeout. False when there is none before `until`.
     fn step(&mut self, until: Instant) -> bool {
         let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
