@@ -19,7 +19,7 @@ use crate::region::Rights;
 /// Version of the memory protocol, said in ATTACH.
 pub(crate) const VERSION: u8 = 1;
 /// Bytes of a presented grant.
-pub(crate) const MAX_GRANT: usize = 32 * 1024;
+pub(crate) const MAX_GRANT: usize = crate::grant::MAX_GRANT_BYTES;
 
 const HEADER: usize = 4;
 const ATTACH: u8 = 1;
@@ -152,7 +152,7 @@ pub enum Control<'a> {
 }
 
 impl Control<'_> {
-    /// Appends the message. A grant must be at most 32 KiB.
+    /// Appends the message. A grant must be at most [`MAX_GRANT`] long.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);

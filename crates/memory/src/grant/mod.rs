@@ -20,6 +20,7 @@
 mod encoding;
 mod error;
 mod exports;
+mod identity;
 mod presented;
 mod refusals;
 mod signing;

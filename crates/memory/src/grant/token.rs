@@ -21,8 +21,8 @@ use crate::region::Rights;
 /// A node's identity: 256 bits, as in its certificate.
 pub type NodeId = [u8; 32];
 
-/// Bytes of a whole grant.
-pub const MAX_GRANT_BYTES: usize = 32 * 1024;
+/// Bytes of a whole grant: a chain of [`MAX_LINKS`] with the certificates of a FALCON identity in each.
+pub const MAX_GRANT_BYTES: usize = 63 * 1024;
 /// Links of a chain: the exporter's own and seven delegations.
 pub const MAX_LINKS: usize = 8;
 /// Bytes of a region's name in UTF-8; at least one.
