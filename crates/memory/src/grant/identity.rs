@@ -10,7 +10,7 @@ use super::{NodeId, Refused, Signer, Verifier};
 /// What a signature over a grant is one of: no other signature of the same key is one over a grant.
 const GRANT: ObjectKind = ObjectKind::FIRST_APPLICATION;
 
-fn refused(error: IdentityError) -> Refused {
+fn refused(error: &IdentityError) -> Refused {
     Refused {
         reason: error.to_string(),
     }
@@ -27,7 +27,7 @@ impl Signer for NodeIdentity {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refused> {
-        NodeIdentity::sign(self, GRANT, message).map_err(refused)
+        NodeIdentity::sign(self, GRANT, message).map_err(|error| refused(&error))
     }
 }
 
@@ -48,6 +48,6 @@ impl Verifier for NodeIdentity {
             message,
             signature,
         )
-        .map_err(refused)
+        .map_err(|error| refused(&error))
     }
 }
