@@ -4,25 +4,32 @@
 //!
 //! Latency under load is mostly queueing, which the in-flight count says better and sooner; so as long as an instance
 //! is about as fast as the service usually is (*cold*), only in-flight decides: among equals that is join the shortest
-//! queue, which no estimate improves. An instance well above the usual latency is *hot*: its in-flight counts for more,
-//! by the square of its excess; one well below counts for less. An instance that has answered nothing for longer than
+//! queue, which no estimate improves. An instance well above the usual latency, beyond what its own crowd explains, is
+//! *hot*: its in-flight counts for more, far above by the square of its excess. One that is fast has fewer in flight as it is. Answers
+//! are forgotten by halves every two seconds, so that who was hot is soon tried again. An instance that has answered nothing for longer than
 //! its latency, while it has work, is taken for as slow as its silence: a replica that hangs is avoided before its
 //! first late answer.
 
 /// Up to this multiple of the usual latency an instance is cold.
-const HOT: f64 = 1.5;
-/// Below this share of it an instance is fast, and is given more.
-const FAST: f64 = 0.67;
+const HOT: f64 = 2.0;
+/// From this excess over `HOT` on, heat grows by its square.
+const STEEP: f64 = 2.0;
 /// How far one answer moves the latency of an instance.
 pub(crate) const LATENCY_STEP: f64 = 1.0 / 8.0;
+/// How far one good answer moves the latency of the service.
+pub(crate) const SERVICE_STEP: f64 = 1.0 / 64.0;
+/// Time in which that of an instance loses half of its distance from the usual, milliseconds.
+pub(crate) const FORGIVEN_MS: u32 = 2_000;
 
 /// What the score is made of. Latencies in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signals {
     /// Requests in flight, and what failures add to them.
     pub(crate) busy: f64,
+    /// Its requests in flight over those of its peers, this one counted in both.
+    pub(crate) crowd: f64,
     pub(crate) weight: f64,
-    /// 0 = never measured.
+    /// Of the instance; the usual one when it was never measured.
     pub(crate) latency_us: f64,
     /// Of the service.
     pub(crate) usual_us: f64,
@@ -34,18 +41,20 @@ pub(crate) struct Signals {
 #[inline]
 pub(crate) fn score(signals: Signals) -> f64 {
     let mut latency_us = signals.latency_us;
-    if latency_us <= 0.0 {
-        latency_us = signals.usual_us;
-    }
     if signals.silence_us > latency_us {
         latency_us = signals.silence_us;
     }
-    let ratio = latency_us / signals.usual_us;
+    let mut ratio = latency_us / signals.usual_us;
+    if signals.crowd > 1.0 {
+        ratio /= signals.crowd;
+    }
     let heat = if ratio > HOT {
         let excess = ratio / HOT;
-        excess * excess
-    } else if ratio < FAST {
-        ratio / FAST
+        if excess > STEEP {
+            excess * excess / STEEP
+        } else {
+            excess
+        }
     } else {
         1.0
     };
@@ -58,6 +67,7 @@ mod tests {
 
     const USUAL: Signals = Signals {
         busy: 4.0,
+        crowd: 1.0,
         weight: 1.0,
         latency_us: 10_000.0,
         usual_us: 10_000.0,
@@ -76,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_silent_and_failing_ones_lose_and_unmeasured_ones_are_usual() {
+    fn slow_silent_and_failing_ones_lose() {
         let slow = Signals {
             busy: 0.0,
             latency_us: 120_000.0,
@@ -91,23 +101,19 @@ mod tests {
             busy: 1_000.0,
             ..USUAL
         };
-        let unmeasured = Signals {
-            latency_us: 0.0,
-            ..USUAL
-        };
         for worse in [slow, silent, failing] {
             assert!(score(worse) > score(USUAL), "{worse:?}");
         }
-        assert!((score(unmeasured) - score(USUAL)).abs() < f64::EPSILON);
     }
 
     #[test]
-    fn a_fast_one_takes_more() {
-        let fast = Signals {
-            busy: 8.0,
-            latency_us: 2_000.0,
+    fn a_latency_that_its_own_queue_explains_is_no_heat() {
+        let crowded = Signals {
+            busy: 9.0,
+            crowd: 2.0,
+            latency_us: 25_000.0,
             ..USUAL
         };
-        assert!(score(fast) < score(USUAL));
+        assert!((score(crowded) - 10.0).abs() < f64::EPSILON);
     }
 }

@@ -75,8 +75,8 @@ pub(crate) struct InstanceState {
     pub(crate) ejection: Ejection,
     /// It begins, or began again, with a small share at this time, microseconds.
     pub(crate) warming_since_us: AtomicU64,
-    /// `adaptive` only: latency as it usually is, microseconds.
-    pub(crate) usual: Estimate,
+    /// `adaptive` only: recent latency, microseconds.
+    pub(crate) recent: Estimate,
     /// `adaptive` only: when it last answered, or was given work after it had none, microseconds.
     pub(crate) answered_at_us: AtomicU64,
     pub(crate) breaker: CircuitBreaker,
@@ -268,7 +268,7 @@ impl Cells {
         state
             .warming_since_us
             .store(placement.now_us, Ordering::Relaxed);
-        state.usual.reset();
+        state.recent.reset();
         state
             .answered_at_us
             .store(placement.now_us, Ordering::Relaxed);

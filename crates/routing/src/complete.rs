@@ -3,7 +3,7 @@
 use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
-use crate::adaptive::LATENCY_STEP;
+use crate::adaptive::{FORGIVEN_MS, LATENCY_STEP, SERVICE_STEP};
 use crate::cells::{View, header_word, instance_word as word};
 use crate::estimate::to_ms;
 use crate::membership::Membership;
@@ -155,7 +155,16 @@ impl Router {
             view.set(word::LATENCY_US, estimate.to_bits());
         }
         if policy.balancer == Balancer::Adaptive {
-            state.usual.approach(sample, LATENCY_STEP, 0.0, now_ms);
+            let service = &membership.service;
+            let usual_us = service.recent_latency_us();
+            if outcome == Outcome::Ok {
+                service
+                    .recent
+                    .lean(sample, SERVICE_STEP, usual_us, now_ms, u32::MAX);
+            }
+            state
+                .recent
+                .lean(sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
             state.answered_at_us.store(now_us, Ordering::Relaxed);
         }
         if outcome == Outcome::Rejected {

@@ -45,6 +45,26 @@ impl Estimate {
         f64::from(value) * decay(elapsed((word >> 32) as u32, now_ms), HALF_LIFE_MS)
     }
 
+    /// The value as it has faded until now, towards `usual`: that is also what was never set.
+    #[inline]
+    pub(crate) fn faded_to(&self, usual: f64, now_ms: u32, half_life_ms: u32) -> f64 {
+        let word = self.0.load(Ordering::Relaxed);
+        let value = f32::from_bits(word as u32);
+        if value == 0.0 {
+            return usual;
+        }
+        let share = decay(elapsed((word >> 32) as u32, now_ms), half_life_ms);
+        usual + (f64::from(value) - usual) * share
+    }
+
+    /// Moves [`faded_to`](Self::faded_to) by `step` of its distance to the sample.
+    #[inline]
+    pub(crate) fn lean(&self, sample: f64, step: f64, usual: f64, now_ms: u32, half_life_ms: u32) {
+        let word = self.0.load(Ordering::Relaxed);
+        let from = self.faded_to(usual, now_ms, half_life_ms);
+        self.set(word, from + (sample - from) * step, now_ms);
+    }
+
     /// Forgets.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);

@@ -30,9 +30,9 @@ pub fn rendezvous_score(key_hash: u32, member: u32, weight: u32) -> f64 {
     (32.0 - log2(f64::from(h) + 1.0)) / f64::from(weight.max(1))
 }
 
-/// log2 of a number in 1..=2^32: exponent, plus 2/ln(2)·atanh((m-1)/(m+1)) of the mantissa by its odd series up to
+/// log2 of a number in 1..=2^32, the same bits everywhere: exponent, plus 2/ln(2)·atanh((m-1)/(m+1)) of the mantissa by its odd series up to
 /// the 11th power (error below 2e-7).
-fn log2(x: f64) -> f64 {
+pub fn log2(x: f64) -> f64 {
     let bits = x.to_bits();
     let exponent = ((bits >> 52) as i32) - 1023;
     let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | (1023 << 52));

@@ -55,7 +55,7 @@ pub use candidate::Filter;
 pub use cells::{INSTANCE_WORDS, MAX_INSTANCES, header_word, instance_word};
 pub use decay::{HALF_LIFE_MS, decay};
 pub use explain::{ExplainedCandidate, Explanation, RECORDED_CANDIDATES, REMEMBERED_PICKS};
-pub use hash::{fmix32, hash_key, rendezvous_score};
+pub use hash::{fmix32, hash_key, log2, rendezvous_score};
 pub use hashing::crc32;
 pub use info::Connections;
 pub use outcome::Outcome;

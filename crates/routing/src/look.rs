@@ -124,7 +124,11 @@ impl Selection<'_> {
             return PROBE_SCORE;
         }
         let now_ms = to_ms(self.now_us);
-        let failing = state.failing.faded(now_ms);
+        let mut failing = state.failing.faded(now_ms);
+        if balancer == Balancer::Adaptive {
+            // When all fail alike, the one that fails a little less must not get everything.
+            failing = (failing - self.usual_failing).max(0.0);
+        }
         let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
         let weight = f64::from(member.weight);
         let score = match balancer {
@@ -144,11 +148,15 @@ impl Selection<'_> {
                     let since_us = state.answered_at_us.load(Ordering::Relaxed);
                     self.now_us.saturating_sub(since_us)
                 };
+                let usual_us = self.membership.service.recent_latency_us();
                 adaptive::score(adaptive::Signals {
                     busy,
+                    crowd: (f64::from(candidate.in_flight) + 1.0) / (self.usual_in_flight + 1.0),
                     weight,
-                    latency_us: state.usual.faded(now_ms),
-                    usual_us: self.membership.service.typical_latency_us(),
+                    latency_us: state
+                        .recent
+                        .faded_to(usual_us, now_ms, adaptive::FORGIVEN_MS),
+                    usual_us,
                     silence_us: silence_us as f64,
                 })
             }

@@ -23,6 +23,7 @@
 
 use crate::candidate::{Candidate, Trace};
 use crate::cells::{Cells, instance_word as word};
+use crate::estimate::to_ms;
 use crate::explain::note;
 use crate::membership::Membership;
 use crate::policy::Balancer;
@@ -52,6 +53,10 @@ pub(crate) struct Selection<'a> {
     pub(crate) trace: Trace,
     /// Breakers and ejections are ignored.
     pub(crate) panic: bool,
+    /// `adaptive` only: mean requests in flight of the members it looks at.
+    pub(crate) usual_in_flight: f64,
+    /// `adaptive` only: mean share of failures of the members it looks at.
+    pub(crate) usual_failing: f64,
 }
 
 impl<'a> Selection<'a> {
@@ -68,6 +73,8 @@ impl<'a> Selection<'a> {
             now_us,
             trace: Trace::new(),
             panic: false,
+            usual_in_flight: 0.0,
+            usual_failing: 0.0,
         }
     }
 
@@ -108,9 +115,9 @@ impl<'a> Selection<'a> {
         match policy.balancer {
             Balancer::RoundRobin | Balancer::Weighted => self.next_in_turn(pool, rng),
             Balancer::Random => self.any(pool, rng),
-            Balancer::Adaptive => self.best_from_random(pool, SAMPLE, rng),
+            Balancer::Adaptive => self.best_of_sample(pool, rng),
             Balancer::LeastRequest | Balancer::PeakEwma if policy.balancing.full_scan => {
-                self.best_from_random(pool, usize::MAX, rng)
+                self.best_of_all(pool, rng)
             }
             Balancer::LeastRequest
             | Balancer::PeakEwma
@@ -242,9 +249,30 @@ impl<'a> Selection<'a> {
         self.best_from(pool, first, pool.len(), None)
     }
 
-    fn best_from_random(&mut self, pool: &Pool, most: usize, rng: &mut Rng) -> Option<Candidate> {
+    fn best_of_all(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
         let start = pool.owner(rng.below(pool.total()));
-        self.best_from(pool, start, most.min(pool.len()), Some(rng))
+        self.best_from(pool, start, pool.len(), Some(rng))
+            .or_else(|| self.best_from(pool, start, pool.len(), None))
+    }
+
+    /// `adaptive`: some members in a row, so that their load and failures are compared with each other's.
+    fn best_of_sample(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+        let start = pool.owner(rng.below(pool.total()));
+        let count = SAMPLE.min(pool.len());
+        let end = pool.range().end;
+        let now_ms = to_ms(self.now_us);
+        let (mut in_flight, mut failing) = (0.0, 0.0);
+        for at in start..start + count {
+            let index = if at < end { at } else { at - pool.len() };
+            let handle = self.membership.members[index].handle;
+            in_flight += f64::from(self.cells.view(handle).get(word::IN_FLIGHT));
+            if let Some(state) = self.cells.state(handle) {
+                failing += state.failing.faded(now_ms);
+            }
+        }
+        self.usual_failing = failing / count as f64;
+        self.usual_in_flight = in_flight / count as f64;
+        self.best_from(pool, start, count, Some(rng))
             .or_else(|| self.best_from(pool, start, pool.len(), None))
     }
 

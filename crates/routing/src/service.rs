@@ -24,6 +24,8 @@ pub(crate) struct ServiceState {
     pub(crate) budget: RetryBudget,
     /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
     pub(crate) latency: Estimate,
+    /// `adaptive` only: latency of its latest good answers, microseconds.
+    pub(crate) recent: Estimate,
     /// Latencies of completed requests, cancelled ones excepted, microseconds.
     pub(crate) histogram: Histogram,
 }
@@ -37,6 +39,7 @@ impl ServiceState {
             shares: AtomicU64::new(0),
             budget: RetryBudget::new(retry, now_us),
             latency: Estimate::default(),
+            recent: Estimate::default(),
             histogram: Histogram::new(),
         }
     }
@@ -46,6 +49,15 @@ impl ServiceState {
     pub(crate) fn typical_latency_us(&self) -> f64 {
         match self.latency.stored() {
             0.0 => ASSUMED_LATENCY_US,
+            measured => f64::from(measured),
+        }
+    }
+
+    /// `adaptive`: latency of its latest good answers, or what is assumed before there is one, microseconds.
+    #[inline]
+    pub(crate) fn recent_latency_us(&self) -> f64 {
+        match self.recent.stored() {
+            0.0 => self.typical_latency_us(),
             measured => f64::from(measured),
         }
     }

@@ -22,8 +22,8 @@ export class InstanceState {
   rejectedUntilUs = 0
   /** It begins, or began again, with a small share at this time, microseconds. */
   warmingSinceUs: number
-  /** `adaptive` only: latency as it usually is, microseconds. */
-  readonly usual = new Estimate()
+  /** `adaptive` only: recent latency, microseconds. */
+  readonly recent = new Estimate()
   /** `adaptive` only: when it last answered, or was given work after it had none, microseconds. */
   answeredAtUs: number
   readonly breaker = new CircuitBreaker()

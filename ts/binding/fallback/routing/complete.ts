@@ -1,6 +1,6 @@
 /** `complete`: give the place back, learn. As `crates/routing/src/complete.rs`. */
 import { type Handle, Outcome, type Ticket, InstanceWord as Word } from '../../contract.js'
-import { LATENCY_STEP } from './adaptive.js'
+import { FORGIVEN_MS, LATENCY_STEP, SERVICE_STEP } from './adaptive.js'
 import { toMs } from './estimate.js'
 import type { Membership } from './membership.js'
 import type { RouterState } from './state.js'
@@ -10,6 +10,8 @@ import type { OpenTicket } from './ticket.js'
 const FAILING_STEP = 1 / 16
 /** Below this the share is none. */
 const FAILING_FLOOR = 0.001
+/** A half-life that no clock sees the end of, milliseconds. */
+const NEVER_MS = 2 ** 32 - 1
 /** Longest latency that is believed, microseconds: eleven days. */
 const LONGEST_US = 2 ** 40
 
@@ -71,7 +73,9 @@ function learn(
   const estimate = cell.latency.peak(sample, nowMs)
   if (estimate !== undefined) state.cells.setLatencyUs(instance, estimate)
   if (policy.balancer === 'adaptive') {
-    cell.usual.approach(sample, LATENCY_STEP, 0, nowMs)
+    const usualUs = service.recentLatencyUs
+    if (outcome === Outcome.Ok) service.recent.lean(sample, SERVICE_STEP, usualUs, nowMs, NEVER_MS)
+    cell.recent.lean(sample, LATENCY_STEP, usualUs, nowMs, FORGIVEN_MS)
     cell.answeredAtUs = nowUs
   }
   if (outcome === Outcome.Rejected) {

@@ -29,6 +29,18 @@ export class Estimate {
     return this.#value === 0 ? 0 : this.#value * decay(elapsedMs(this.#atMs, nowMs), HALF_LIFE_MS)
   }
 
+  /** The value as it has faded until now, towards `usual`: that is also what was never set. */
+  fadedTo(usual: number, nowMs: number, halfLifeMs: number): number {
+    if (this.#value === 0) return usual
+    return usual + (this.#value - usual) * decay(elapsedMs(this.#atMs, nowMs), halfLifeMs)
+  }
+
+  /** Moves {@link fadedTo} by `step` of its distance to the sample. */
+  lean(sample: number, step: number, usual: number, nowMs: number, halfLifeMs: number): void {
+    const from = this.fadedTo(usual, nowMs, halfLifeMs)
+    this.#set(from + (sample - from) * step, nowMs)
+  }
+
   /**
    * Peak-EWMA: a sample above the faded estimate replaces it at once, one below pulls it down by the time since the
    * last change, at most once a millisecond. Undefined when nothing changed, else the new value.

@@ -1,6 +1,6 @@
 /** What there is to know of one member: whether it is eligible, and its score. First half of `crates/routing/src/select.rs`. */
 import { Health, InstanceWord as Word } from '../../contract.js'
-import { adaptiveScore } from './adaptive.js'
+import { adaptiveScore, FORGIVEN_MS } from './adaptive.js'
 import type { Candidate, Filter } from './candidate.js'
 import type { Cells, InstanceState } from './cells.js'
 import { toMs } from './estimate.js'
@@ -14,6 +14,12 @@ const LONGEST_REJECTED_US = 300_000_000
 /** Score of a probe that is due. */
 const PROBE_SCORE = -1
 
+/** For `adaptive`: means of the members it looks at. */
+export interface Usual {
+  readonly inFlight: number
+  readonly failing: number
+}
+
 /** Looks at a member. Changes nothing. */
 export function look(
   cells: Cells,
@@ -22,6 +28,7 @@ export function look(
   keyHash: number,
   nowUs: number,
   panic: boolean,
+  usual: Usual,
 ): Candidate {
   const { handle } = membership.member(index)
   const candidate: Candidate = {
@@ -44,7 +51,7 @@ export function look(
     return candidate
   }
   candidate.filter = filterOf(candidate, state, membership, nowUs, panic)
-  if (candidate.filter === null) candidate.score = scoreOf(candidate, state, membership, keyHash, nowUs)
+  if (candidate.filter === null) candidate.score = scoreOf(candidate, state, membership, keyHash, nowUs, usual)
   return candidate
 }
 
@@ -83,6 +90,7 @@ function scoreOf(
   membership: Membership,
   keyHash: number,
   nowUs: number,
+  usual: Usual,
 ): number {
   const member = membership.member(candidate.index)
   const { balancer } = membership.policy
@@ -93,15 +101,18 @@ function scoreOf(
   if (balancer === 'round-robin' || balancer === 'weighted' || balancer === 'random') return Number.NaN
   if (candidate.probe) return PROBE_SCORE
   const nowMs = toMs(nowUs)
-  const failing = state.failing.faded(nowMs)
+  let failing = state.failing.faded(nowMs)
+  // When all fail alike, the one that fails a little less must not get everything.
+  if (balancer === 'adaptive') failing = Math.max(failing - usual.failing, 0)
   const busy = candidate.inFlight + FAILING_WEIGHT * (failing * failing)
   let score: number
   if (balancer === 'adaptive') {
     score = adaptiveScore({
       busy,
       weight: member.weight,
-      latencyUs: state.usual.faded(nowMs),
-      usualUs: membership.service.typicalLatencyUs,
+      crowd: (candidate.inFlight + 1) / (usual.inFlight + 1),
+      latencyUs: state.recent.fadedTo(membership.service.recentLatencyUs, nowMs, FORGIVEN_MS),
+      usualUs: membership.service.recentLatencyUs,
       silenceUs: candidate.inFlight === 0 ? 0 : Math.max(nowUs - state.answeredAtUs, 0),
     })
   } else if (balancer !== 'peak-ewma') {

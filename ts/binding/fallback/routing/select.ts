@@ -6,6 +6,7 @@ import { InstanceWord as Word } from '../../contract.js'
 import type { Rng } from '../random.js'
 import { type Candidate, note } from './candidate.js'
 import type { Cells } from './cells.js'
+import { toMs } from './estimate.js'
 import { look } from './look.js'
 import type { Membership } from './membership.js'
 import type { Pool } from './pool.js'
@@ -32,6 +33,10 @@ export class Selection {
   readonly trace: Candidate[] = []
   /** Breakers and ejections are ignored. */
   #panic = false
+  /** `adaptive` only: mean requests in flight of the members it looks at. */
+  #usualInFlight = 0
+  /** `adaptive` only: mean share of failures of the members it looks at. */
+  #usualFailing = 0
   readonly #cells: Cells
 
   constructor(cells: Cells, membership: Membership, keyHash: number, nowUs: number) {
@@ -68,10 +73,10 @@ export class Selection {
       case 'random':
         return this.#any(pool, rng)
       case 'adaptive':
-        return this.#bestFromRandom(pool, SAMPLE, rng)
+        return this.#bestOfSample(pool, rng)
       case 'least-request':
       case 'peak-ewma':
-        if (balancing.fullScan) return this.#bestFromRandom(pool, pool.length, rng)
+        if (balancing.fullScan) return this.#bestOfAll(pool, rng)
         return this.#betterOfTwo(pool, rng)
       default:
         return this.#betterOfTwo(pool, rng)
@@ -86,7 +91,10 @@ export class Selection {
   }
 
   look(index: number): Candidate {
-    return look(this.#cells, this.membership, index, this.keyHash, this.nowUs, this.#panic)
+    return look(this.#cells, this.membership, index, this.keyHash, this.nowUs, this.#panic, {
+      inFlight: this.#usualInFlight,
+      failing: this.#usualFailing,
+    })
   }
 
   /** Whether a member gives way by chance: it is in its slow start. */
@@ -162,12 +170,26 @@ export class Selection {
     return this.#bestFrom(pool, first, pool.length, undefined)
   }
 
-  #bestFromRandom(pool: Pool, most: number, rng: Rng): Candidate | undefined {
+  #bestOfAll(pool: Pool, rng: Rng): Candidate | undefined {
     const start = pool.owner(rng.below(pool.total))
-    return (
-      this.#bestFrom(pool, start, Math.min(most, pool.length), rng) ??
-      this.#bestFrom(pool, start, pool.length, undefined)
-    )
+    return this.#bestFrom(pool, start, pool.length, rng) ?? this.#bestFrom(pool, start, pool.length, undefined)
+  }
+
+  /** `adaptive`: some members in a row, so that their load and failures are compared with each other's. */
+  #bestOfSample(pool: Pool, rng: Rng): Candidate | undefined {
+    const start = pool.owner(rng.below(pool.total))
+    const count = Math.min(SAMPLE, pool.length)
+    const nowMs = toMs(this.nowUs)
+    let inFlight = 0
+    let failing = 0
+    for (let at = start; at < start + count; at++) {
+      const { handle } = this.membership.member(at < pool.end ? at : at - pool.length)
+      inFlight += this.#cells.get(handle, Word.InFlight)
+      failing += this.#cells.state(handle)?.failing.faded(nowMs) ?? 0
+    }
+    this.#usualFailing = failing / count
+    this.#usualInFlight = inFlight / count
+    return this.#bestFrom(pool, start, count, rng) ?? this.#bestFrom(pool, start, pool.length, undefined)
   }
 
   /** The lowest score of `count` members from `start` on, around; with `rng`, those in their slow start may give way. */

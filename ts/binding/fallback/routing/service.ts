@@ -19,6 +19,8 @@ export class ServiceState {
   readonly budget: RetryBudget
   /** Mean latency of its good answers, microseconds: what an unmeasured instance is taken for. */
   readonly latency = new Estimate()
+  /** `adaptive` only: latency of its latest good answers, microseconds. */
+  readonly recent = new Estimate()
   /** Latencies of completed requests, cancelled ones excepted, microseconds. */
   readonly latencies = new Histogram()
 
@@ -29,6 +31,11 @@ export class ServiceState {
   /** Mean latency, or what is assumed before there is one, microseconds. */
   get typicalLatencyUs(): number {
     return this.latency.stored === 0 ? ASSUMED_LATENCY_US : this.latency.stored
+  }
+
+  /** `adaptive`: latency of its latest good answers, or what is assumed before there is one, microseconds. */
+  get recentLatencyUs(): number {
+    return this.recent.stored === 0 ? this.typicalLatencyUs : this.recent.stored
   }
 
   /** Thousandths of retry tokens there are. */
