@@ -302,6 +302,12 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding {
   /** Rendered off the JavaScript thread. */
   metricsRender(mesh: Handle, format: 'prometheus' | 'openmetrics' | 'json'): Promise<string>
 
+  /**
+   * Runs a scenario with the production router at virtual time, off the JavaScript thread. `request`: JSON
+   * `{scenario, policies?, seed?, trace?}`; answers with JSON of the report, or `{error: {field, message}}`. Native only.
+   */
+  simulate(request: string): Promise<string>
+
   // --- threads: wakes, and (native only) byte lanes and bodies between the threads of one process -------
   /** Outgoing lane to a thread: its id, the same at both ends. */
   laneOpen(mesh: Handle, toThread: number): number | Status

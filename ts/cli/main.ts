@@ -142,6 +142,18 @@ export function buildProgram(): Command {
     .addOption(data())
     .addOption(json())
     .action(guarded(async (options: import('./audit.js').AuditOptions) => (await import('./audit.js')).auditExport(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
+  program
+    .command('simulate')
+    .description('run the production policies, and rivals, against a scenario or your own trace at virtual time')
+    .argument('[scenario]', 'name of an included scenario, or a JSON file')
+    .option('--all', 'every included scenario')
+    .option('--policy <names>', 'policies to compare, separated by commas; default: those of the scenario, else all')
+    .option('--trace <file>', 'arrivals: JSONL with `timestamp` or `timeMs` and `key` or `hash_ids`, or an access log; .gz allowed')
+    .option('--seed <n>', 'of everything random; default: the scenario', wholeNumber(0, 0xffff_ffff))
+    .option('--report <file>', 'also write a page with charts')
+    .addOption(json())
+    .action(guarded(async (scenario: string | undefined, options: import('./simulate.js').SimulateOptions) => (await import('./simulate.js')).simulate(scenario, options), ([, options]) => options.json === true)) // biome-ignore format: one call
   return program
 }
 

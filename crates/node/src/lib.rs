@@ -29,6 +29,7 @@ mod mesh;
 mod metrics;
 mod named;
 mod peer;
+mod simulate;
 mod state;
 mod tables;
 mod threads;

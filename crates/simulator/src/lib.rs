@@ -20,7 +20,7 @@ pub use chooser::Policies;
 pub use error::SimulationError;
 pub use figures::{Figures, Phase, Report};
 pub use included::{INCLUDED, included};
-pub use scenario::Scenario;
+pub use scenario::{Goal, Scenario};
 
 use chooser::Chooser;
 

@@ -230,16 +230,13 @@ impl Run<'_> {
             retries: [0; LAYERS],
         };
         // A slot is used again only when no event of the one before is under way: attempts go on counting.
-        let at = match self.free.pop() {
-            Some(at) => {
-                let attempt = self.requests[at as usize].attempt;
-                self.requests[at as usize] = Request { attempt, ..request };
-                at
-            }
-            None => {
-                self.requests.push(request);
-                self.requests.len() as u32 - 1
-            }
+        let at = if let Some(at) = self.free.pop() {
+            let attempt = self.requests[at as usize].attempt;
+            self.requests[at as usize] = Request { attempt, ..request };
+            at
+        } else {
+            self.requests.push(request);
+            self.requests.len() as u32 - 1
         };
         self.attempt(at, now_us);
         self.next_arrival(now_us);
@@ -283,12 +280,11 @@ impl Run<'_> {
             let Some(at) = self.waiting.remove(&wait) else {
                 continue;
             };
-            match place {
-                Some((server, ticket)) => self.send(at, server, ticket, now_us),
-                None => {
-                    self.recorder.refused();
-                    self.failed(at, now_us);
-                }
+            if let Some((server, ticket)) = place {
+                self.send(at, server, ticket, now_us);
+            } else {
+                self.recorder.refused();
+                self.failed(at, now_us);
             }
         }
         self.granted = granted;

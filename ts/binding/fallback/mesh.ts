@@ -1,4 +1,5 @@
 /** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
+import { NATIVE_HINT } from '../../errors.js'
 import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
 import type { JournalBinding } from '../contract-journal.js'
 import type { MemoryBinding } from '../contract-memory.js'
@@ -226,6 +227,11 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       if (text === '') throw new Error(edge.lastError())
       return text
     },
+
+    simulate: async () =>
+      JSON.stringify({
+        error: { field: 'backend', message: `a simulation runs the native router; linkmesh ${NATIVE_HINT}` },
+      }),
 
     inboxPoll: (mesh) => (meshes.get(mesh) === undefined ? Status.StaleHandle : 0),
     inboxArm: (mesh) => {

@@ -11,7 +11,7 @@ use crate::chooser::Chooser;
 const STEP: f64 = 0.3;
 
 struct Server {
-    server: u32,
+    number: u32,
     pending: f64,
     health: f64,
     latency_s: f64,
@@ -39,7 +39,7 @@ impl CountEwma {
 impl Chooser for CountEwma {
     fn join(&mut self, server: u32, _: u64) {
         self.servers.push(Server {
-            server,
+            number: server,
             pending: 0.0,
             health: 1.0,
             latency_s: 0.0,
@@ -53,7 +53,7 @@ impl Chooser for CountEwma {
         let (a, b) = two(&mut self.rng, self.servers.len());
         let at = if self.score(b) > self.score(a) { b } else { a };
         self.servers[at].pending += 1.0;
-        Some((self.servers[at].server, at as u64))
+        Some((self.servers[at].number, at as u64))
     }
 
     fn complete(&mut self, at: u64, _: u32, outcome: Outcome, latency_us: u64, _: u64) {

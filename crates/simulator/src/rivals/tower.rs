@@ -13,7 +13,7 @@ const HALF_LIFE_MS: u32 = 6_931;
 const DEFAULT_US: f64 = 30_000.0;
 
 struct Server {
-    server: u32,
+    number: u32,
     pending: f64,
     estimate_us: f64,
     updated_us: u64,
@@ -49,7 +49,7 @@ fn faded(then_us: u64, now_us: u64) -> f64 {
 impl Chooser for PeakEwma {
     fn join(&mut self, server: u32, now_us: u64) {
         self.servers.push(Server {
-            server,
+            number: server,
             pending: 0.0,
             estimate_us: DEFAULT_US,
             updated_us: now_us,
@@ -67,7 +67,7 @@ impl Chooser for PeakEwma {
             a
         };
         self.servers[at].pending += 1.0;
-        Some((self.servers[at].server, at as u64))
+        Some((self.servers[at].number, at as u64))
     }
 
     fn complete(&mut self, at: u64, _: u32, _: Outcome, latency_us: u64, now_us: u64) {
