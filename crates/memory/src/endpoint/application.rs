@@ -5,9 +5,10 @@ use linkmesh_transport::core::{
 };
 
 use super::{
-    CLOSE_GUESSING, CLOSE_PROTOCOL, CLOSE_SESSION, CONTROL, Endpoint, LANE, LANES,
+    CLOSE_GUESSING, CLOSE_PROTOCOL, CLOSE_SESSION, CONTROL, Endpoint, LANE, LANES, NEARBY,
     client_link::sink,
     grants::Door,
+    nearby::Invitation,
     peers::{Owner, ServerSide, send},
 };
 use crate::server::{ServerConnection, ServerError};
@@ -16,6 +17,8 @@ impl Application for Endpoint {
     fn connected(&mut self, io: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
         let node = info.identity.node_id;
         self.peers.insert(peer, node);
+        self.nearby
+            .connected(io, peer, info.side, node == self.node);
         if let Some(at) = self.by_node.get(&node).copied() {
             self.attach(io, at);
             self.flush(io);
@@ -26,6 +29,7 @@ impl Application for Endpoint {
         let Some(gone) = self.peers.remove(peer) else {
             return;
         };
+        self.nearby.disconnected(peer);
         if let Some(mut server) = gone.server {
             server.connection.disconnected(&mut self.sessions, io.now());
             if let Some(at) = self.sessions.deadline() {
@@ -45,6 +49,13 @@ impl Application for Endpoint {
         let Some(peer) = self.peers.get(peer) else {
             return Reading::Refuse;
         };
+        if kind == NEARBY {
+            let Some(invitation) = Invitation::opened(io, peer, stream) else {
+                return Reading::Refuse;
+            };
+            peer.invitation = Some(invitation);
+            return Reading::Ordered;
+        }
         if !stream.is_bidirectional() {
             return Reading::Refuse;
         }
@@ -95,12 +106,24 @@ impl Application for Endpoint {
                 }
             }
             Owner::ServerControl => self.server_control(io, peer, bytes),
+            Owner::Invitation => {
+                let invitation = this.invitation.as_mut();
+                if !invitation.is_some_and(|invitation| invitation.received(bytes)) {
+                    io.close(peer, CLOSE_PROTOCOL);
+                }
+            }
             Owner::ClientLane(_) | Owner::ClientControl => {
                 let Some(at) = this.client.as_ref().map(|side| side.client) else {
                     return;
                 };
                 let link = &mut self.clients[at as usize];
-                let mut sink = sink(&mut self.queues, &mut self.remotes, &mut link.imports, at);
+                let mut sink = sink(
+                    &mut self.queues,
+                    &mut self.remotes,
+                    &mut link.imports,
+                    &mut link.expected,
+                    at,
+                );
                 let result = match owner {
                     Owner::ClientLane(lane) => link.client.receive(lane, bytes, &mut sink),
                     _ => link.client.receive_control(bytes, &mut sink),
@@ -129,7 +152,7 @@ impl Application for Endpoint {
                     self.send_client(io, at);
                 }
             }
-            None => {}
+            Some(Owner::Invitation) | None => {}
         }
     }
 
@@ -165,6 +188,11 @@ impl Application for Endpoint {
                 }
             }
             Some(Owner::ClientControl | Owner::ClientLane(_)) => io.close(peer, CLOSE_PROTOCOL),
+            Some(Owner::Invitation) => {
+                if let Some(invitation) = this.invitation.take() {
+                    self.nearby.invited(io, peer, &invitation);
+                }
+            }
             Some(Owner::ServerLane(_)) | None => {}
         }
     }
@@ -189,7 +217,13 @@ impl Application for Endpoint {
         for at in 0..self.clients.len() as u32 {
             let link = &mut self.clients[at as usize];
             if link.client.deadline().is_some_and(|due| due <= now) {
-                let mut sink = sink(&mut self.queues, &mut self.remotes, &mut link.imports, at);
+                let mut sink = sink(
+                    &mut self.queues,
+                    &mut self.remotes,
+                    &mut link.imports,
+                    &mut link.expected,
+                    at,
+                );
                 link.client.expire(now, &mut sink);
             }
             if let Some(due) = link.client.deadline() {
@@ -231,6 +265,8 @@ impl Endpoint {
             verifier: &*self.verifier,
             unix_ms,
             refusals: &mut peer.refusals,
+            nearby: &self.nearby,
+            slot,
             is_shut: false,
         };
         let result =
@@ -287,6 +323,7 @@ impl Endpoint {
 
     /// Tells every peer which of its grants are dead.
     pub(super) fn announce_revoked(&mut self, io: &mut Io<'_>) {
+        self.nearby.end_revoked();
         for peer in self.peers.iter_mut() {
             let Some(server) = &mut peer.server else {
                 continue;

@@ -6,6 +6,7 @@ use linkmesh_transport::core::{Direction, Io, NodeId, PeerSlot, StreamError};
 
 use super::{
     CLOSE_PROTOCOL, CONTROL, CompletionQueues, Endpoint, LANE, LANES, PRIORITY, RemoteId,
+    nearby::Expected,
     peers::{ClientSide, send},
     remotes::{Remote, Remotes},
 };
@@ -14,8 +15,22 @@ use crate::{
     frame::Imported,
 };
 
-/// Imported regions by the client's own numbers, with the tokens of their imports.
-pub(super) type Imports = HashMap<u16, (RemoteId, u64)>;
+/// Imported regions by the client's own numbers.
+pub(super) type Imports = HashMap<u16, Held>;
+
+/// An imported region.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) remote: RemoteId,
+    /// Of its import.
+    token: u64,
+    /// How it may come by descriptor.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "nothing comes there")
+    )]
+    pub(super) expected: Expected,
+}
 
 #[derive(Debug)]
 pub(super) struct ClientLink {
@@ -25,6 +40,8 @@ pub(super) struct ClientLink {
     pub(super) slot: Option<PeerSlot>,
     pub(super) is_dirty: bool,
     pub(super) imports: Imports,
+    /// Grants that are presented, by the tokens of their imports.
+    pub(super) expected: HashMap<u64, Expected>,
 }
 
 impl ClientLink {
@@ -36,6 +53,7 @@ impl ClientLink {
             slot: None,
             is_dirty: false,
             imports: Imports::new(),
+            expected: HashMap::new(),
         }
     }
 }
@@ -45,6 +63,7 @@ pub(super) struct Sink<'a> {
     queues: &'a mut CompletionQueues,
     remotes: &'a mut Remotes,
     imports: &'a mut Imports,
+    expected: &'a mut HashMap<u64, Expected>,
     client: u32,
 }
 
@@ -52,12 +71,14 @@ pub(super) fn sink<'a>(
     queues: &'a mut CompletionQueues,
     remotes: &'a mut Remotes,
     imports: &'a mut Imports,
+    expected: &'a mut HashMap<u64, Expected>,
     client: u32,
 ) -> Sink<'a> {
     Sink {
         queues,
         remotes,
         imports,
+        expected,
         client,
     }
 }
@@ -69,20 +90,26 @@ impl Completions for Sink<'_> {
     }
 
     fn imported(&mut self, handle: u16, token: u64, result: Result<Imported, ImportError>) {
+        let expected = self.expected.remove(&token).unwrap_or_default();
         let result = result.map(|imported| {
             let remote = self.remotes.insert(Remote {
                 client: self.client,
                 handle,
             });
-            self.imports.insert(handle, (remote, token));
+            let held = Held {
+                remote,
+                token,
+                expected,
+            };
+            self.imports.insert(handle, held);
             (remote, imported)
         });
         self.queues.imported(token, result);
     }
 
     fn revoked(&mut self, handle: u16) {
-        if let Some((remote, token)) = self.imports.get(&handle) {
-            self.queues.revoked(*token, *remote);
+        if let Some(held) = self.imports.get(&handle) {
+            self.queues.revoked(held.token, held.remote);
         }
     }
 }
@@ -110,6 +137,9 @@ impl Endpoint {
             lanes: [None; LANES],
         });
         link.slot = Some(slot);
+        for expected in link.expected.values_mut() {
+            self.nearby.expect(slot, expected);
+        }
         link.client.connected();
         self.mark(at);
     }

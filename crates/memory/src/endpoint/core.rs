@@ -8,6 +8,7 @@ use super::{
     CompletionQueues, Drained, EndpointOptions, LANES, RemoteId,
     client_link::{ClientLink, sink},
     completions::MAX_UNDRAINED,
+    nearby::{Expected, Nearby},
     peers::Peers,
     remotes::{MAX_REMOTES, Remotes},
 };
@@ -113,6 +114,7 @@ pub struct Endpoint {
     pub(super) queues: CompletionQueues,
     /// Clients that have something to send.
     pub(super) dirty: Vec<u32>,
+    pub(super) nearby: Nearby,
     /// Nothing is due before this.
     pub(super) deadline: Option<Instant>,
 }
@@ -138,8 +140,24 @@ impl Endpoint {
             remotes: Remotes::default(),
             queues: CompletionQueues::default(),
             dirty: Vec::new(),
+            nearby: Nearby::default(),
             deadline: None,
         }
+    }
+
+    /// Shares memory by descriptor with peers of this host, beside the streams. To be called before the first connection.
+    #[cfg(target_os = "linux")]
+    pub fn use_same_host(&mut self, host: Arc<crate::host::SameHost>) {
+        self.nearby = Nearby::new(host);
+    }
+
+    /// The import as it may come, or has come, by descriptor: then operations need not go through the endpoint. `None` for
+    /// an import that was made without a [`SameHost`](crate::host::SameHost).
+    #[cfg(target_os = "linux")]
+    pub fn mapped(&self, remote: RemoteId) -> Option<Arc<crate::host::Import>> {
+        let found = self.remotes.get(remote)?;
+        let link = &self.clients[found.client as usize];
+        link.imports.get(&found.handle)?.expected.import.clone()
     }
 
     /// What this node exports: names, regions, issuing grants. Revoke by the methods of the endpoint, which also tell the holders.
@@ -161,7 +179,8 @@ impl Endpoint {
     /// # Errors
     /// [`CallError::Grant`], [`CallError::Import`], [`CallError::Remotes`].
     pub fn import(&mut self, io: &mut Io<'_>, grant: &[u8], token: u64) -> Result<(), CallError> {
-        let node = NodeId(Grant::decode(grant).map_err(CallError::Grant)?.exporter());
+        let decoded = Grant::decode(grant).map_err(CallError::Grant)?;
+        let node = NodeId(decoded.exporter());
         if self.remotes.is_full() {
             return Err(CallError::Remotes { limit: MAX_REMOTES });
         }
@@ -172,6 +191,16 @@ impl Endpoint {
             .map_err(CallError::Import)?;
         self.mark(at);
         self.attach(io, at);
+        let mut expected = Expected {
+            grant: Some(decoded.id()),
+            ..Expected::default()
+        };
+        // Before the grant leaves: what it brings may be faster than its answer. Else `attach` does it.
+        let link = &mut self.clients[at as usize];
+        if let Some(slot) = link.slot {
+            self.nearby.expect(slot, &mut expected);
+        }
+        link.expected.insert(token, expected);
         self.flush(io);
         Ok(())
     }
@@ -200,6 +229,7 @@ impl Endpoint {
                 &mut self.queues,
                 &mut self.remotes,
                 &mut link.imports,
+                &mut link.expected,
                 found.client,
             ),
         );
@@ -251,6 +281,7 @@ impl Endpoint {
             &mut self.queues,
             &mut self.remotes,
             &mut link.imports,
+            &mut link.expected,
             remote.client,
         );
         let cancelled = link.client.cancel(id, &mut sink);
@@ -285,10 +316,16 @@ impl Endpoint {
         };
         let fresh = ClientLink::new(*node, (self.random)(), self.client_options);
         let link = &mut self.clients[at as usize];
-        let mut sink = sink(&mut self.queues, &mut self.remotes, &mut link.imports, at);
+        let mut sink = sink(
+            &mut self.queues,
+            &mut self.remotes,
+            &mut link.imports,
+            &mut link.expected,
+            at,
+        );
         link.client.close(&mut sink);
-        for (remote, _) in std::mem::take(&mut link.imports).into_values() {
-            self.remotes.remove(remote);
+        for held in std::mem::take(&mut link.imports).into_values() {
+            self.remotes.remove(held.remote);
         }
         self.send_client(io, at);
         let was_dirty = self.clients[at as usize].is_dirty;

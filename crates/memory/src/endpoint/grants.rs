@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use linkmesh_transport::core::NodeId;
+use linkmesh_transport::core::{NodeId, PeerSlot};
+
+use super::nearby::Nearby;
 
 use crate::{
     frame::ImportRefusal,
-    grant::{Exports, GrantError, Moment, Refusals, Verifier},
+    grant::{Exports, Grant, GrantError, Moment, Refusals, Verifier},
     region::Access,
     server::Grants,
 };
@@ -17,6 +19,8 @@ pub(super) struct Door<'a> {
     pub(super) verifier: &'a dyn Verifier,
     pub(super) unix_ms: u64,
     pub(super) refusals: &'a mut Refusals,
+    pub(super) nearby: &'a Nearby,
+    pub(super) slot: PeerSlot,
     /// Set when the peer has guessed often enough.
     pub(super) is_shut: bool,
 }
@@ -27,12 +31,17 @@ impl Grants for Door<'_> {
             instant: now,
             unix_ms: self.unix_ms,
         };
-        self.exports
+        let access = self
+            .exports
             .present(grant, &node.0, self.verifier, moment)
             .map_err(|error| {
                 self.is_shut |= self.refusals.note(&error);
                 refusal(&error)
-            })
+            })?;
+        if let Ok(grant) = Grant::decode(grant) {
+            self.nearby.granted(self.slot, grant.id(), &access, now);
+        }
+        Ok(access)
     }
 }
 

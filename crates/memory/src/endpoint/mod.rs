@@ -7,6 +7,7 @@
 //! | stream | kind | opened by | carries |
 //! |---|---|---|---|
 //! | control | [`CONTROL`] | the importing side, one per connection in use | ATTACH, grants, END ([`frame`](crate::frame)) |
+//! | nearby | [`NEARBY`] | the side that was dialled, once | an invitation ([`host`](crate::host)); peers of one host share memory then |
 //! | lane | [`LANE`] | the importing side, up to [`LANES`], each when it is first needed | operations one way, replies the other |
 //!
 //! # What may enter
@@ -19,6 +20,7 @@ mod client_link;
 mod completions;
 mod core;
 mod grants;
+mod nearby;
 mod options;
 mod peers;
 mod remotes;
@@ -32,6 +34,8 @@ pub use remotes::RemoteId;
 pub const CONTROL: u8 = 0x10;
 /// Kind of a lane.
 pub const LANE: u8 = 0x11;
+/// Kind of the stream that carries an invitation to share memory by descriptor.
+pub const NEARBY: u8 = 0x12;
 /// Lanes of one connection.
 pub const LANES: usize = 4;
 

@@ -2,7 +2,7 @@
 
 use linkmesh_transport::core::{Io, NodeId, PeerSlot, StreamError, StreamId};
 
-use super::LANES;
+use super::{LANES, nearby::Invitation};
 use crate::{grant::Refusals, outgoing::Outgoing, server::ServerConnection};
 
 /// The half of a peer that imports from us.
@@ -32,6 +32,8 @@ pub(super) struct Peer {
     pub(super) refusals: Refusals,
     pub(super) server: Option<ServerSide>,
     pub(super) client: Option<ClientSide>,
+    /// Until all of it is there.
+    pub(super) invitation: Option<Invitation>,
 }
 
 /// Whose stream it is.
@@ -41,6 +43,7 @@ pub(super) enum Owner {
     ServerLane(usize),
     ClientControl,
     ClientLane(usize),
+    Invitation,
 }
 
 impl Peer {
@@ -53,6 +56,11 @@ impl Peer {
             if server.control == stream {
                 return Some(Owner::ServerControl);
             }
+        }
+        if let Some(invitation) = &self.invitation
+            && invitation.stream == stream
+        {
+            return Some(Owner::Invitation);
         }
         let client = self.client.as_ref()?;
         if let Some(lane) = client.lanes.iter().position(|lane| *lane == Some(stream)) {
@@ -80,6 +88,7 @@ impl Peers {
             refusals: Refusals::default(),
             server: None,
             client: None,
+            invitation: None,
         });
     }
 

@@ -3,18 +3,18 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, atomic::Ordering},
+    time::Instant,
 };
 
 use super::{
     channel::Channel,
     handover::Secret,
     link::{Link, OfferError, OfferTerms, OfferedGrant},
-    object::SharedObject,
     region::MappedRegion,
     service::{Host, HostError, HostEvents, HostOptions, Refusal, Session},
 };
-use crate::region::Region;
+use crate::region::Access;
 
 /// Grants and imports that one session can have; over QUIC there may be more.
 const MAX_PER_SESSION: usize = 1024;
@@ -80,13 +80,13 @@ struct Entry {
     channel: Option<Channel>,
     /// There will be no link: the peer is on another host, or did not get through.
     quic_only: bool,
-    granted: HashMap<GrantId, Granted>,
+    granted: Vec<Granted>,
     imports: HashMap<GrantId, Weak<Import>>,
 }
 
 struct Granted {
-    object: Arc<SharedObject>,
-    terms: OfferTerms,
+    grant: GrantId,
+    access: Access,
     /// Once it was handed over.
     offered: Option<OfferedGrant>,
 }
@@ -164,57 +164,56 @@ impl SameHost {
         self.table.sessions().get_mut(&session)?.channel.take()
     }
 
-    /// Lets the peer of a session use a region in place, if that can be: the grant was verified and holds for that peer. It goes
-    /// over now, or when the link stands. False when it stays on QUIC for certain.
-    pub fn grant(&self, session: Session, region: &dyn Region, terms: OfferTerms) -> bool {
-        let Some(object) = region.shared_object().map(Arc::clone) else {
+    /// Lets the peer of a session use a region in place, if that can be: `access` is what its grant was verified to give. It
+    /// goes over now, or when the link stands. False when it stays on QUIC for certain.
+    pub fn grant(&self, session: Session, grant: GrantId, access: &Access, now: Instant) -> bool {
+        if access.region.shared_object().is_none() {
             return false;
-        };
+        }
         let mut sessions = self.table.sessions();
         let entry = sessions.entry(session).or_default();
-        if entry.quic_only || region.is_revoked() || entry.granted.len() >= MAX_PER_SESSION {
+        if entry.quic_only {
+            return false;
+        }
+        entry.granted.retain(|granted| granted.holds(Some(now)));
+        if entry.granted.len() >= MAX_PER_SESSION {
             return false;
         }
         let mut granted = Granted {
-            object,
-            terms,
+            grant,
+            access: access.clone(),
             offered: None,
         };
+        if !granted.holds(Some(now)) {
+            return false;
+        }
         if let Some(link) = &entry.link {
-            let offered = granted.offer(link);
+            let offered = granted.offer(link, now);
             if !self.table.count_offer(&offered) {
                 return false;
             }
         }
-        entry.granted.insert(granted.terms.grant, granted);
+        entry.granted.push(granted);
         true
     }
 
-    /// A grant was revoked: its holders' next access fails.
-    pub fn revoke(&self, grant: &GrantId) {
+    /// Ends what went by descriptor under grants or regions that were revoked since: to be called after each revocation.
+    pub fn end_revoked(&self) {
         for entry in self.table.sessions().values_mut() {
-            entry.granted.remove(grant);
-        }
-    }
-
-    /// A region was revoked: so are all grants over its memory that went by descriptor.
-    pub fn revoke_region(&self, region: &dyn Region) {
-        let Some(object) = region.shared_object() else {
-            return;
-        };
-        for entry in self.table.sessions().values_mut() {
-            entry
-                .granted
-                .retain(|_, granted| !Arc::ptr_eq(&granted.object, object));
+            entry.granted.retain(|granted| granted.holds(None));
         }
     }
 
     /// Expects a region of the peer of a session; to be called before the grant is presented over QUIC, because only regions
     /// that somebody expects are kept. Forgotten when the answer is dropped.
     pub fn import(&self, session: Session, grant: GrantId) -> Arc<Import> {
-        let import = Arc::<Import>::default();
         let mut sessions = self.table.sessions();
         let entry = sessions.entry(session).or_default();
+        // Whoever imports a grant twice shares the mapping.
+        if let Some(import) = entry.imports.get(&grant).and_then(Weak::upgrade) {
+            return import;
+        }
+        let import = Arc::<Import>::default();
         entry.imports.retain(|_, import| import.strong_count() > 0);
         if entry.imports.len() < MAX_PER_SESSION {
             entry.imports.insert(grant, Arc::downgrade(&import));
@@ -229,8 +228,33 @@ impl SameHost {
 }
 
 impl Granted {
-    fn offer(&mut self, link: &Arc<Link>) -> Result<(), OfferError> {
-        self.offered = Some(link.offer(&self.object, &self.terms)?);
+    /// Neither revoked nor, at `now`, expired.
+    fn holds(&self, now: Option<Instant>) -> bool {
+        let Access {
+            region,
+            revoked,
+            expires,
+            ..
+        } = &self.access;
+        let expired = now.is_some_and(|now| expires.is_some_and(|at| at <= now));
+        // Relaxed: whoever revokes calls `end_revoked` after it.
+        !expired && !revoked.load(Ordering::Relaxed) && !region.is_revoked()
+    }
+
+    fn offer(&mut self, link: &Arc<Link>, now: Instant) -> Result<(), OfferError> {
+        let access = &self.access;
+        let object = access
+            .region
+            .shared_object()
+            .ok_or(OfferError::Window { len: 0 })?;
+        let terms = OfferTerms {
+            grant: self.grant,
+            rights: access.rights,
+            offset: access.base,
+            length: access.length,
+            lifetime: access.expires.map(|at| at.saturating_duration_since(now)),
+        };
+        self.offered = Some(link.offer(object, &terms)?);
         Ok(())
     }
 }
@@ -277,9 +301,10 @@ impl HostEvents for Table {
             let Some(entry) = sessions.get_mut(&link.session()) else {
                 return;
             };
-            entry
-                .granted
-                .retain(|_, granted| self.count_offer(&granted.offer(link)));
+            let now = Instant::now();
+            entry.granted.retain_mut(|granted| {
+                granted.holds(Some(now)) && self.count_offer(&granted.offer(link, now))
+            });
             entry.link = Some(Arc::clone(link));
             entry.channel = Some(channel);
         }

@@ -1,17 +1,21 @@
 //! Regions and grants as the layer with the QUIC connections sees them.
 
 use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
 use linkmesh_memory::{
-    host::{Import, MappedError, OfferTerms, SameHost, Session, SharedObject, Sharing},
-    region::{AccessError, HeapRegion, Region, Rights, SharedRegion},
+    host::{Import, MappedError, SameHost, Session, SharedObject, Sharing},
+    region::{Access, AccessError, HeapRegion, Region, Rights, SharedRegion},
 };
 
 use crate::{
-    child::{SECRET, terms},
+    child::SECRET,
     events::{LONG, options},
 };
 
@@ -52,25 +56,40 @@ impl Pair {
             self.wakes.recv_timeout(LONG).expect("a wake");
         }
     }
+
+    fn grant(&self, nonce: u8, access: &Access) -> bool {
+        self.left.grant(LEFT, [nonce; 16], access, Instant::now())
+    }
+
+    fn import(&self, nonce: u8) -> Arc<Import> {
+        self.right.import(RIGHT, [nonce; 16])
+    }
 }
 
-fn region(sharing: Sharing) -> SharedRegion<Arc<SharedObject>> {
-    SharedRegion::new(Arc::new(SharedObject::create(4096, sharing).unwrap()), 1)
+fn region(sharing: Sharing) -> Arc<dyn Region> {
+    let object = SharedObject::create(4096, sharing).unwrap();
+    Arc::new(SharedRegion::new(Arc::new(object), 1))
+}
+
+/// All of a region.
+fn access(region: &Arc<dyn Region>, rights: Rights) -> Access {
+    Access {
+        region: Arc::clone(region),
+        epoch: 1,
+        base: 0,
+        length: 4096,
+        rights,
+        expires: None,
+        revoked: Arc::new(AtomicBool::new(false)),
+    }
 }
 
 /// Regions arrive without a wake: nobody has to act on them.
 fn mapped(import: &Import) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while import.region().is_none() {
         assert!(start.elapsed() < LONG, "no region came");
         std::thread::yield_now();
-    }
-}
-
-fn with_nonce(nonce: u8, rights: Rights) -> OfferTerms {
-    OfferTerms {
-        grant: [nonce; 16],
-        ..terms(rights, 4096)
     }
 }
 
@@ -79,15 +98,13 @@ fn grants_made_before_and_after_the_link_are_mapped() {
     let pair = Pair::open();
     let early = region(Sharing::ReadWrite);
     early.write(0, b"early").unwrap();
-    let import = pair.right.import(RIGHT, [1; 16]);
-    assert!(pair.left.grant(LEFT, &early, with_nonce(1, Rights::ALL)));
-    let invitation = pair.left.invite(LEFT, SECRET).unwrap();
-    pair.right.join(RIGHT, &invitation, SECRET).unwrap();
-    pair.until(|| pair.left.is_linked(LEFT) && pair.right.is_linked(RIGHT));
+    let import = pair.import(1);
+    assert!(pair.grant(1, &access(&early, Rights::ALL)));
+    pair.link();
     let late = region(Sharing::Read);
     late.write(0, b"later").unwrap();
-    let import_late = pair.right.import(RIGHT, [2; 16]);
-    assert!(pair.left.grant(LEFT, &late, with_nonce(2, Rights::READ)));
+    let import_late = pair.import(2);
+    assert!(pair.grant(2, &access(&late, Rights::READ)));
     mapped(&import);
     mapped(&import_late);
     for (import, content) in [(&import, b"early"), (&import_late, b"later")] {
@@ -96,11 +113,8 @@ fn grants_made_before_and_after_the_link_are_mapped() {
         assert_eq!(&bytes, content);
     }
     assert_eq!(import.region().unwrap().fetch_add(8, 4), Ok(0));
-    assert_eq!(
-        early.load(8),
-        Ok(4),
-        "the exporter's own region is the same memory"
-    );
+    let own = early.load(8);
+    assert_eq!(own, Ok(4), "the exporter's own region is the same memory");
     let counts = (pair.left.counts().offered, pair.right.counts().mapped);
     assert_eq!(counts, (2, 2));
 }
@@ -110,14 +124,13 @@ fn revoking_a_grant_a_region_or_a_session_ends_exactly_those() {
     let pair = Pair::open();
     pair.link();
     let (first, second) = (region(Sharing::ReadWrite), region(Sharing::ReadWrite));
+    let accesses: Vec<_> = [&first, &first, &second, &second]
+        .map(|region| access(region, Rights::ALL))
+        .into();
     let imports: Vec<_> = (0..4_u8)
         .map(|nonce| {
-            let import = pair.right.import(RIGHT, [nonce; 16]);
-            let region = if nonce < 2 { &first } else { &second };
-            assert!(
-                pair.left
-                    .grant(LEFT, region, with_nonce(nonce, Rights::ALL))
-            );
+            let import = pair.import(nonce);
+            assert!(pair.grant(nonce, &accesses[usize::from(nonce)]));
             mapped(&import);
             import
         })
@@ -127,9 +140,11 @@ fn revoking_a_grant_a_region_or_a_session_ends_exactly_those() {
         imports.iter().map(alive).collect()
     };
     assert_eq!(states(), [true; 4]);
-    pair.left.revoke(&[0; 16]);
+    accesses[0].revoked.store(true, Ordering::Relaxed);
+    pair.left.end_revoked();
     assert_eq!(states(), [false, true, true, true]);
-    pair.left.revoke_region(&second);
+    second.revoke();
+    pair.left.end_revoked();
     assert_eq!(states(), [false, true, false, false]);
     let refused = imports[0].region().unwrap().load(0);
     assert_eq!(refused, Err(MappedError::Access(AccessError::Revoked)));
@@ -142,52 +157,52 @@ fn revoking_a_grant_a_region_or_a_session_ends_exactly_those() {
 fn what_stays_on_quic_says_so_and_is_counted() {
     let pair = Pair::open();
     let object = region(Sharing::ReadWrite);
-    let all = with_nonce(1, Rights::ALL);
+    let all = access(&object, Rights::ALL);
     let elsewhere = Session(30);
     let mut invitation = pair.right.invite(Session(31), SECRET).unwrap();
     invitation[1] ^= 1;
     assert!(pair.left.join(elsewhere, &invitation, SECRET).is_err());
+    let now = Instant::now();
     assert!(
-        !pair.left.grant(elsewhere, &object, all.clone()),
+        !pair.left.grant(elsewhere, [1; 16], &all, now),
         "another host"
     );
     pair.link();
-    assert!(
-        !pair
-            .left
-            .grant(LEFT, &HeapRegion::new(4096, 1), all.clone()),
-        "not an object"
-    );
-    let read = with_nonce(2, Rights::READ);
-    assert!(
-        !pair.left.grant(LEFT, &object, read),
-        "no seal holds it to reading"
-    );
-    let part = OfferTerms {
+    let heap: Arc<dyn Region> = Arc::new(HeapRegion::new(4096, 1));
+    assert!(!pair.grant(1, &access(&heap, Rights::ALL)), "not an object");
+    let read = access(&object, Rights::READ);
+    assert!(!pair.grant(2, &read), "no seal holds it to reading");
+    let part = Access {
         length: 64,
         ..all.clone()
     };
-    assert!(!pair.left.grant(LEFT, &object, part), "a part");
+    assert!(!pair.grant(3, &part), "a part");
+    let late = Access {
+        expires: Some(now),
+        ..all.clone()
+    };
+    assert!(!pair.grant(4, &late), "expired");
     object.revoke();
-    assert!(!pair.left.grant(LEFT, &object, all), "revoked");
+    assert!(!pair.grant(5, &all), "revoked");
     assert_eq!(pair.left.counts().kept, 2);
-    assert!(pair.right.import(RIGHT, [1; 16]).region().is_none());
+    assert!((1..=5).all(|nonce| pair.import(nonce).region().is_none()));
 }
 
 #[test]
-fn a_region_that_nobody_expects_is_not_kept() {
+fn a_region_that_nobody_expects_is_not_kept_and_two_imports_of_one_grant_share_it() {
     let pair = Pair::open();
     pair.link();
     let object = region(Sharing::ReadWrite);
-    let (dropped, kept) = (
-        pair.right.import(RIGHT, [1; 16]),
-        pair.right.import(RIGHT, [2; 16]),
-    );
+    let (dropped, kept) = (pair.import(1), pair.import(2));
     drop(dropped);
-    assert!(pair.left.grant(LEFT, &object, with_nonce(1, Rights::ALL)));
-    assert!(pair.left.grant(LEFT, &object, with_nonce(2, Rights::ALL)));
+    for nonce in [1, 2, 2] {
+        assert!(pair.grant(nonce, &access(&object, Rights::ALL)));
+    }
     mapped(&kept);
     assert_eq!(pair.right.counts().mapped, 1);
+    let again = pair.import(2);
+    assert!(Arc::ptr_eq(&kept, &again));
+    assert_eq!(again.region().unwrap().load(0), Ok(0));
 }
 
 #[test]
