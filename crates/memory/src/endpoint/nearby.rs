@@ -1,6 +1,6 @@
 //! What the endpoint does with peers that run on its own host: it offers them memory by descriptor, beside the streams.
 //!
-//! The side that was dialled invites, on a stream of kind [`NEARBY`](super::NEARBY); the secret that both sides prove on the Unix
+//! The side that was dialled invites, on a stream of kind [`NEARBY`]; the secret that both sides prove on the Unix
 //! socket comes from the connection itself (`Io::export_secret`). All else is [`SameHost`]'s. Where there is none, or the
 //! peer is elsewhere, nothing here does anything, and operations go over the streams.
 //!

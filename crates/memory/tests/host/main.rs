@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod child;
+mod endpoint;
 mod events;
 mod handover;
 mod kill;
