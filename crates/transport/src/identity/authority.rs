@@ -4,6 +4,7 @@
 //! ```text
 //! identity/trust.bundle  trust.revocations      what every node has
 //! identity/ca/root.key                          may be moved elsewhere: only rotation needs it
+//! identity/ca/next-root.key                     prepared, trusted, not in use yet
 //! identity/ca/network.key  network.chain        what issuing needs
 //! identity/ca/tokens/  issued/                  open tokens; the last certificate of each node
 //! ```
@@ -39,6 +40,7 @@ pub const MAX_ISSUED: usize = 65_536;
 
 const CA: &str = "ca";
 const ROOT_KEY: &str = "root.key";
+const NEXT_ROOT_KEY: &str = "next-root.key";
 const NETWORK_KEY: &str = "network.key";
 const NETWORK_CHAIN: &str = "network.chain";
 
@@ -75,19 +77,18 @@ impl Authority {
     ) -> Result<Self, IdentityError> {
         super::certificate::check_name("network", name)?;
         let _lock = identity.lock()?;
-        let ca = identity.inner(CA)?;
-        for file in [NETWORK_KEY, ROOT_KEY] {
-            if ca.exists(file) {
-                return Err(IdentityError::Exists {
-                    path: ca.path(file),
-                });
-            }
-        }
         if identity.exists(state::BUNDLE) {
             return Err(IdentityError::Exists {
                 path: identity.path(state::BUNDLE),
             });
         }
+        let ca = identity.inner(CA)?;
+        // Keys without a bundle are left from a start that was cut off: nobody trusts them. Keys are not thrown away all
+        // the same.
+        for file in [ROOT_KEY, NETWORK_KEY, NETWORK_CHAIN] {
+            ca.set_aside(file)?;
+        }
+        identity.set_aside(state::REVOCATIONS)?;
         let keys = Keys::generate()?;
         let root = make_root(&keys, None, name, now)?;
         keys.store(&ca, ROOT_KEY, passphrase)?;
@@ -324,47 +325,52 @@ impl Authority {
         self.refresh().map(drop)
     }
 
-    /// Makes a new root, endorsed by the present one, and a network key under it. Both roots are trusted until
-    /// [`retire_roots`](Self::retire_roots): nodes that have not heard of the new one yet still connect.
-    pub(super) fn rotate_root(&mut self, now: u64) -> Result<TrustBundle, IdentityError> {
-        let lock = self.identity.lock()?;
+    /// Makes the next root, endorsed by the present one, and trusts both. Nothing is issued under it yet: nodes learn of
+    /// it when they renew, so give them that long before [`activate_root`](Self::activate_root).
+    pub(super) fn prepare_root(&self, now: u64) -> Result<(), IdentityError> {
+        let _lock = self.identity.lock()?;
         let trust = state::load_trust(&self.identity, now)?;
-        let old_keys = Keys::load(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
-        let old = root_of(&trust, &old_keys)?;
+        if self.ca.exists(NEXT_ROOT_KEY) {
+            return Err(IdentityError::Exists {
+                path: self.ca.path(NEXT_ROOT_KEY),
+            });
+        }
+        let present = Keys::load(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
+        let name = root_of(&trust, &present)?.certificate.name().to_owned();
         let keys = Keys::generate()?;
-        let name = old.certificate.name();
-        let root = make_root(&keys, Some(trust.bundle.network()), name, now)?;
-        let mut roots = vec![root.clone()];
+        let root = make_root(&keys, Some(trust.bundle.network()), &name, now)?;
+        let mut roots = vec![root];
         roots.extend_from_slice(trust.bundle.roots());
-        let bundle = TrustBundle::issue(
-            trust.bundle.network(),
-            trust.bundle.sequence() + 1,
-            &roots,
-            &old_keys.falcon,
-        )?;
-        trust.with_bundle(bundle.clone())?;
-        // In this order a crash leaves a root that is trusted and unused, never one that is used and not trusted.
-        self.identity.write(state::BUNDLE, bundle.as_bytes())?;
-        keys.store(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
-        make_network(&self.ca, &keys, &root, self.passphrase.as_ref(), now)?;
-        drop(lock);
-        self.refresh()?;
-        Ok(bundle)
+        let next = issue_bundle(&trust, &roots, &present)?;
+        // In this order a crash leaves a key that nobody trusts, never a trusted one that is lost.
+        keys.store(&self.ca, NEXT_ROOT_KEY, self.passphrase.as_ref())?;
+        let written = self.identity.write(state::BUNDLE, next.bundle.as_bytes());
+        if written.is_err() {
+            self.ca.set_aside(NEXT_ROOT_KEY)?;
+        }
+        written
     }
 
-    /// Trusts the present root alone. Certificates under older roots end here.
-    pub(super) fn retire_roots(&self, now: u64) -> Result<TrustBundle, IdentityError> {
+    /// Issues under the prepared root from now on. Certificates under the old one hold until
+    /// [`retire_roots`](Self::retire_roots).
+    pub(super) fn activate_root(&mut self, now: u64) -> Result<(), IdentityError> {
+        let lock = self.identity.lock()?;
+        let trust = state::load_trust(&self.identity, now)?;
+        let keys = Keys::load(&self.ca, NEXT_ROOT_KEY, self.passphrase.as_ref())?;
+        let root = root_of(&trust, &keys)?;
+        make_network(&self.ca, &keys, &root, self.passphrase.as_ref(), now)?;
+        self.ca.rename(NEXT_ROOT_KEY, ROOT_KEY)?;
+        drop(lock);
+        self.refresh().map(drop)
+    }
+
+    /// Trusts the present root alone. Certificates under older roots end here; a prepared one is given up.
+    pub(super) fn retire_roots(&self, now: u64) -> Result<(), IdentityError> {
         let _lock = self.identity.lock()?;
         let trust = state::load_trust(&self.identity, now)?;
         let keys = Keys::load(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
         let root = root_of(&trust, &keys)?;
-        let bundle = TrustBundle::issue(
-            trust.bundle.network(),
-            trust.bundle.sequence() + 1,
-            &[root],
-            &keys.falcon,
-        )?;
-        let next = trust.with_bundle(bundle.clone())?;
+        let next = issue_bundle(&trust, &[root], &keys)?;
         next.check_network(&self.certificate, now)?;
         if trust.revocations.sequence() > 0 {
             // What the old root's network key signed is believed by nobody afterwards: the list goes out under the
@@ -375,9 +381,20 @@ impl Authority {
                     .with(None, now, &self.network.falcon, Some(&self.certificate))?;
             self.identity.write(state::REVOCATIONS, list.as_bytes())?;
         }
-        self.identity.write(state::BUNDLE, bundle.as_bytes())?;
-        Ok(bundle)
+        self.identity.write(state::BUNDLE, next.bundle.as_bytes())?;
+        self.ca.set_aside(NEXT_ROOT_KEY)
     }
+}
+
+/// The bundle that follows, and the trust with it.
+fn issue_bundle(trust: &Trust, roots: &[Root], key: &Keys) -> Result<Trust, IdentityError> {
+    let sequence = trust.bundle.sequence() + 1;
+    trust.with_bundle(TrustBundle::issue(
+        trust.bundle.network(),
+        sequence,
+        roots,
+        &key.falcon,
+    )?)
 }
 
 /// The entry of the bundle that these keys are.

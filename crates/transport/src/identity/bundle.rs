@@ -51,10 +51,16 @@ impl TrustBundle {
         roots: &[Root],
         key: &FalconKey,
     ) -> Result<Self, IdentityError> {
+        if roots.len() > MAX_ROOTS {
+            return Err(IdentityError::TooLarge {
+                object: OBJECT,
+                limit: MAX_ROOTS,
+            });
+        }
         let mut payload = Vec::new();
         payload.extend_from_slice(&network.0);
         payload.extend_from_slice(&sequence.to_le_bytes());
-        payload.push(u8::try_from(roots.len()).unwrap_or(u8::MAX));
+        payload.push(roots.len() as u8);
         for root in roots {
             put_block(&mut payload, root.certificate.as_bytes());
             put_block(&mut payload, &root.tls);

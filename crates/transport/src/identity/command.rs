@@ -69,7 +69,8 @@ enum RevokedKind {
 #[serde(rename_all = "kebab-case")]
 enum RotatedKey {
     Network,
-    Root,
+    PrepareRoot,
+    ActivateRoot,
     RetireRoots,
 }
 
@@ -247,7 +248,8 @@ fn rotate(options: IdentityOptions, key: RotatedKey) -> Result<String, IdentityE
     let identity = NodeIdentity::open(options)?;
     identity.rotate(match key {
         RotatedKey::Network => Rotation::Network,
-        RotatedKey::Root => Rotation::Root,
+        RotatedKey::PrepareRoot => Rotation::PrepareRoot,
+        RotatedKey::ActivateRoot => Rotation::ActivateRoot,
         RotatedKey::RetireRoots => Rotation::RetireRoots,
     })?;
     show(&identity)
@@ -385,8 +387,14 @@ mod tests {
             assert_eq!(code(ask(&data, &revoke)), "invalid-field", "{who}");
         }
 
-        let rotated = ask(&data, r#""command":"rotate","key":"root""#).unwrap();
+        let rotated = ask(&data, r#""command":"rotate","key":"prepare-root""#).unwrap();
         assert_eq!(rotated["roots"].as_array().unwrap().len(), 2);
+        assert_eq!(rotated["issuer"]["key"], made["issuer"]["key"]);
+        assert_eq!(
+            code(ask(&data, r#""command":"rotate","key":"prepare-root""#)),
+            "exists"
+        );
+        ask(&data, r#""command":"rotate","key":"activate-root""#).unwrap();
         let retired = ask(&data, r#""command":"rotate","key":"retire-roots""#).unwrap();
         assert_eq!(retired["roots"].as_array().unwrap().len(), 1);
         assert_eq!(retired["nodeId"], made["nodeId"]);

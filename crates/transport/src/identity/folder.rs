@@ -15,7 +15,7 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// What a file was when it was last looked at; another stamp means that it changed.
-pub(super) type Stamp = Option<(SystemTime, u64)>;
+pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// A folder whose mode was checked.
 #[derive(Clone, Debug)]
@@ -99,10 +99,15 @@ impl Folder {
         self.path.join(name).exists()
     }
 
-    /// When the file was written and how long it is, without reading it.
+    /// When the file was written, how long it is and which file it is, without reading it.
     pub(super) fn stamp(&self, name: &str) -> Stamp {
         let metadata = fs::metadata(self.path.join(name)).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        // Files are replaced, never rewritten, so the inode tells two of the same moment and length apart.
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Some((metadata.modified().ok()?, metadata.len(), inode))
     }
 
     /// Reads a file of at most `limit` bytes. One that others may open is refused: it may have been read or changed.
@@ -163,6 +168,20 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(storage(&path, &error)),
         }
+    }
+
+    /// Renames a file, replacing what has the new name.
+    pub(super) fn rename(&self, name: &str, new: &str) -> Result<(), IdentityError> {
+        let path = self.path.join(name);
+        fs::rename(&path, self.path.join(new)).map_err(|error| storage(&path, &error))
+    }
+
+    /// Puts a file out of the way without losing it, when it is there.
+    pub(super) fn set_aside(&self, name: &str) -> Result<(), IdentityError> {
+        if self.exists(name) {
+            self.rename(name, &format!("{name}.{}", hex(&random::bytes::<8>())))?;
+        }
+        Ok(())
     }
 
     /// Names of the files inside that are whole, at most `limit` of them.

@@ -133,17 +133,7 @@ impl NodeIdentity {
     /// # Errors
     /// The answer is not believed, or not for this node. What was in force stays.
     pub fn accept_renewal(&self, answer: &[u8]) -> Result<(), IdentityError> {
-        let reply = Reply::decode(answer, None)?;
-        let mut trust = self.current.get().trust.clone();
-        if let Some(list) = reply.revocations {
-            if list.sequence() > trust.revocations.sequence() {
-                trust = trust.with_revocations(list, self.now())?;
-            }
-        }
-        if reply.bundle.sequence() > trust.bundle.sequence() {
-            trust = trust.with_bundle(reply.bundle)?;
-        }
-        self.renewed(reply.chain, trust)
+        self.renewed(Reply::decode(answer, None)?)
     }
 
     /// Answers a joiner or a member that wants a new certificate. Cost: two to four signatures, about 4 ms.

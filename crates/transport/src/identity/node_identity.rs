@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::error::IdentityError;
 use super::folder::{Folder, Stamp};
 use super::id::NetworkId;
+use super::join::Reply;
 use super::keys::{Keys, Passphrase};
 use super::known::KnownNodes;
 use super::revocation::{RevocationList, Revoked};
@@ -55,9 +56,11 @@ impl IdentityOptions {
 pub enum Rotation {
     /// The network key. Certificates under the old one hold until they expire.
     Network,
-    /// The root and the network key. Both roots are trusted until [`RetireRoots`](Self::RetireRoots).
-    Root,
-    /// No new key: the present root alone is trusted from now on, and certificates under older ones end.
+    /// A next root is made and trusted beside the present one. Nodes learn of it when they renew.
+    PrepareRoot,
+    /// The prepared root takes over, with a network key under it. Both roots are trusted.
+    ActivateRoot,
+    /// The present root alone is trusted from now on, and certificates under older ones end.
     RetireRoots,
 }
 
@@ -89,6 +92,8 @@ pub struct NodeIdentity {
     pub(super) known: Mutex<KnownNodes>,
     revocation_epoch: AtomicU64,
     stamps: Mutex<[Stamp; 3]>,
+    /// Held from reading what is in force to replacing it, so that no change undoes another.
+    changing: Mutex<()>,
     options: IdentityOptions,
 }
 
@@ -161,6 +166,7 @@ impl NodeIdentity {
             stamps: Mutex::new(stamps(&folder)),
             authority: Mutex::new(authority),
             known: Mutex::default(),
+            changing: Mutex::default(),
             folder,
             keys,
             id,
@@ -363,8 +369,9 @@ impl NodeIdentity {
             let authority = authority.as_mut().ok_or(IdentityError::NotAuthority)?;
             match rotation {
                 Rotation::Network => authority.rotate_network(now)?,
-                Rotation::Root => drop(authority.rotate_root(now)?),
-                Rotation::RetireRoots => drop(authority.retire_roots(now)?),
+                Rotation::PrepareRoot => authority.prepare_root(now)?,
+                Rotation::ActivateRoot => authority.activate_root(now)?,
+                Rotation::RetireRoots => authority.retire_roots(now)?,
             }
             let trust = state::load_trust(&self.folder, now)?;
             let name = self.current.get().chain.chain.node.name().to_owned();
@@ -396,21 +403,21 @@ impl NodeIdentity {
     /// The list is not believed, belongs to another network, or lacks what an older one had.
     pub fn install_revocations(&self, bytes: &[u8]) -> Result<bool, IdentityError> {
         let list = RevocationList::decode(bytes)?;
-        let _lock = self.folder.lock()?;
-        let trust = self.current.get().trust.clone();
         if list.network() != self.network {
             return Err(IdentityError::WrongNetwork {
                 object: "revocation list",
             });
         }
-        if list.sequence() <= trust.revocations.sequence() {
+        if list.sequence() <= self.revocation_epoch() {
             return Ok(false);
         }
-        let trust = trust.with_revocations(list, self.now())?;
-        self.folder
-            .write(state::REVOCATIONS, trust.revocations.as_bytes())?;
-        self.put_in_force(None, trust)?;
-        Ok(true)
+        let _lock = self.folder.lock()?;
+        newer(self.change(|live| {
+            let trust = live.trust.with_revocations(list, self.now())?;
+            self.folder
+                .write(state::REVOCATIONS, trust.revocations.as_bytes())?;
+            Ok((live.chain.clone(), trust))
+        }))
     }
 
     /// Takes a bundle that a peer sent, stores it and puts it in force. A bundle that is not newer changes nothing.
@@ -419,20 +426,20 @@ impl NodeIdentity {
     /// The bundle is not signed by a root that is trusted now, or belongs to another network.
     pub fn install_bundle(&self, bytes: &[u8]) -> Result<bool, IdentityError> {
         let bundle = TrustBundle::decode(bytes)?;
-        let _lock = self.folder.lock()?;
-        let trust = self.current.get().trust.clone();
         if bundle.network() != self.network {
             return Err(IdentityError::WrongNetwork {
                 object: "trust bundle",
             });
         }
-        if bundle.sequence() <= trust.bundle.sequence() {
+        if bundle.sequence() <= self.current.get().trust.bundle.sequence() {
             return Ok(false);
         }
-        let trust = trust.with_bundle(bundle)?;
-        self.folder.write(state::BUNDLE, trust.bundle.as_bytes())?;
-        self.put_in_force(None, trust)?;
-        Ok(true)
+        let _lock = self.folder.lock()?;
+        newer(self.change(|live| {
+            let trust = live.trust.with_bundle(bundle)?;
+            self.folder.write(state::BUNDLE, trust.bundle.as_bytes())?;
+            Ok((live.chain.clone(), trust))
+        }))
     }
 
     /// Looks after everything that changes with time or by other hands: reads files that the command line or another
@@ -473,8 +480,7 @@ impl NodeIdentity {
                 name,
                 &self.options,
             )?;
-            self.put_in_force(Some(chain), live.trust.clone())?;
-            *lock(&self.stamps) = stamps(&self.folder);
+            self.change(|live| Ok((chain, live.trust.clone())))?;
             (reloaded, renewal_due) = (true, false);
         }
         drop(authority);
@@ -485,31 +491,43 @@ impl NodeIdentity {
         })
     }
 
-    /// Reads bundle, list and chain again and puts them in force together.
+    /// Reads bundle, list and chain again and puts them in force. Trust does not wait for a chain: whoever was revoked is
+    /// out even when this node's own certificate has expired.
     fn reload(&self, now: u64) -> Result<(), IdentityError> {
-        let live = self.current.get();
         let stored = state::load_trust(&self.folder, now)?;
-        let mut trust = live.trust.clone();
-        // The files may be put back by hand; what is in force does not go back with them. The list before the bundle:
-        // it is written first, and both bundles believe it.
-        if stored.revocations.sequence() > trust.revocations.sequence() {
-            trust = trust.with_revocations(stored.revocations, now)?;
-        }
-        if stored.bundle.sequence() > trust.bundle.sequence() {
-            trust = trust.with_bundle(stored.bundle)?;
-        }
-        let chain = state::load_chain(&self.folder)?;
-        chain.check(&self.keys, &trust, now)?;
-        self.put_in_force(Some(chain), trust)
+        let chain = state::load_chain(&self.folder);
+        let mut refused = Ok(());
+        self.change(|live| {
+            let mut trust = live.trust.clone();
+            // The files may be put back by hand; what is in force does not go back with them. The list before the bundle:
+            // it is written first, and both bundles believe it.
+            if stored.revocations.sequence() > trust.revocations.sequence() {
+                trust = trust.with_revocations(stored.revocations, now)?;
+            }
+            if stored.bundle.sequence() > trust.bundle.sequence() {
+                trust = trust.with_bundle(stored.bundle)?;
+            }
+            let checked = chain.and_then(|chain| {
+                chain.check(&self.keys, &trust, now)?;
+                Ok(chain)
+            });
+            let chain = checked.unwrap_or_else(|error| {
+                refused = Err(error);
+                live.chain.clone()
+            });
+            Ok((chain, trust))
+        })?;
+        refused
     }
 
-    pub(super) fn put_in_force(
+    /// Replaces what is in force by what `next` makes of it.
+    fn change(
         &self,
-        chain: Option<IssuedChain>,
-        trust: Trust,
+        next: impl FnOnce(&Live) -> Result<(IssuedChain, Trust), IdentityError>,
     ) -> Result<(), IdentityError> {
+        let _changing = lock(&self.changing);
+        let (chain, trust) = next(&self.current.get())?;
         let sequence = trust.revocations.sequence();
-        let chain = chain.unwrap_or_else(|| self.current.get().chain.clone());
         self.current.set(Live::new(&self.keys, chain, trust)?);
         // Release: see `revocation_epoch`. The list is in force before the number says so.
         self.revocation_epoch.store(sequence, Ordering::Release);
@@ -517,21 +535,26 @@ impl NodeIdentity {
     }
 
     /// Stores and puts in force what the issuer answered to a renewal.
-    pub(super) fn renewed(&self, chain: IssuedChain, trust: Trust) -> Result<(), IdentityError> {
-        chain.check(&self.keys, &trust, self.now())?;
+    pub(super) fn renewed(&self, reply: Reply) -> Result<(), IdentityError> {
+        let now = self.now();
         let _lock = self.folder.lock()?;
-        let before = self.current.get();
-        if trust.revocations.sequence() > before.trust.revocations.sequence() {
-            self.folder
-                .write(state::REVOCATIONS, trust.revocations.as_bytes())?;
-        }
-        if trust.bundle.sequence() > before.trust.bundle.sequence() {
-            self.folder.write(state::BUNDLE, trust.bundle.as_bytes())?;
-        }
-        self.folder.write(state::CHAIN, &chain.encode())?;
-        self.put_in_force(Some(chain), trust)?;
-        *lock(&self.stamps) = stamps(&self.folder);
-        Ok(())
+        self.change(|live| {
+            let mut trust = live.trust.clone();
+            if let Some(list) = reply.revocations
+                && list.sequence() > trust.revocations.sequence()
+            {
+                trust = trust.with_revocations(list, now)?;
+                self.folder
+                    .write(state::REVOCATIONS, trust.revocations.as_bytes())?;
+            }
+            if reply.bundle.sequence() > trust.bundle.sequence() {
+                trust = trust.with_bundle(reply.bundle)?;
+                self.folder.write(state::BUNDLE, trust.bundle.as_bytes())?;
+            }
+            reply.chain.check(&self.keys, &trust, now)?;
+            self.folder.write(state::CHAIN, &reply.chain.encode())?;
+            Ok((reply.chain, trust))
+        })
     }
 
     /// Where the certificate is renewed, `host:port`; `None` when the network's keys are here.
@@ -577,6 +600,15 @@ impl NodeIdentity {
                 .as_ref()
                 .ok_or(IdentityError::NotAuthority)?,
         )
+    }
+}
+
+/// Whether something newer was put in force: another thread may have been first with it, or with its successor.
+fn newer(changed: Result<(), IdentityError>) -> Result<bool, IdentityError> {
+    match changed {
+        Ok(()) => Ok(true),
+        Err(IdentityError::RollBack { have, offered, .. }) if offered <= have => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

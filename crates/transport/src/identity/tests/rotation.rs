@@ -48,22 +48,25 @@ fn a_new_root_is_trusted_beside_the_old_one_until_that_retires() {
         .issuer
         .revoke(Revoked::Node(banned.node_id()))
         .unwrap();
-    network.issuer.rotate(Rotation::Root).unwrap();
+    network.issuer.rotate(Rotation::PrepareRoot).unwrap();
     let both = network.issuer.trust_bundle();
     assert_eq!((both.sequence(), both.roots().len()), (2, 2));
     assert_eq!(both.network(), network.issuer.network());
-    // The old root endorsed the new one, so a node believes it without a new token.
-    assert!(informed.install_bundle(both.as_bytes()).unwrap());
-    assert!(!informed.install_bundle(both.as_bytes()).unwrap());
+    // Nothing is issued under it yet, so whoever has not heard of it is not cut off, and hears of it by renewing.
+    meet(&slow, &network.issuer).unwrap();
     network.renew(&informed).unwrap();
-    meet(&informed, &network.issuer).unwrap();
+    network.renew(&slow).unwrap();
+    assert_eq!(slow.trust_bundle().sequence(), 2);
+    assert!(!informed.install_bundle(both.as_bytes()).unwrap());
+
+    network.issuer.rotate(Rotation::ActivateRoot).unwrap();
+    meet(&slow, &network.issuer).unwrap();
+    meet(&network.issuer, &slow).unwrap();
+    network.renew(&informed).unwrap();
+    meet(&slow, &informed).unwrap();
     let newcomer = network.node("newcomer");
     meet(&newcomer, &informed).unwrap();
-    // One that has not heard yet does not know the new root, which the issuer shows now; the bundle is all it needs.
-    meet(&slow, &network.issuer).unwrap_err();
-    slow.install_bundle(both.as_bytes()).unwrap();
-    meet(&slow, &network.issuer).unwrap();
-    meet(&slow, &informed).unwrap();
+    meet(&newcomer, &slow).unwrap();
 
     network.issuer.rotate(Rotation::RetireRoots).unwrap();
     let one = network.issuer.trust_bundle();
@@ -88,14 +91,15 @@ fn a_new_root_is_trusted_beside_the_old_one_until_that_retires() {
 fn a_bundle_that_no_trusted_root_signed_is_refused() {
     let (network, stranger) = (Network::new(), Network::new());
     let node = network.node("node");
-    stranger.issuer.rotate(Rotation::Root).unwrap();
+    stranger.issuer.rotate(Rotation::PrepareRoot).unwrap();
     let theirs = stranger.issuer.trust_bundle();
     assert_eq!(
         node.install_bundle(theirs.as_bytes()).unwrap_err().code(),
         "wrong-network"
     );
     // From two rotations ahead, signed by a root that this node never trusted.
-    network.issuer.rotate(Rotation::Root).unwrap();
+    network.issuer.rotate(Rotation::PrepareRoot).unwrap();
+    network.issuer.rotate(Rotation::ActivateRoot).unwrap();
     network.issuer.rotate(Rotation::RetireRoots).unwrap();
     let ahead = network.issuer.trust_bundle();
     assert_eq!(
@@ -138,4 +142,83 @@ fn what_the_command_line_does_reaches_the_running_process() {
     );
     meet(&node, &network.issuer).unwrap_err();
     assert!(!network.issuer.upkeep().unwrap().reloaded);
+}
+
+#[test]
+fn who_was_revoked_is_out_even_when_ones_own_certificate_has_expired() {
+    let network = Network::new();
+    let (asleep, bad) = (network.node("asleep"), network.node("bad"));
+    let list = network.issuer.revoke(Revoked::Node(bad.node_id())).unwrap();
+    network.pass(NODE_SECONDS + 1);
+    std::fs::write(
+        asleep.data().join("identity/trust.revocations"),
+        list.as_bytes(),
+    )
+    .unwrap();
+    set_owner_only(&asleep.data().join("identity/trust.revocations"));
+    assert_eq!(asleep.upkeep().unwrap_err().code(), "expired");
+    assert!(NodeIdentity::is_revoked(&asleep, &bad.node_id()));
+    assert_eq!(asleep.revocation_epoch(), 1);
+}
+
+fn set_owner_only(path: &std::path::Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+#[test]
+fn changes_by_many_hands_undo_none() {
+    let network = Network::new();
+    let nodes: Vec<_> = (0..4).map(|at| network.node(&format!("n{at}"))).collect();
+    let witness = network.node("witness");
+    network.pass(NODE_SECONDS / 2 + 1);
+    // Renewals, revocations and upkeep at once, in several threads on both sides.
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            scope.spawn(|| {
+                let list = network
+                    .issuer
+                    .revoke(Revoked::Node(node.node_id()))
+                    .unwrap();
+                witness.install_revocations(list.as_bytes()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| network.issuer.upkeep().unwrap());
+            scope.spawn(|| witness.upkeep().unwrap());
+        }
+        scope.spawn(|| network.renew(&witness).unwrap());
+    });
+    for identity in [&network.issuer, &witness] {
+        assert_eq!(identity.revocation_epoch(), 4);
+        assert!(
+            nodes
+                .iter()
+                .all(|node| NodeIdentity::is_revoked(identity, &node.node_id()))
+        );
+    }
+}
+
+#[test]
+fn a_first_start_that_was_cut_off_is_repeated() {
+    let network = Network::new();
+    let data = network.issuer.data().join("identity");
+    std::fs::remove_file(data.join("trust.bundle")).unwrap();
+    let again = NodeIdentity::open_or_create(network.options("issuer"), "test").unwrap();
+    assert_ne!(again.network(), network.issuer.network());
+    // The keys that nobody trusts are out of the way, not lost.
+    let kept = std::fs::read_dir(data.join("ca")).unwrap().filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("root.key.")
+    });
+    assert_eq!(kept.count(), 1);
 }
