@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 pub mod history;
+pub mod nodes;
 pub mod pair;
+pub mod proxy;
 pub mod random;
 pub mod world;

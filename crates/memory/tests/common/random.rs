@@ -1,5 +1,6 @@
 //! Seeded choices: `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 
+#[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {

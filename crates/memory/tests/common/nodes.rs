@@ -1,0 +1,298 @@
+//! Two nodes of one network: real identities, real engines, real sockets of this machine.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use linkmesh_memory::{
+    client::{ClientOptions, OperationError, Success},
+    endpoint::{Call, CallError, DrainedResult, Endpoint, EndpointOptions, RemoteId},
+    frame::{Imported, Operation},
+    grant::{Grant, NodeId as GrantNodeId, Refused, Signer, Slice, Verifier},
+    region::{RangeRights, Region, Rights},
+    session::SessionLimits,
+};
+use linkmesh_transport::{
+    core::{NodeId, Target},
+    engine::{Engine, EngineOptions},
+    identity::{IdentityOptions, Joining, NodeIdentity, ObjectKind, exchange::join},
+};
+
+use super::{pair::Heard, random::Random};
+
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// An identity that signs and checks grants.
+#[derive(Clone)]
+pub struct Member(pub Arc<NodeIdentity>);
+
+impl Signer for Member {
+    fn node_id(&self) -> GrantNodeId {
+        self.0.node_id().0
+    }
+
+    fn credential(&self) -> Vec<u8> {
+        self.0.credential()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refused> {
+        self.0
+            .sign(ObjectKind::FIRST_APPLICATION, message)
+            .map_err(|error| Refused {
+                reason: error.to_string(),
+            })
+    }
+}
+
+impl Verifier for Member {
+    fn verify(
+        &self,
+        issuer: &GrantNodeId,
+        credential: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Refused> {
+        self.0
+            .verify(
+                ObjectKind::FIRST_APPLICATION,
+                &NodeId(*issuer),
+                credential,
+                message,
+                signature,
+            )
+            .map_err(|error| Refused {
+                reason: error.to_string(),
+            })
+    }
+}
+
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
+}
+
+/// What completed, with its token.
+pub type Ended = (u64, Result<Heard, OperationError>);
+
+struct Next {
+    token: u64,
+    result: Result<Heard, OperationError>,
+    imported: Option<(RemoteId, Imported)>,
+    refused: Option<String>,
+}
+
+pub struct Node {
+    pub member: Member,
+    pub engine: Engine<Endpoint>,
+    tokens: u64,
+}
+
+impl Node {
+    pub fn start(member: &Member, listen: Option<SocketAddr>, seed: u64) -> Self {
+        Self::start_with(member, listen, seed, SessionLimits::default())
+    }
+
+    pub fn start_with(
+        member: &Member,
+        listen: Option<SocketAddr>,
+        seed: u64,
+        sessions: SessionLimits,
+    ) -> Self {
+        let mut random = Random(seed);
+        let mut number = move || u128::from(random.next()) << 64 | u128::from(random.next());
+        let mut options = EngineOptions::new(listen, member.0.clone());
+        options.limits.idle_timeout = Duration::from_secs(2);
+        options.limits.keep_alive = Some(Duration::from_millis(500));
+        let engine = Engine::start(&options, |_| {
+            let began = (Instant::now(), unix_ms());
+            Endpoint::new(EndpointOptions {
+                node: member.0.node_id(),
+                boot_epoch: number(),
+                random: Box::new(number.clone()),
+                unix_ms: Box::new(move |now| began.1 + (now - began.0).as_millis() as u64),
+                verifier: Arc::new(member.clone()),
+                sessions,
+                client: ClientOptions::default(),
+            })
+        });
+        Self {
+            member: member.clone(),
+            engine: engine.unwrap(),
+            tokens: 0,
+        }
+    }
+
+    pub fn export(&self, name: &str, region: Arc<dyn Region>) {
+        self.engine.with(|endpoint, _| {
+            endpoint
+                .exports()
+                .export(name, region, RangeRights::uniform(Rights::ALL))
+                .unwrap();
+        });
+    }
+
+    pub fn grant(&self, name: &str, holder: &Member, length: u64, rights: Rights) -> Grant {
+        static GRANTS: AtomicU64 = AtomicU64::new(1);
+        let nonce = u128::from(GRANTS.fetch_add(1, Ordering::Relaxed));
+        let slice = Slice {
+            holder: holder.0.node_id().0,
+            offset: 0,
+            length,
+            rights,
+            expires_unix_ms: unix_ms() + 600_000,
+        };
+        self.engine.with(|endpoint, io| {
+            let moment = endpoint.moment(io.now());
+            endpoint
+                .exports()
+                .issue(&self.member, name, slice, nonce.to_le_bytes(), moment)
+                .unwrap()
+        })
+    }
+
+    pub fn connect(&self, address: SocketAddr) {
+        self.engine
+            .with(|_, io| io.connect(Target::at(address)))
+            .unwrap();
+    }
+
+    /// Drives the engine until something completed.
+    fn next(&self) -> Vec<Next> {
+        let mut lease = self.engine.lease();
+        assert!(
+            lease.spin(LONG, |endpoint| endpoint.has_completed(0)),
+            "nothing completed"
+        );
+        let mut seen = Vec::new();
+        lease.application().drain(0, |one| {
+            let (mut result, mut imported, mut refused) = (Ok(Heard::Done), None, None);
+            match one.result {
+                DrainedResult::Success(Success::Done) => {}
+                DrainedResult::Success(Success::Value(value)) => result = Ok(Heard::Value(value)),
+                DrainedResult::Success(Success::Bytes(bytes)) => {
+                    result = Ok(Heard::Bytes(bytes.to_vec()))
+                }
+                DrainedResult::Success(Success::Versioned {
+                    before,
+                    after,
+                    bytes,
+                }) => {
+                    result = Ok(Heard::Versioned(before, after, bytes.to_vec()));
+                }
+                DrainedResult::Failed(error) => result = Err(error),
+                DrainedResult::Imported(remote, what) => imported = Some((remote, what)),
+                DrainedResult::ImportFailed(error) => refused = Some(error.to_string()),
+                DrainedResult::Revoked(_) => return true,
+            }
+            seen.push(Next {
+                token: one.token,
+                result,
+                imported,
+                refused,
+            });
+            true
+        });
+        seen
+    }
+
+    /// Presents a grant and waits for the answer.
+    pub fn import(&mut self, grant: &Grant) -> Result<(RemoteId, Imported), String> {
+        self.tokens += 1;
+        let token = self.tokens;
+        self.engine
+            .with(|endpoint, io| endpoint.import(io, grant.bytes(), token))
+            .unwrap();
+        loop {
+            if let Some(one) = self.next().into_iter().find(|one| one.token == token) {
+                return one
+                    .imported
+                    .ok_or_else(|| one.refused.expect("imported or not"));
+            }
+        }
+    }
+
+    /// Takes an operation and sends it.
+    pub fn submit(&mut self, remote: RemoteId, operation: Operation<'_>) -> Result<u64, CallError> {
+        self.tokens += 1;
+        let token = self.tokens;
+        let call = Call {
+            remote,
+            operation,
+            fence: false,
+            deadline: None,
+            token,
+        };
+        self.engine.with(|endpoint, io| {
+            endpoint.submit(&call, io.now())?;
+            endpoint.flush(io);
+            Ok(token)
+        })
+    }
+
+    /// Waits for something to complete.
+    pub fn completed(&self) -> Vec<Ended> {
+        self.next()
+            .into_iter()
+            .map(|one| (one.token, one.result))
+            .collect()
+    }
+
+    /// One operation, there and back.
+    pub fn ask(
+        &mut self,
+        remote: RemoteId,
+        operation: Operation<'_>,
+    ) -> Result<Heard, OperationError> {
+        let token = self.submit(remote, operation).unwrap();
+        loop {
+            if let Some((_, result)) = self.completed().into_iter().find(|one| one.0 == token) {
+                return result;
+            }
+        }
+    }
+
+    /// Ends every connection, as if the network had.
+    pub fn cut(&self) {
+        self.engine.with(|_, io| {
+            let peers: Vec<_> = io.peers().map(|(peer, _)| peer).collect();
+            for peer in peers {
+                io.close(peer, 300);
+            }
+        });
+    }
+}
+
+/// A network with two members, made as users make one: the first invites, the second joins with the token.
+pub struct Network {
+    pub server: Member,
+    pub client: Member,
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Network {
+    pub fn new() -> Self {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let first =
+            NodeIdentity::open_or_create(IdentityOptions::new(folders[0].path()), "memory-test")
+                .unwrap();
+        let server = Member(first);
+        let issuer = Node::start(&server, Some("127.0.0.1:0".parse().unwrap()), 1);
+        let token = server.0.invite("", 60).unwrap();
+        let joining =
+            Joining::new(&token.to_text(), IdentityOptions::new(folders[1].path())).unwrap();
+        let address = issuer.engine.local_address().to_string();
+        let client = Member(join(&address, joining, LONG).unwrap());
+        Self {
+            server,
+            client,
+            _folders: folders,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A hostile network in user space: loses, doubles, delays, corrupts datagrams, and moves the client to another port.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::random::Random;
+
+/// Odds in a thousand, for each datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub lose: u64,
+    pub double: u64,
+    pub delay: u64,
+    pub corrupt: u64,
+    pub rebind: u64,
+}
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    pub carried: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Between whoever sends to its address and `server`.
+    pub fn start(server: SocketAddr, seed: u64, weather: Weather) -> Self {
+        let front = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = front.local_addr().unwrap();
+        let (stop, carried) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let thread = std::thread::spawn({
+            let (stop, carried) = (stop.clone(), carried.clone());
+            move || carry(&front, server, &mut Random(seed), weather, &stop, &carried)
+        });
+        Self {
+            address,
+            carried,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the proxy works");
+        }
+    }
+}
+
+fn back(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(server).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+fn carry(
+    front: &UdpSocket,
+    server: SocketAddr,
+    random: &mut Random,
+    weather: Weather,
+    stop: &AtomicBool,
+    carried: &AtomicU64,
+) {
+    front
+        .set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
+    let mut behind = back(server);
+    let mut client = None;
+    let mut held: Vec<(bool, Vec<u8>)> = Vec::new();
+    let mut buffer = vec![0; 65_536];
+    while !stop.load(Ordering::Relaxed) {
+        let mut came: Vec<(bool, Vec<u8>)> = Vec::new();
+        if let Ok((length, from)) = front.recv_from(&mut buffer) {
+            client = Some(from);
+            came.push((true, buffer[..length].to_vec()));
+        }
+        while let Ok(length) = behind.recv(&mut buffer) {
+            came.push((false, buffer[..length].to_vec()));
+        }
+        // What was held goes behind what came after it.
+        let is_idle = came.is_empty();
+        let mut going = Vec::new();
+        for (up, mut datagram) in came {
+            let mut happens = |odds: u64| random.next() % 1000 < odds;
+            if happens(weather.lose) {
+                continue;
+            }
+            if happens(weather.rebind) {
+                behind = back(server);
+            }
+            if happens(weather.double) {
+                going.push((up, datagram.clone()));
+            }
+            if happens(weather.delay) {
+                held.push((up, datagram));
+                continue;
+            }
+            if happens(weather.corrupt) {
+                let at = random.below(datagram.len());
+                datagram[at] ^= 1 << random.below(8);
+            }
+            going.push((up, datagram));
+        }
+        if is_idle || held.len() > 8 {
+            going.append(&mut held);
+        }
+        for (up, datagram) in going {
+            carried.fetch_add(1, Ordering::Relaxed);
+            // A full buffer loses it: one more fault.
+            let _ = match (up, client) {
+                (true, _) => behind.send(&datagram),
+                (false, Some(client)) => front.send_to(&datagram, client),
+                (false, None) => Ok(0),
+            };
+        }
+    }
+}
