@@ -26,8 +26,8 @@ fn network() -> &'static Network {
     NETWORK.get_or_init(Network::new)
 }
 
-fn any() -> Option<SocketAddr> {
-    Some("127.0.0.1:0".parse().unwrap())
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
 }
 
 fn pages(length: u64) -> Arc<dyn Region> {
@@ -46,7 +46,7 @@ const ADD: Operation<'static> = Operation::FetchAdd {
 
 #[test]
 fn a_region_is_read_written_and_counted_from_another_node() {
-    let server = Node::start(&network().server, any(), 11);
+    let server = Node::start(&network().server, Some(any()), 11);
     let mut client = Node::start(&network().client, None, 12);
     let region = pages(1 << 20);
     server.export("scores", region.clone());
@@ -126,7 +126,7 @@ fn a_region_is_read_written_and_counted_from_another_node() {
 #[test]
 fn an_add_is_applied_once_however_often_the_connection_dies() {
     const ADDS: usize = 400;
-    let server = Node::start(&network().server, any(), 21);
+    let server = Node::start(&network().server, Some(any()), 21);
     let mut client = Node::start(&network().client, None, 22);
     let region = pages(4096);
     server.export("counter", region.clone());
@@ -173,7 +173,7 @@ fn a_hostile_network_delays_and_changes_nothing_else() {
             corrupt: 20,
             rebind: if seed % 2 == 0 { 5 } else { 0 },
         };
-        let server = Node::start(&network().server, any(), seed * 2 + 31);
+        let server = Node::start(&network().server, Some(any()), seed * 2 + 31);
         let mut client = Node::start(&network().client, None, seed * 2 + 32);
         let region = pages(4096);
         server.export("counter", region.clone());
@@ -210,7 +210,7 @@ fn a_hostile_network_delays_and_changes_nothing_else() {
 #[test]
 fn after_a_restart_of_the_exporter_what_was_sent_is_unknown_and_never_sent_again() {
     const ADDS: u64 = 200;
-    let server = Node::start(&network().server, any(), 41);
+    let server = Node::start(&network().server, Some(any()), 41);
     let mut client = Node::start(&network().client, None, 42);
     let address = server.engine.local_address();
     // Memory that survives its process, as a mapped file does.
@@ -251,7 +251,7 @@ fn after_a_restart_of_the_exporter_what_was_sent_is_unknown_and_never_sent_again
 
 #[test]
 fn what_is_not_ones_own_opens_nothing_and_what_was_revoked_ends() {
-    let server = Node::start(&network().server, any(), 51);
+    let server = Node::start(&network().server, Some(any()), 51);
     let mut client = Node::start(&network().client, None, 52);
     let region = pages(4096);
     server.export("private", region.clone());

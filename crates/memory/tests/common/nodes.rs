@@ -13,63 +13,23 @@ use linkmesh_memory::{
     client::{ClientOptions, OperationError, Success},
     endpoint::{Call, CallError, DrainedResult, Endpoint, EndpointOptions, RemoteId},
     frame::{Imported, Operation},
-    grant::{Grant, NodeId as GrantNodeId, Refused, Signer, Slice, Verifier},
+    grant::{Grant, Slice},
     region::{RangeRights, Region, Rights},
     session::SessionLimits,
 };
 use linkmesh_transport::{
-    core::{NodeId, Target},
+    core::Target,
     engine::{Engine, EngineOptions},
-    identity::{IdentityOptions, Joining, NodeIdentity, ObjectKind, exchange::join},
+    identity::{IdentityOptions, Joining, NodeIdentity, exchange::join},
 };
 
 use super::{pair::Heard, random::Random};
 
 pub const LONG: Duration = Duration::from_secs(30);
 
-/// An identity that signs and checks grants.
+/// Who a node is; it signs and checks grants.
 #[derive(Clone)]
 pub struct Member(pub Arc<NodeIdentity>);
-
-impl Signer for Member {
-    fn node_id(&self) -> GrantNodeId {
-        self.0.node_id().0
-    }
-
-    fn credential(&self) -> Vec<u8> {
-        self.0.credential()
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refused> {
-        self.0
-            .sign(ObjectKind::FIRST_APPLICATION, message)
-            .map_err(|error| Refused {
-                reason: error.to_string(),
-            })
-    }
-}
-
-impl Verifier for Member {
-    fn verify(
-        &self,
-        issuer: &GrantNodeId,
-        credential: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Refused> {
-        self.0
-            .verify(
-                ObjectKind::FIRST_APPLICATION,
-                &NodeId(*issuer),
-                credential,
-                message,
-                signature,
-            )
-            .map_err(|error| Refused {
-                reason: error.to_string(),
-            })
-    }
-}
 
 pub fn unix_ms() -> u64 {
     SystemTime::now()
@@ -117,7 +77,7 @@ impl Node {
                 boot_epoch: number(),
                 random: Box::new(number.clone()),
                 unix_ms: Box::new(move |now| began.1 + (now - began.0).as_millis() as u64),
-                verifier: Arc::new(member.clone()),
+                verifier: member.0.clone(),
                 sessions,
                 client: ClientOptions::default(),
             })
@@ -152,7 +112,7 @@ impl Node {
             let moment = endpoint.moment(io.now());
             endpoint
                 .exports()
-                .issue(&self.member, name, slice, nonce.to_le_bytes(), moment)
+                .issue(&*self.member.0, name, slice, nonce.to_le_bytes(), moment)
                 .unwrap()
         })
     }
@@ -177,7 +137,7 @@ impl Node {
                 DrainedResult::Success(Success::Done) => {}
                 DrainedResult::Success(Success::Value(value)) => result = Ok(Heard::Value(value)),
                 DrainedResult::Success(Success::Bytes(bytes)) => {
-                    result = Ok(Heard::Bytes(bytes.to_vec()))
+                    result = Ok(Heard::Bytes(bytes.to_vec()));
                 }
                 DrainedResult::Success(Success::Versioned {
                     before,
