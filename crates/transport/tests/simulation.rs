@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use linkmesh_transport::core::{CloseReason, Limits, Target};
+use linkmesh_transport::core::{CloseReason, Direction, Limits, Target};
 use support::echo::{BULK, ECHO, Echo, Event};
 use support::identity::Authority;
 use support::network::{Faults, Network, Random, address};
@@ -66,7 +66,13 @@ fn every_byte_arrives_once_and_in_order_whatever_the_path_does() {
     for seed in seeds(150) {
         let mut random = Random(seed);
         let faults = Faults::random(&mut random);
-        let mut network = pair(&authority, seed, faults.clone(), &limits());
+        // With 30 % lost each way, ten silent seconds do happen between two that live.
+        let patient = Limits {
+            idle_timeout: 60 * SECOND,
+            hello_timeout: 60 * SECOND,
+            ..limits()
+        };
+        let mut network = pair(&authority, seed, faults.clone(), &patient);
         for _ in 0..=random.below(4) {
             let node = random.below(2) as usize;
             start(&mut network, node, ECHO, 1 + random.below(20_000));
@@ -286,5 +292,63 @@ fn a_graceful_close_delivers_what_was_written_on_both_sides_and_last_words() {
                 "seed {seed}"
             );
         }
+    }
+}
+
+#[test]
+fn an_impaired_path_is_left_for_another_address_without_a_gap() {
+    let authority = Authority::new();
+    for seed in seeds(5) {
+        let mut network = Network::new(seed, Faults::none());
+        let server = network.add(authority.member("server"), limits(), Echo::default());
+        let client = network.add(authority.member("client"), limits(), Echo::default());
+        let other = "10.0.1.1:7443".parse().unwrap();
+        network.aliases.push((other, server, 0));
+        let target = Target {
+            addresses: vec![other, address(server)],
+            ..Target::at(other)
+        };
+        network.with(client, |_, io| io.connect(target)).unwrap();
+        assert!(network.run_until(5 * SECOND, both_connected), "seed {seed}");
+        network.run(2 * SECOND);
+        network.aliases[0].2 = 35;
+        for _ in 0..200 {
+            if let Some(&peer) = network.nodes[client].application.peers().last() {
+                network.with(client, |echo, io| {
+                    // The limit on streams may stand against it while replies are late.
+                    if let Ok(stream) = io.open(peer, BULK, Direction::Unidirectional, 0) {
+                        io.write(peer, stream, &[support::echo::pattern(0); 1])
+                            .unwrap();
+                        io.finish(peer, stream).unwrap();
+                    }
+                    let _ = echo;
+                });
+            }
+            network.run(Duration::from_millis(100));
+        }
+        let peers = network.nodes[client].application.peers();
+        assert_eq!(
+            peers.len(),
+            1,
+            "seed {seed}: {:?}",
+            network.nodes[client].application.events
+        );
+        let now_at = network.with(client, |_, io| io.address(peers[0]));
+        assert_eq!(
+            now_at,
+            Some(address(server)),
+            "seed {seed}: it stayed on the bad path"
+        );
+        let events = &network.nodes[client].application.events;
+        let replaced = events
+            .iter()
+            .position(|event| matches!(event, Event::Disconnected(..)));
+        let connects: Vec<_> = (0..events.len())
+            .filter(|&at| matches!(events[at], Event::Connected(..)))
+            .collect();
+        assert!(
+            connects[1] < replaced.unwrap(),
+            "seed {seed}: the new one stood before the old one went"
+        );
     }
 }

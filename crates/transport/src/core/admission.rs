@@ -9,6 +9,7 @@ use super::authenticator::Side;
 use super::control::Control;
 use super::link::{Link, Phase};
 use super::peer::TargetId;
+use crate::pool::Health;
 
 /// A rate with a second's worth of burst (the generic cell rate algorithm: one instant, no counter to reset).
 #[derive(Debug)]
@@ -111,6 +112,7 @@ impl Core {
             channel: None,
             identity: None,
             info: None,
+            health: Health::default(),
             give_up_at: Some(now + self.limits.hello_timeout),
             armed: None,
             dirty: false,

@@ -284,6 +284,7 @@ impl Core {
             match due {
                 Due::Link(slot) => self.link_due(now, slot),
                 Due::Target(target) => self.dial_due(now, target),
+                Due::Health(slot) => self.health_due(now, slot),
             }
         }
         if self.revocation_at.is_some_and(|at| at <= now) {

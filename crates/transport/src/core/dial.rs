@@ -8,9 +8,14 @@ use super::application::Application;
 use super::authenticator::{SERVER_NAME, Side};
 use super::close::{CloseCode, CloseReason};
 use super::io::Io;
+use super::link::Phase;
 use super::peer::{PeerSlot, Target, TargetId};
+use super::stats::PeerStats;
 use super::timers::Due;
 use crate::pool::{Failed, Step, TargetState};
+
+/// How often the health of a path is looked at, where there is another one.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A failed attempt that the application is to hear of.
 #[derive(Debug)]
@@ -112,11 +117,43 @@ impl Core {
         }
     }
 
-    /// A target has one more connection: perhaps it wants another.
-    pub(super) fn target_connected(&mut self, now: Instant, id: TargetId) {
-        if let Some(state) = self.targets.get_mut(&id) {
-            state.connected();
-            self.timers.push(now, Due::Target(id));
+    /// A target has one more connection: perhaps it wants another, perhaps this one takes the place of a worse one.
+    pub(super) fn target_connected(&mut self, now: Instant, slot: PeerSlot, id: TargetId) {
+        let Some(state) = self.targets.get_mut(&id) else {
+            return;
+        };
+        let replaced = state.connected();
+        self.timers.push(now, Due::Target(id));
+        if state.target.addresses.len() > 1 {
+            self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
+        }
+        if let Some(replaced) = replaced {
+            self.leave(replaced, now + self.limits.hello_timeout);
+        }
+    }
+
+    /// Looks at a path, and tries the next address when it has been bad for a while.
+    pub(super) fn health_due(&mut self, now: Instant, slot: PeerSlot) {
+        let Some(link) = self.links.get_mut(slot) else {
+            return;
+        };
+        let (Phase::Open, Some(id)) = (link.phase, link.target) else {
+            return;
+        };
+        link.health.observe(&PeerStats::of(&link.connection));
+        let impaired = link.health.is_impaired();
+        self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
+        if !impaired || self.dialling >= self.limits.dials {
+            return;
+        }
+        let address = self
+            .targets
+            .get_mut(&id)
+            .and_then(|state| state.fail_over(slot));
+        if let Some(address) = address
+            && let Err(reason) = self.dial(now, id, address)
+        {
+            self.dial_failed(now, id, reason);
         }
     }
 

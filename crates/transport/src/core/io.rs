@@ -95,6 +95,11 @@ impl<'a> Io<'a> {
         Some(secret)
     }
 
+    /// How good the path to a peer is, from 0 to 1, as of the last second. 1 where nobody watches: a target with one address.
+    pub fn health(&self, peer: PeerSlot) -> Option<f32> {
+        Some(self.core.links.get(peer)?.health.score())
+    }
+
     /// Opens a stream whose kind, for [`Application::opened`](super::Application::opened) at the other side, is `kind`.
     /// Of streams with something to send, those of higher `priority` go first; equal ones take turns.
     ///

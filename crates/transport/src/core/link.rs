@@ -12,6 +12,7 @@ use super::close::CloseReason;
 use super::control::Control;
 use super::io::StreamError;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, TargetId};
+use crate::pool::Health;
 
 /// How far a connection has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub(super) struct Link {
     pub(super) identity: Option<PeerIdentity>,
     /// Set once both sides are proved: from then on the application knows of the peer.
     pub(super) info: Option<Arc<PeerInfo>>,
+    /// Watched where there is another address to go to.
+    pub(super) health: Health,
     /// When the handshake, or the draining, has taken too long.
     pub(super) give_up_at: Option<Instant>,
     /// The earliest entry for this connection in the timer heap.

@@ -339,7 +339,7 @@ impl Core {
         self.stats.established += 1;
         self.stats.peers += 1;
         if let Some(target) = info.target {
-            self.target_connected(now, target);
+            self.target_connected(now, slot, target);
         }
         application.connected(&mut Io::new(now, self), slot, &info);
     }

@@ -11,6 +11,7 @@ use super::peer::{PeerSlot, TargetId};
 pub(super) enum Due {
     Link(PeerSlot),
     Target(TargetId),
+    Health(PeerSlot),
 }
 
 /// A heap that is told only of deadlines that move closer.

@@ -4,8 +4,10 @@
 //! (the core does it) and choosing an instance of a service (`routing` does it).
 
 mod backoff;
+mod health;
 mod target;
 
 pub use backoff::Backoff;
+pub use health::Health;
 pub(crate) use target::{Failed, Step, TargetState};
 pub use target::{MAX_ADDRESSES, MAX_CONNECTIONS};

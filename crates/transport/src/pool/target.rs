@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use crate::core::{Random, Target};
+use crate::core::{PeerSlot, Random, Target};
 
 /// Addresses one target may have.
 pub const MAX_ADDRESSES: usize = 16;
@@ -36,6 +36,8 @@ pub(crate) struct TargetState {
     dialling: u8,
     /// Connections that stand.
     connected: u8,
+    /// The connection that the attempt under way is to replace.
+    replacing: Option<PeerSlot>,
     backoff: Backoff,
     retry_at: Option<Instant>,
 }
@@ -66,6 +68,7 @@ impl TargetState {
             hopeless: true,
             dialling: 0,
             connected: 0,
+            replacing: None,
             backoff: Backoff::default(),
             retry_at: None,
         })
@@ -92,18 +95,32 @@ impl TargetState {
         }
     }
 
-    /// The attempt worked.
-    pub(crate) fn connected(&mut self) {
+    /// The attempt worked. The connection that it replaces, if any, is to be left.
+    pub(crate) fn connected(&mut self) -> Option<PeerSlot> {
         self.dialling = self.dialling.saturating_sub(1);
         self.connected += 1;
         self.tried = 0;
         self.hopeless = true;
         self.backoff.succeeded();
+        self.replacing.take()
+    }
+
+    /// The path of a connection is impaired: where to try instead. One attempt at a time, and the old connection stays until
+    /// the new one stands.
+    pub(crate) fn fail_over(&mut self, slot: PeerSlot) -> Option<SocketAddr> {
+        if self.target.addresses.len() < 2 || self.dialling > 0 || self.replacing.is_some() {
+            return None;
+        }
+        self.replacing = Some(slot);
+        self.dialling += 1;
+        self.next = (self.next + 1) % self.target.addresses.len();
+        Some(self.target.addresses[self.next])
     }
 
     /// The attempt failed. `retryable` is whether time may heal it.
     pub(crate) fn failed(&mut self, now: Instant, retryable: bool, random: &mut Random) -> Failed {
         self.dialling = self.dialling.saturating_sub(1);
+        self.replacing = None;
         self.next = (self.next + 1) % self.target.addresses.len();
         self.tried += 1;
         self.hopeless &= !retryable;
@@ -182,7 +199,7 @@ mod tests {
         let mut state = state(1, 3);
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert_eq!(state.step(now), Step::Rest);
-        state.connected();
+        assert_eq!(state.connected(), None);
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert_eq!(state.step(now), Step::Rest);
@@ -213,7 +230,7 @@ mod tests {
         state.step(now);
         state.failed(now, true, &mut random);
         assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
-        state.connected();
+        assert_eq!(state.connected(), None);
         assert!(state.lost(now, &mut random));
         assert_eq!(
             state.step(now + Duration::from_millis(20)),

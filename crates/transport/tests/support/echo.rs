@@ -46,7 +46,7 @@ pub struct Echo {
     sending: HashMap<(PeerSlot, StreamId), Sending>,
     echoing: HashMap<(PeerSlot, StreamId), Vec<u8>>,
     /// Bytes of bulk streams: which have come.
-    pub bulk: HashMap<StreamId, Vec<bool>>,
+    pub bulk: HashMap<(PeerSlot, StreamId), Vec<bool>>,
     pub received: u64,
     /// Say a last word of so many bytes when closing.
     pub last_words: usize,
@@ -222,13 +222,13 @@ impl Application for Echo {
     fn received_at(
         &mut self,
         _: &mut Io<'_>,
-        _: PeerSlot,
+        peer: PeerSlot,
         stream: StreamId,
         offset: u64,
         bytes: Bytes,
     ) {
         self.received += bytes.len() as u64;
-        let placed = self.bulk.entry(stream).or_default();
+        let placed = self.bulk.entry((peer, stream)).or_default();
         let end = offset as usize + bytes.len();
         if placed.len() < end {
             placed.resize(end, false);

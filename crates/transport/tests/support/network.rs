@@ -98,6 +98,8 @@ pub struct Network<A> {
     pub now: Instant,
     pub nodes: Vec<Node<A>>,
     pub faults: Faults,
+    /// Further addresses of nodes, and what is lost on the way to and from each, percent.
+    pub aliases: Vec<(SocketAddr, usize, u64)>,
     pub random: Random,
     queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     packets: Vec<Option<Packet>>,
@@ -117,6 +119,7 @@ impl<A: Application> Network<A> {
             now: start,
             nodes: Vec::new(),
             faults,
+            aliases: Vec::new(),
             random: Random(seed),
             queue: BinaryHeap::new(),
             packets: Vec::new(),
@@ -205,7 +208,11 @@ impl<A: Application> Network<A> {
         }
         let mut train = std::mem::take(&mut self.train);
         while let Some(transmit) = self.nodes[index].core.transmit(self.now, 64, &mut train) {
-            let from = self.nodes[index].address;
+            let mut from = self.nodes[index].address;
+            // A reply leaves from the address that was asked.
+            if let Some(ip) = transmit.src_ip {
+                from.set_ip(ip);
+            }
             self.nodes[index].sent += transmit.size as u64;
             let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
             for datagram in train[..transmit.size].chunks(segment) {
@@ -217,11 +224,13 @@ impl<A: Application> Network<A> {
 
     fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let copies = 1 + u64::from(self.random.chance(self.faults.duplicate_percent));
+        let alias = self
+            .aliases
+            .iter()
+            .find(|(address, ..)| *address == to || *address == from);
+        let loss = alias.map_or(self.faults.loss_percent, |(_, _, loss)| *loss);
         for _ in 0..copies {
-            if self.faults.cut
-                || bytes.len() > self.faults.mtu
-                || self.random.chance(self.faults.loss_percent)
-            {
+            if self.faults.cut || bytes.len() > self.faults.mtu || self.random.chance(loss) {
                 continue;
             }
             let mut bytes = bytes.to_vec();
@@ -295,12 +304,22 @@ impl<A: Application> Network<A> {
             if self.queue.is_empty() {
                 self.packets.clear();
             }
-            if let Some(index) = self.nodes.iter().position(|node| node.address == packet.to) {
+            let alias = self
+                .aliases
+                .iter()
+                .find(|(address, ..)| *address == packet.to)
+                .map(|(_, node, _)| *node);
+            let own = || self.nodes.iter().position(|node| node.address == packet.to);
+            if let Some(index) = alias.or_else(own) {
                 self.nodes[index].received += packet.bytes.len() as u64;
                 let bytes = BytesMut::from(&packet.bytes[..]);
-                self.nodes[index]
-                    .core
-                    .receive(self.now, packet.from, None, None, bytes);
+                self.nodes[index].core.receive(
+                    self.now,
+                    packet.from,
+                    alias.map(|_| packet.to.ip()),
+                    None,
+                    bytes,
+                );
                 self.drive(index);
             }
         } else if let Some((_, index)) = due {
