@@ -15,6 +15,7 @@
  * - Times are microseconds on the mesh's own monotonic clock unless the name says otherwise.
  * - The parts that concern other nodes are in files of their own: `contract-node.ts`, `contract-memory.ts`.
  */
+import type { IdentityBinding } from './contract-identity.js'
 import type { JournalBinding } from './contract-journal.js'
 import type { MemoryBinding } from './contract-memory.js'
 import type { NodeBinding } from './contract-node.js'
@@ -178,7 +179,7 @@ export interface Views {
   instances: Uint32Array
 }
 
-export interface Binding extends NodeBinding, MemoryBinding, JournalBinding {
+export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, IdentityBinding {
   // --- the binding itself -------------------------------------------------------------------------
   info(): BindingInfo
   /** Details of the last negative status on this thread, JSON of {@link ErrorData}; '' when there was none. */

@@ -26,7 +26,15 @@ const instant = (text: string) => {
   return value
 }
 const ids = (text: string, before: number[] = []) => [...before, wholeNumber(1, Number.MAX_SAFE_INTEGER)(text)]
-const data = () => new Option('--data <folder>', 'data folder of the mesh').default('.linkmesh')
+const quicAddress = (text: string) => {
+  if (!/^(?:quic:\/\/)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}$/.test(text))
+    throw new InvalidArgumentError('Give host:port, like 10.0.0.7:7443 or quic://mesh.example:7443.')
+  return text
+}
+const data = () =>
+  new Option('--data <folder>', 'data folder; keys that are encrypted open with LINKMESH_PASSPHRASE').default(
+    '.linkmesh',
+  )
 const json = () => new Option('--json', 'print JSON, one value a line')
 const url = () =>
   new Option('--url <address>', 'gateway of a running `linkmesh up`')
@@ -154,6 +162,54 @@ export function buildProgram(): Command {
     .option('--report <file>', 'also write a page with charts')
     .addOption(json())
     .action(guarded(async (scenario: string | undefined, options: import('./simulate.js').SimulateOptions) => (await import('./simulate.js')).simulate(scenario, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  const ca = program
+    .command('ca')
+    .description(
+      "authority of a network: keys, join tokens, revocation; works on the folder that holds the network's keys",
+    )
+  ca.command('init')
+    .description('make a network and this node in it')
+    .option('--network <name>', 'name of the network', 'linkmesh')
+    .option('--name <name>', 'name of this node', 'node')
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: Parameters<typeof import('./ca.js').init>[0]) => (await import('./ca.js')).init(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  ca.command('issue')
+    .description('issue a one-time token with which a node joins and gets its certificate')
+    .argument('[name]', 'name of that node; default: the one it gives itself')
+    .option('--ttl <seconds>', 'how long the token is good', wholeNumber(1, 604_800), 900)
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (name: string | undefined, options: Parameters<typeof import('./ca.js').issue>[1]) => (await import('./ca.js')).issue(name, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  ca.command('revoke')
+    .description('end a node: its connections, its grants, its certificates')
+    .argument('<who>', 'id or name of a node; with --kind: serial of a certificate, key id of an issuer')
+    .addOption(new Option('--kind <kind>', 'what <who> names').choices(['node', 'certificate', 'issuer']).default('node'))
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (who: string, options: Parameters<typeof import('./ca.js').revoke>[1]) => (await import('./ca.js')).revoke(who, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  ca.command('rotate')
+    .description('make a new network key, or a new root in three steps; nobody is cut off')
+    .addOption(new Option('--root <step>', 'the next step of a new root').choices(['prepare', 'activate', 'retire']))
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: Parameters<typeof import('./ca.js').rotate>[0]) => (await import('./ca.js')).rotate(options), ([options]) => options.json === true)) // biome-ignore format: one call
+  ca.command('show')
+    .description('who this node is, its network, tokens, nodes and revocations')
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (options: Parameters<typeof import('./ca.js').show>[0]) => (await import('./ca.js')).show(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
+  program
+    .command('join')
+    .description('make this folder a node of a network')
+    .argument('<address>', 'a node that holds the network\'s keys, host:port', quicAddress)
+    .argument('<token>', 'one-time token of `linkmesh ca issue` or `mesh.invite()`')
+    .option('--name <name>', 'name of this node, when the token gives none', 'node')
+    .option('--timeout <ms>', 'how long to wait for an answer', wholeNumber(1, 300_000), 10_000)
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (address: string, token: string, options: Parameters<typeof import('./join.js').join>[2]) => (await import('./join.js')).join(address, token, options), ([, , options]) => options.json === true)) // biome-ignore format: one call
   return program
 }
 

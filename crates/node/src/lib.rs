@@ -21,6 +21,7 @@ mod blobs;
 mod engine;
 mod external;
 mod hot;
+mod identity;
 mod info;
 mod joined;
 mod journal;

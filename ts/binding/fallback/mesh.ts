@@ -1,6 +1,7 @@
 /** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
 import { NATIVE_HINT } from '../../errors.js'
 import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
+import type { IdentityBinding } from '../contract-identity.js'
 import type { JournalBinding } from '../contract-journal.js'
 import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
@@ -24,6 +25,7 @@ type MeshFunctions = Omit<
   | keyof NodeBinding
   | keyof MemoryBinding
   | keyof JournalBinding
+  | keyof IdentityBinding
   | Extract<keyof Binding, `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `blob${string}`>
 >
 

@@ -1,11 +1,12 @@
 /** What has no meaning without the engine: other nodes, and memory shared with them. */
 import { type ErrorData, Status } from '../contract.js'
+import type { IdentityBinding } from '../contract-identity.js'
 import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
 import { type Edge, Failure } from './edge.js'
 
 /** Every function answers {@link Status.NativeRequired}; what answers with a promise rejects with the same data. */
-export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding {
+export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & IdentityBinding {
   const failure = (what: string) =>
     new Failure(
       Status.NativeRequired,
@@ -60,5 +61,6 @@ export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding {
     memoryBulkRead: memory,
     memoryBulkWrite: memory,
     memoryTake: memory,
+    identityRun: () => reject('an identity'),
   }
 }
