@@ -8,6 +8,7 @@ mod common;
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -17,6 +18,7 @@ use common::{
 };
 use linkmesh_memory::{
     client::{OperationError, OperationFailure, Outcome},
+    endpoint::{Call, CallError},
     frame::{MAX_INLINE, Operation, Status},
     region::{HeapRegion, Pages, PagesOptions, Region, Rights, SharedRegion},
 };
@@ -322,4 +324,62 @@ fn what_is_not_ones_own_opens_nothing_and_what_was_revoked_ends() {
     );
     assert_eq!(client.ask(remote, ADD), Err(revoked));
     assert!(region.is_revoked());
+}
+
+#[test]
+fn a_deadline_ends_the_wait_for_a_node_that_is_gone() {
+    let server = Node::start(&network().server, Some(any()), 61);
+    let mut client = Node::start(&network().client, None, 62);
+    server.export("gone", pages(4096));
+    let grant = server.grant("gone", &client.member, 4096, Rights::ALL);
+    client.connect(server.engine.local_address());
+    let (remote, _) = client.import(&grant).unwrap();
+    drop(server);
+    client.cut();
+    let failed = |outcome| {
+        let failure = OperationFailure::DeadlineExceeded;
+        Err(OperationError { failure, outcome })
+    };
+    let soon = Instant::now() + Duration::from_millis(50);
+    client.submit_until(remote, ADD, Some(soon)).unwrap();
+    let ended = client.completed();
+    assert!(Instant::now() >= soon);
+    assert_eq!(ended[0].1, failed(Outcome::NotDelivered));
+}
+
+#[test]
+fn a_node_that_is_given_up_fails_what_waits_and_may_be_imported_from_again() {
+    let server = Node::start(&network().server, Some(any()), 71);
+    let mut client = Node::start(&network().client, None, 72);
+    let region = pages(4096);
+    server.export("again", region.clone());
+    let grant = server.grant("again", &client.member, 4096, Rights::ALL);
+    client.connect(server.engine.local_address());
+    let (remote, _) = client.import(&grant).unwrap();
+    assert_eq!(client.ask(remote, ADD), Ok(Heard::Value(0)));
+    // Taken, and given up in the same call: not sent.
+    let node = server.member.0.node_id();
+    client.engine.with(|endpoint, io| {
+        let call = Call {
+            remote,
+            operation: ADD,
+            fence: false,
+            deadline: None,
+            token: 77,
+        };
+        endpoint.submit(&call, io.now()).unwrap();
+        endpoint.forget(io, &node);
+    });
+    let closed = OperationError {
+        failure: OperationFailure::Closed,
+        outcome: Outcome::NotDelivered,
+    };
+    assert_eq!(client.completed(), [(77, Err(closed))]);
+    assert_eq!(client.submit(remote, ADD), Err(CallError::UnknownRemote));
+    // Over the same connection, in a new session.
+    let (again, _) = client.import(&grant).unwrap();
+    assert_ne!(again, remote);
+    assert_eq!(client.ask(again, ADD), Ok(Heard::Value(1)));
+    assert_eq!(region.load(0), Ok(2));
+    assert_eq!(client.engine.with(|_, io| io.peers().count()), 1);
 }

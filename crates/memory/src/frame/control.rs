@@ -152,7 +152,7 @@ pub enum Control<'a> {
 }
 
 impl Control<'_> {
-    /// Appends the message. A grant must be at most [`MAX_GRANT`] long.
+    /// Appends the message. A grant must be at most 63 KiB long.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);

@@ -180,13 +180,23 @@ impl Node {
 
     /// Takes an operation and sends it.
     pub fn submit(&mut self, remote: RemoteId, operation: Operation<'_>) -> Result<u64, CallError> {
+        self.submit_until(remote, operation, None)
+    }
+
+    /// As `submit`, with a deadline.
+    pub fn submit_until(
+        &mut self,
+        remote: RemoteId,
+        operation: Operation<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<u64, CallError> {
         self.tokens += 1;
         let token = self.tokens;
         let call = Call {
             remote,
             operation,
             fence: false,
-            deadline: None,
+            deadline,
             token,
         };
         self.engine.with(|endpoint, io| {
