@@ -218,6 +218,7 @@ export class Loop {
         this.#blobs.set(id, Uint8Array.from(bytes))
         return id
       },
+      nodeOfThread: () => '',
       blobTake: (_mesh, id) => {
         const bytes = this.#blobs.get(id) ?? null
         this.#blobs.delete(id)

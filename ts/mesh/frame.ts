@@ -10,8 +10,8 @@
  * | 1 | kind, body kind << 8, flags << 16 |
  * | 2 | request id: generation << 20 | slot, chosen by the caller |
  * | 3 | service handle (requests); credits (credit frames) |
- * | 4 | instance handle (requests) |
- * | 5 | id of the sending thread |
+ * | 4 | instance handle (requests, cancel, credit); far thread (answers to another node) |
+ * | 5 | source: id of the sending thread, or of a node; then the thread there << 20 |
  * | 6 | length of the body, bytes |
  * | 7 | length of the extras (JSON: key, metadata) after the body, bytes |
  * | 8 | attempt; window << 16 (stream requests) |
@@ -81,6 +81,20 @@ export class LaneMemory {
 /** Rounded up to the frame alignment. */
 export function aligned(length: number): number {
   return (length + 7) & ~7
+}
+
+/** Bits of a source that name the thread of this mesh; those above name the thread of the node that it stands for. */
+const THREAD_BITS = 20
+const THREAD_MASK = (1 << THREAD_BITS) - 1
+
+/** The thread of this mesh, or the node, that a frame came from. */
+export function threadOf(source: number): number {
+  return source & THREAD_MASK
+}
+
+/** The thread of that node; 0 for a frame of this process. */
+export function farThreadOf(source: number): number {
+  return source >>> THREAD_BITS
 }
 
 const SLOT_BITS = 20

@@ -10,7 +10,7 @@ import {
   type LocalInstance,
   streamMisuse,
 } from './dispatcher.js'
-import { DEADLINE_F64, Flag, FrameKind, type LaneMemory, slotOfId, Word } from './frame.js'
+import { DEADLINE_F64, Flag, FrameKind, type LaneMemory, slotOfId, threadOf, Word } from './frame.js'
 
 /** How answers go back. */
 export interface ReplyPath {
@@ -41,7 +41,7 @@ class Served {
 export class Inbound {
   readonly #dispatcher: Dispatcher
   readonly #replies: ReplyPath
-  /** By source thread and by the slot in the caller's id: a caller has one request per slot. */
+  /** By source and by the slot in the caller's id: a caller has one request per slot. */
   readonly #served = new Map<number, (Served | undefined)[]>()
 
   constructor(dispatcher: Dispatcher, replies: ReplyPath) {
@@ -188,13 +188,14 @@ export class Inbound {
     this.#awake(served)
   }
 
-  /** The caller's thread has ended: nobody waits for its answers. */
-  callerEnded(source: number): void {
-    const served = this.#served.get(source)
-    if (served === undefined) return
-    this.#served.delete(source)
-    const reason = new LinkmeshError('LM_THREAD_ENDED', `thread ${source}, which asked, has ended`)
-    for (const one of served) this.#stop(one, reason)
+  /** The caller's thread has ended, or the connection to its node: nobody waits for its answers. */
+  callerEnded(thread: number): void {
+    const reason = new LinkmeshError('LM_THREAD_ENDED', `thread ${thread}, which asked, has ended`)
+    for (const [source, served] of this.#served) {
+      if (threadOf(source) !== thread) continue
+      this.#served.delete(source)
+      for (const one of served) this.#stop(one, reason)
+    }
   }
 
   /** The mesh closes. */

@@ -5,7 +5,7 @@
  * this thread looks into its inbox on every turn of the event loop for {@link LanesOptions.pollWindowMs}, then arms the
  * wake and sleeps. Not sleeping between a request and its answer is most of what makes a lane fast.
  */
-import { type Outcome, Outcome as Outcomes, Scratch, Status } from '../binding/contract.js'
+import { type Handle, type Outcome, Outcome as Outcomes, Scratch, Status } from '../binding/contract.js'
 import { LinkmeshError } from '../errors.js'
 import type { Call } from './call.js'
 import { nowMs } from './clock.js'
@@ -13,7 +13,7 @@ import { BodyCodec, BodyKind, type CodecOption, Encoded } from './codec.js'
 import type { Core } from './core.js'
 import type { Dispatcher, RemotePath } from './dispatcher.js'
 import { errorFromText, errorToText } from './error-data.js'
-import { Flag, FrameKind, HEADER_BYTES, LaneMemory, Word } from './frame.js'
+import { Flag, FrameKind, farThreadOf, HEADER_BYTES, LaneMemory, threadOf, Word } from './frame.js'
 import { Inbound, type ReplyPath } from './inbound.js'
 import { Header, Outbox } from './outbox.js'
 import { failureOf } from './outcomes.js'
@@ -122,10 +122,10 @@ export class Lanes implements RemotePath, ReplyPath {
         ? ''
         : JSON.stringify({ key: call.key, metadata: call.metadata })
     if (call.stream) {
-      const { thread, requestId } = call
+      const { thread, requestId, instance } = call
       call.items = new RemoteItems(
         call.window,
-        (credits) => this.#credit(thread, requestId, credits),
+        (credits) => this.#control(thread, FrameKind.Credit, requestId, instance, credits),
         () => this.abandon(call),
       )
     }
@@ -145,17 +145,13 @@ export class Lanes implements RemotePath, ReplyPath {
     if (requestId === 0) return
     this.#slots.remove(call)
     // A frame that still waits for room in the lane is dropped there.
-    if (position >= 0) this.#control(thread, FrameKind.Cancel, requestId, 0)
+    if (position >= 0) this.#control(thread, FrameKind.Cancel, requestId, call.instance, 0)
   }
 
-  #credit(thread: number, id: number, credits: number): void {
-    this.#control(thread, FrameKind.Credit, id, credits)
-  }
-
-  #control(thread: number, kind: number, id: number, credits: number): void {
+  #control(thread: number, kind: number, id: number, instance: Handle, credits: number): void {
     const outbox = this.#outbox(thread)
     if (outbox === undefined) return
-    this.#fill(kind, 0, id)
+    this.#fill(kind, 0, id, instance)
     this.#header.service = credits
     outbox.send(this.#header, NOTHING, undefined)
     this.#touch(outbox)
@@ -164,7 +160,7 @@ export class Lanes implements RemotePath, ReplyPath {
   // --- answers of this thread ---------------------------------------------------------------------------
 
   answer(source: number, id: number, kind: number, value: unknown): void {
-    const outbox = this.#outbox(source)
+    const outbox = this.#outbox(threadOf(source))
     if (outbox === undefined) return
     try {
       this.#encode(value, this.#encoded)
@@ -172,14 +168,14 @@ export class Lanes implements RemotePath, ReplyPath {
       this.error(source, id, error, 0)
       return
     }
-    this.#fill(kind, 0, id)
+    this.#fill(kind, 0, id, farThreadOf(source))
     this.#header.ownCodec = this.#codec.ownHash
     outbox.send(this.#header, this.#encoded, undefined)
     this.#touch(outbox)
   }
 
   error(source: number, id: number, error: unknown, flags: number): void {
-    const outbox = this.#outbox(source)
+    const outbox = this.#outbox(threadOf(source))
     if (outbox === undefined) return
     const text = errorToText(error)
     const body = new Encoded()
@@ -187,18 +183,19 @@ export class Lanes implements RemotePath, ReplyPath {
     body.text = text
     body.length = Buffer.byteLength(text)
     body.ascii = body.length === text.length
-    this.#fill(FrameKind.Error, flags, id)
+    this.#fill(FrameKind.Error, flags, id, farThreadOf(source))
     outbox.send(this.#header, body, undefined)
     this.#touch(outbox)
   }
 
-  #fill(kind: number, flags: number, id: number): void {
+  /** `instance`: whom a control frame concerns, or the thread at another node that an answer goes to. */
+  #fill(kind: number, flags: number, id: number, instance: number): void {
     const header = this.#header
     header.kind = kind
     header.flags = flags
     header.id = id
     header.service = 0
-    header.instance = 0
+    header.instance = instance
     header.attempt = 0
     header.ownCodec = 0
     header.deadline = 0
@@ -380,7 +377,7 @@ export class Lanes implements RemotePath, ReplyPath {
       const found = binding.laneMemory(handle, lane)
       if (found === null) return
       const memory = new LaneMemory(found)
-      inbox = { memory, source: memory.u32[((from & memory.mask) >>> 2) + Word.Source] as number }
+      inbox = { memory, source: threadOf(memory.u32[((from & memory.mask) >>> 2) + Word.Source] as number) }
       this.#inboxes[lane] = inbox
     }
     const { memory } = inbox
@@ -445,8 +442,8 @@ export class Lanes implements RemotePath, ReplyPath {
 
   #answered(memory: LaneMemory, at: number, kind: number): void {
     const call = this.#slots.get(memory.u32[(at >>> 2) + Word.Id] as number)
-    if (call === undefined) {
-      // Given up meanwhile.
+    if (call === undefined || call.thread !== threadOf(memory.u32[(at >>> 2) + Word.Source] as number)) {
+      // Given up meanwhile, or from somebody who was not asked.
       this.discard(memory, at)
       return
     }
@@ -507,12 +504,22 @@ export class Lanes implements RemotePath, ReplyPath {
     this.#outboxes.delete(thread)
     for (const [lane, inbox] of this.#inboxes.entries()) if (inbox?.source === thread) this.#inboxes[lane] = undefined
     this.#inbound.callerEnded(thread)
+    const node = this.#core.binding.nodeOfThread(this.#core.handle, thread)
     for (const call of this.#slots.filter((one) => one.thread === thread)) {
       const taken = call.outbox?.taken(call) ?? false
       this.#slots.remove(call)
-      const error = new LinkmeshError('LM_THREAD_ENDED', `the thread that served ${call.service.name} has ended`, {
-        outcome: taken ? 'unknown' : 'not-delivered',
-      })
+      const error =
+        node === ''
+          ? new LinkmeshError('LM_THREAD_ENDED', `the thread that served ${call.service.name} has ended`, {
+              outcome: taken ? 'unknown' : 'not-delivered',
+            })
+          : new LinkmeshError(
+              'LM_NODE_LOST',
+              `the connection to node ${node}, which served ${call.service.name}, has ended`,
+              {
+                outcome: taken ? 'unknown' : 'not-delivered',
+              },
+            )
       this.#failed(call, error, taken ? Outcomes.Unknown : Outcomes.Unreachable)
     }
   }

@@ -114,7 +114,8 @@ const JOIN_FIELDS = new Set(['address', 'token'])
 const DEFAULT_DATA = '.linkmesh'
 const CONNECT_TIMEOUT_MS = 10_000
 const MAX_PATH = 4_096
-const MAX_NODE_NAME = 64
+const MAX_NODE_NAME = 63
+const NODE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const MAX_TOKEN = 65_536
 const MAX_ADDRESSES = 16
 const MAX_BODY = 2 ** 30
@@ -172,13 +173,17 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
       'options.latencyMode',
       `options.latencyMode must be spin, adaptive or block, not ${shown(latencyMode)}`,
     )
-  const name = options.nodeName ?? `${hostname().slice(0, 48)}/${process.pid}`
+  const name = options.nodeName ?? defaultNodeName()
   for (const [field, text] of [
     ['network', network],
     ['nodeName', name],
   ] as const) {
-    if (typeof text !== 'string' || text.length < 1 || text.length > MAX_NODE_NAME)
-      throw invalid(`options.${field}`, `options.${field} has 1 to ${MAX_NODE_NAME} characters`, MAX_NODE_NAME)
+    if (typeof text !== 'string' || !NODE_NAME.test(text))
+      throw invalid(
+        `options.${field}`,
+        `options.${field} must be a letter or digit and then letters, digits, ., _ or -, at most ${MAX_NODE_NAME}, not ${shown(text)}`,
+        MAX_NODE_NAME,
+      )
   }
   if (addresses.length === 0 && targets.length === 0) return undefined
   return {
@@ -191,6 +196,14 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
     },
     join: targets.map((target, index) => checkTarget(target, `options.join[${index}]`)),
   }
+}
+
+/** The machine and the process, in the letters that a certificate takes. */
+function defaultNodeName(): string {
+  const host = hostname()
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 48)
+  return `${/^[A-Za-z0-9]/.test(host) ? '' : 'n'}${host}-${process.pid}`
 }
 
 function checkTarget(target: JoinTarget, field: string): NodeTarget {

@@ -20,6 +20,7 @@ export function failureOf(error: unknown): Outcome {
       case 'LM_CANCELLED':
         return Outcome.Cancelled
       case 'LM_THREAD_ENDED':
+      case 'LM_NODE_LOST':
         return error.outcome === 'not-delivered' ? Outcome.Unreachable : Outcome.Unknown
       case 'LM_REMOTE':
         return httpOutcome((error as RemoteError).data)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,16 @@ use serde::Deserialize;
 
 use crate::peer::{LaneLink, Peer};
 use crate::state::Failure;
+use crate::transport::Node;
 
 /// Longest name of a mesh or zone.
 const MAX_NAME_BYTES: usize = 256;
-/// Threads of one mesh over its whole life.
-const MAX_THREADS: u32 = 4_096;
+/// Threads of one mesh over its whole life: fewer than [`FIRST_NODE_THREAD`].
+const MAX_THREADS: u32 = FIRST_NODE_THREAD - 1;
+/// From here on a thread number stands for a connected node. Threads below it are told to other nodes in 12 bits.
+pub(crate) const FIRST_NODE_THREAD: u32 = 1 << 12;
+/// Connections to nodes of one mesh over its whole life: their thread numbers have 20 bits.
+const MAX_NODES: u32 = (1 << 20) - FIRST_NODE_THREAD;
 /// Lanes between them.
 const MAX_LANES: usize = 65_536;
 /// Bytes of one lane: room for some thousand small frames in flight.
@@ -60,6 +65,9 @@ pub(crate) struct Engine {
     clock: Clock,
     closed: AtomicBool,
     next_thread: AtomicU32,
+    next_node: AtomicU32,
+    /// Set while the mesh is a node among others.
+    node: RwLock<Option<Arc<Node>>>,
     /// Indexed by thread id; ids are never reused, so a dead thread stays to be asked about.
     pub(crate) peers: Snapshot<Vec<Option<Arc<Peer>>>>,
     lanes: Mutex<Vec<Arc<LaneLink>>>,
@@ -134,6 +142,8 @@ impl Engine {
             },
             closed: AtomicBool::new(false),
             next_thread: AtomicU32::new(1),
+            next_node: AtomicU32::new(0),
+            node: RwLock::new(None),
             peers: Snapshot::new(Vec::new()),
             lanes: Mutex::new(Vec::new()),
             next_lane: AtomicU32::new(1),
@@ -174,6 +184,8 @@ impl Engine {
             return;
         }
         lock(&ENGINES).remove(&self.name);
+        // Joins the engine's threads, so that none of them outlives the addon.
+        drop(self.take_node());
         *lock(&self.nap) = true;
         self.alarm.notify_all();
         if let Some(thread) = lock(&self.housekeeper).take() {
@@ -274,14 +286,74 @@ impl Engine {
                     .limit(f64::from(MAX_THREADS)),
             );
         }
-        let peer = Arc::new(Peer::new(id));
+        Ok(self.add_peer(Peer::new(id)))
+    }
+
+    /// A connected node joins as one more thread.
+    pub(crate) fn join_node(&self, node: &str) -> Result<Arc<Peer>, Failure> {
+        let count = self.next_node.fetch_add(1, Ordering::Relaxed);
+        if count >= MAX_NODES {
+            return Err(Failure::new(
+                Status::LimitExceeded,
+                "too many nodes were connected to this mesh",
+            )
+            .field("nodes")
+            .limit(f64::from(MAX_NODES)));
+        }
+        Ok(self.add_peer(Peer::of_node(FIRST_NODE_THREAD + count, node)))
+    }
+
+    fn add_peer(&self, peer: Peer) -> Arc<Peer> {
+        let peer = Arc::new(peer);
+        let index = peer.id as usize;
         self.peers.update(|peers| {
             let mut peers = peers.clone();
-            peers.resize((id as usize + 1).max(peers.len()), None);
-            peers[id as usize] = Some(Arc::clone(&peer));
+            peers.resize((index + 1).max(peers.len()), None);
+            peers[index] = Some(Arc::clone(&peer));
             peers
         });
-        Ok(peer)
+        peer
+    }
+
+    // --- nodes ------------------------------------------------------------------------------------------
+
+    /// This mesh as a node. The lock is held by writers only while a node opens or closes.
+    #[inline]
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        self.node
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_node(&self, node: &Arc<Node>) -> Result<(), Failure> {
+        let mut place = self.node.write().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closed() {
+            return Err(Failure::new(Status::Closed, "the mesh was closed"));
+        }
+        if place.is_some() {
+            return Err(
+                Failure::new(Status::Duplicate, "this mesh is a node already").field("mesh"),
+            );
+        }
+        *place = Some(Arc::clone(node));
+        Ok(())
+    }
+
+    pub(crate) fn take_node(&self) -> Option<Arc<Node>> {
+        self.node
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// A thread here has changed the registry: the other threads and nodes are told. Not for the engine's own thread,
+    /// which holds what this asks for.
+    pub(crate) fn registry_changed(&self) {
+        self.wake_all();
+        if let Some(node) = self.node() {
+            node.with(|app, io| app.bridge.publish(io));
+        }
     }
 
     /// The thread is gone: its instances die, its tickets end, its lanes stay readable for those who ask

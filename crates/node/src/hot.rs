@@ -303,9 +303,13 @@ hot! {
         // Before the frame is out: its answer must not wake a thread that is awake.
         joined.peer.stay_awake();
         match lane.memory.commit(tail) {
-            Ok(head) => {
+            Ok(head) if lane.to.node().is_none() => {
                 lane.to.ring();
                 i64::from(head)
+            }
+            Ok(_) => {
+                joined.send_to_node(lane.to.id);
+                i64::from(lane.memory.head())
             }
             Err(_) => INVALID,
         }
@@ -324,6 +328,7 @@ hot! {
     }
     fn inboxPoll(state, args: 1) {
         let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get_mut(mesh)) else { return STALE };
+        joined.drive();
         let scratch = &state.scratch.0;
         let found = joined.poll(
             |index, lane, head, tail| {
@@ -337,6 +342,7 @@ hot! {
     }
     fn inboxArm(state, args: 1) {
         let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get(mesh)) else { return STALE };
+        joined.stop_driving();
         i64::from(!joined.arm())
     }
 }

@@ -1,5 +1,6 @@
 //! One thread's membership in a mesh.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use linkmesh_metrics::Metric;
@@ -8,6 +9,9 @@ use linkmesh_routing::Rng;
 use crate::engine::Engine;
 use crate::peer::{LaneLink, Peer};
 use crate::state::Slots;
+
+/// Polls in a row that look for packets after something was sent to a node: about a millisecond of turns.
+const DRIVES: u32 = 512;
 
 #[derive(Debug)]
 pub(crate) struct Joined {
@@ -21,6 +25,8 @@ pub(crate) struct Joined {
     lanes: Vec<Option<Arc<LaneLink>>>,
     incoming: Vec<Arc<LaneLink>>,
     incoming_version: u32,
+    /// Polls of the inbox in which this thread still looks for packets itself, instead of waiting for another thread to.
+    drives: Cell<u32>,
     /// Where the next poll starts, so that a busy lane cannot starve the others.
     turn: usize,
 }
@@ -37,12 +43,16 @@ impl Joined {
             lanes: Vec::new(),
             incoming: Vec::new(),
             incoming_version: 0,
+            drives: Cell::new(0),
             turn: 0,
         }
     }
 
     pub(crate) fn leave(self) {
         self.engine.thread_ended(&self.peer);
+        if let Some(node) = self.engine.node() {
+            node.with(|app, io| app.bridge.publish(io));
+        }
         if self.opener {
             self.engine.close();
         }
@@ -91,6 +101,44 @@ impl Joined {
             std::thread::yield_now();
         }
         found
+    }
+
+    /// Carries what was committed to the lane of a node, in this very call, and looks for the answer from now on.
+    #[cold]
+    pub(crate) fn send_to_node(&self, thread: u32) {
+        if let Some(node) = self.engine.node() {
+            node.with(|app, io| app.bridge.pump(io, thread));
+            self.drives.set(DRIVES);
+        }
+    }
+
+    /// Looks for packets, while an answer from a node may be on its way.
+    #[inline(always)]
+    pub(crate) fn drive(&self) {
+        if self.drives.get() > 0 {
+            self.drive_once();
+        }
+    }
+
+    #[cold]
+    fn drive_once(&self) {
+        self.drives.set(self.drives.get() - 1);
+        if let Some(node) = self.engine.node() {
+            node.drive();
+            if self.drives.get() == 0 {
+                node.release();
+            }
+        }
+    }
+
+    /// The thread is about to sleep: another one looks for packets from here on.
+    #[inline(always)]
+    pub(crate) fn stop_driving(&self) {
+        if self.drives.replace(0) > 0
+            && let Some(node) = self.engine.node()
+        {
+            node.release();
+        }
     }
 
     #[cold]

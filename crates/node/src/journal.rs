@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linkmesh_journal::{
-    AuditLog, AuditOptions, DeadLetterOptions, DeadLetterQueue, Disk, ErrorKind, Journal, JournalError,
-    JournalOptions, LETTER, Recovery, Retention, Ticket, verify,
+    AuditLog, AuditOptions, DeadLetterOptions, DeadLetterQueue, Disk, ErrorKind, Journal,
+    JournalError, JournalOptions, LETTER, Recovery, Retention, Ticket, verify,
 };
 use linkmesh_registry::Status;
 use napi::Status as NapiStatus;

@@ -30,6 +30,7 @@ mod mesh;
 mod metrics;
 mod named;
 mod peer;
+mod remote;
 mod simulate;
 mod state;
 mod tables;

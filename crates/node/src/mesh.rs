@@ -81,6 +81,7 @@ pub(crate) fn thread_list(state: &ThreadState, joined: &Joined) -> Vec<ThreadInf
         .load(&guard)
         .iter()
         .flatten()
+        .filter(|peer| peer.node().is_none())
         .map(|peer| ThreadInfo {
             id: peer.id,
             alive: peer.alive(),
@@ -170,7 +171,7 @@ fn change<T>(
         }
         let value = work(joined, joined.engine.now())?;
         joined.engine.deadline_moved();
-        joined.engine.wake_all();
+        joined.engine.registry_changed();
         Ok(answer(value))
     })
 }

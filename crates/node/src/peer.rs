@@ -31,6 +31,8 @@ impl LaneLink {
 
 pub(crate) struct Peer {
     pub(crate) id: u32,
+    /// Id of the node that this is instead of a thread.
+    node: Option<Box<str>>,
     alive: AtomicBool,
     doorbell: Doorbell,
     /// Set before the bell is rung for anything that is not in a lane: grants, changes, ended threads.
@@ -53,6 +55,7 @@ impl Peer {
     pub(crate) fn new(id: u32) -> Self {
         Self {
             id,
+            node: None,
             alive: AtomicBool::new(true),
             doorbell: Doorbell::new(),
             notice: AtomicBool::new(false),
@@ -60,6 +63,20 @@ impl Peer {
             incoming: Mutex::new(Vec::new()),
             incoming_version: AtomicU32::new(0),
         }
+    }
+
+    /// A connected node: its lanes are read by the engine, which is called and needs no bell.
+    pub(crate) fn of_node(id: u32, node: &str) -> Self {
+        Self {
+            node: Some(node.into()),
+            ..Self::new(id)
+        }
+    }
+
+    /// Id of the node, unless this is a thread of this process.
+    #[inline(always)]
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
     }
 
     pub(crate) fn alive(&self) -> bool {

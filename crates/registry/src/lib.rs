@@ -17,6 +17,7 @@ mod connection;
 pub mod discovery;
 mod error;
 mod event;
+pub mod exchange;
 mod fields;
 mod handle;
 mod health;

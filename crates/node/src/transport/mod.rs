@@ -1,0 +1,14 @@
+//! This process as a node: `ts/binding/contract-node.ts`.
+//!
+//! What may enter: options and results of the engine in `linkmesh-transport`, its application, its lifetime. What is
+//! deliberately absent: the protocol, and what memory and requests do over it.
+
+mod address;
+mod app;
+mod functions;
+mod node;
+mod refusal;
+
+pub(crate) use app::NodeApp;
+pub(crate) use node::Node;
+pub(crate) use refusal::{Refusal, rejection};

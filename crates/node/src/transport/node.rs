@@ -1,0 +1,335 @@
+//! A mesh's node: its identity, its engine, its end.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::time::Duration;
+
+use linkmesh_registry::Status;
+use linkmesh_transport::core::{Io, PeerSlot, Side, Target};
+use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode};
+use linkmesh_transport::identity::{
+    IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::remote::{Bridge, JsClock};
+use crate::state::Failure;
+use crate::transport::address::{resolve, written};
+use crate::transport::{NodeApp, Refusal};
+
+/// Bytes of a name.
+const MAX_NAME_BYTES: usize = 64;
+/// A node that is silent for so long is gone; one that is there says so more often.
+const IDLE: Duration = Duration::from_secs(3);
+const KEEP_ALIVE: Duration = Duration::from_millis(800);
+/// How long an engine that is dropped may take to say goodbye.
+const HASTE: Duration = Duration::from_millis(50);
+
+/// `NodeOptions` of the contract, with the first node to join for a process that has no identity yet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NodeOptions {
+    listen: Vec<String>,
+    data: String,
+    network: String,
+    latency_mode: Latency,
+    name: String,
+    join: Vec<NodeTarget>,
+    pub(super) now_ms: f64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Latency {
+    Spin,
+    Adaptive,
+    Block,
+}
+
+/// `NodeTarget` of the contract.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NodeTarget {
+    address: String,
+    #[serde(default)]
+    token: Option<String>,
+    timeout_ms: f64,
+}
+
+impl NodeTarget {
+    fn timeout(&self) -> Duration {
+        // NaN becomes the shortest.
+        Duration::from_secs_f64((self.timeout_ms / 1e3).max(0.001).min(86_400.0))
+    }
+}
+
+/// `NodeInfo` of the contract.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeInfo {
+    node_id: String,
+    name: String,
+    network: String,
+    listening: Vec<String>,
+    latency_mode: Latency,
+}
+
+/// `PeerInfo` of the contract.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PeerInfo {
+    node_id: String,
+    name: String,
+    address: String,
+    thread: u32,
+    side: &'static str,
+    via: &'static str,
+    rtt_us: f64,
+    lost_packets: u64,
+    sent_packets: u64,
+    congestion_window: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// One per mesh that was opened with `listen` or `join`.
+#[derive(Debug)]
+pub(crate) struct Node {
+    identity: Arc<NodeIdentity>,
+    /// Keeps certificates fresh while the node lives.
+    _upkeeper: Upkeeper,
+    pub(crate) info: NodeInfo,
+    /// `None` once it was closed. Readers hold it for the length of a call.
+    quic: RwLock<Option<Quic<NodeApp>>>,
+}
+
+fn closed() -> Failure {
+    Failure::new(Status::Closed, "the node was closed")
+}
+
+impl Node {
+    /// Opens the identity, or makes it, or gets it from the node to join; then listens. Takes up to a second: call it off
+    /// the JavaScript thread.
+    pub(super) fn open(
+        engine: &Arc<Engine>,
+        options: &NodeOptions,
+        clock: JsClock,
+    ) -> Result<Self, Failure> {
+        let identity = identity(options)?;
+        let listen = match options.listen.as_slice() {
+            [] => None,
+            [one] => Some(resolve(one, "options.listen")?[0]),
+            _ => {
+                return Err(Failure::new(
+                    Status::LimitExceeded,
+                    "a node listens on one address; [::] is every one of this machine",
+                )
+                .field("options.listen")
+                .limit(1.0));
+            }
+        };
+        let mut start = EngineOptions::new(listen, identity.clone());
+        start.latency = match options.latency_mode {
+            Latency::Spin => LatencyMode::Spin,
+            Latency::Adaptive => LatencyMode::Adaptive,
+            Latency::Block => LatencyMode::Block,
+        };
+        // A node that is killed says nothing: its instances are to be gone soon, not when a network would give up.
+        start.limits.idle_timeout = IDLE;
+        start.limits.keep_alive = Some(KEEP_ALIVE);
+        let node_id = identity.node_id().to_string();
+        let quic = Quic::start(&start, |_| {
+            NodeApp::new(Bridge::new(Arc::clone(engine), node_id.clone(), clock))
+        })
+        .map_err(|error| error.refusal("options.listen"))?;
+        let listening = listen
+            .map(|_| written(quic.local_address()))
+            .into_iter()
+            .collect();
+        Ok(Self {
+            info: NodeInfo {
+                node_id,
+                name: options.name.clone(),
+                network: identity.network_name().to_owned(),
+                listening,
+                latency_mode: options.latency_mode,
+            },
+            _upkeeper: Upkeeper::start(Arc::clone(&identity))
+                .map_err(|error| error.refusal("options.data"))?,
+            identity,
+            quic: RwLock::new(Some(quic)),
+        })
+    }
+
+    fn quic(&self) -> RwLockReadGuard<'_, Option<Quic<NodeApp>>> {
+        self.quic.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the application, and sends what it wrote. `None` when the node is closed.
+    pub(crate) fn with<R>(&self, call: impl FnOnce(&mut NodeApp, &mut Io<'_>) -> R) -> Option<R> {
+        self.quic().as_ref().map(|quic| quic.with(call))
+    }
+
+    /// Looks for packets once, in place of the background thread.
+    #[inline]
+    pub(crate) fn drive(&self) {
+        if let Some(quic) = self.quic().as_ref() {
+            quic.lease().turn();
+        }
+    }
+
+    /// The calling thread will not drive in the next moments.
+    pub(crate) fn release(&self) {
+        if let Some(quic) = self.quic().as_ref() {
+            quic.release();
+        }
+    }
+
+    /// A token for one more node.
+    pub(super) fn invite(&self, ttl_ms: f64) -> Result<String, Failure> {
+        let seconds = (ttl_ms / 1_000.0).ceil().max(1.0) as u64;
+        let token = self
+            .identity
+            .invite("", seconds)
+            .map_err(|error| error.refusal("options.ttlMs"))?;
+        Ok(token.to_text().as_str().to_owned())
+    }
+
+    /// Reaches a node and keeps it; returns when its services are known here.
+    pub(super) fn connect(&self, target: &NodeTarget) -> Result<PeerInfo, Failure> {
+        let addresses = resolve(&target.address, "address")?;
+        let (tell, told) = mpsc::channel();
+        let asked = self.with(|app, io| {
+            let id = io.connect(Target {
+                addresses,
+                expected: None,
+                connections: 1,
+                persistent: true,
+            })?;
+            app.when_connected(id, tell);
+            Ok::<_, &'static str>(id)
+        });
+        let id = asked.ok_or_else(closed)?.map_err(|limit| {
+            Failure::new(
+                Status::LimitExceeded,
+                format!("the limit of {limit} is reached"),
+            )
+            .field(limit)
+        })?;
+        let outcome = told.recv_timeout(target.timeout()).unwrap_or_else(|_| {
+            Err(Failure::new(
+                Status::DeadlineExceeded,
+                format!(
+                    "nobody answered at {} within {} ms: is the process there, and UDP allowed?",
+                    target.address, target.timeout_ms
+                ),
+            )
+            .field("address"))
+        });
+        let peer = outcome.inspect_err(|_| {
+            self.with(|app, io| {
+                app.forget(id);
+                io.forget(id);
+            });
+        })?;
+        self.with(|app, io| peer_info(app, io, peer))
+            .flatten()
+            .ok_or_else(|| {
+                Failure::new(Status::NodeLost, "the node left as soon as it was there")
+                    .field("address")
+            })
+    }
+
+    pub(super) fn peers(&self) -> Vec<PeerInfo> {
+        self.with(|app, io| {
+            let slots: Vec<PeerSlot> = app.bridge.nodes().map(|(slot, _, _)| slot).collect();
+            slots
+                .into_iter()
+                .filter_map(|slot| peer_info(app, io, slot))
+                .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Says goodbye to the peers, waits until they have what was written, and ends the threads.
+    pub(crate) fn close(&self, grace: Duration) {
+        let quic = self
+            .quic
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(quic) = quic {
+            // What cannot be delivered within the grace is lost, and its callers are told so.
+            quic.close(grace);
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.close(HASTE);
+    }
+}
+
+fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
+    let (_, thread, _) = app.bridge.nodes().find(|(one, _, _)| *one == slot)?;
+    let info = io.info(slot)?;
+    let stats = io.stats(slot)?;
+    Some(PeerInfo {
+        node_id: info.identity.node_id.to_string(),
+        name: info.identity.name.clone(),
+        address: written(io.address(slot)?),
+        thread,
+        side: match info.side {
+            Side::Client => "client",
+            Side::Server => "server",
+        },
+        via: "quic",
+        rtt_us: stats.rtt.as_secs_f64() * 1e6,
+        lost_packets: stats.lost_packets,
+        sent_packets: stats.sent_packets,
+        congestion_window: stats.cwnd,
+        bytes_in: stats.bytes_received,
+        bytes_out: stats.bytes_sent,
+    })
+}
+
+/// What is stored; else what a token opens; else, for a node that listens, a network of its own.
+fn identity(options: &NodeOptions) -> Result<Arc<NodeIdentity>, Failure> {
+    if options.name.len() > MAX_NAME_BYTES {
+        return Err(
+            Failure::new(Status::LimitExceeded, "the name of a node is too long")
+                .field("options.nodeName")
+                .limit(MAX_NAME_BYTES as f64),
+        );
+    }
+    let stored = || {
+        let mut stored = IdentityOptions::new(&options.data);
+        stored.name.clone_from(&options.name);
+        stored
+    };
+    match NodeIdentity::open(stored()) {
+        Err(IdentityError::NotFound { .. }) => {}
+        Ok(identity) => return Ok(identity),
+        Err(error) => return Err(error.refusal("options.data")),
+    }
+    if let Some(target) = options.join.first() {
+        let Some(token) = &target.token else {
+            return Err(Failure::new(
+                Status::Denied,
+                format!(
+                    "{} has no identity yet: join with the token of the other side's mesh.invite()",
+                    options.data
+                ),
+            )
+            .field("options.join[0].token"));
+        };
+        let joining = Joining::new(token, stored())
+            .map_err(|error| error.refusal("options.join[0].token"))?;
+        resolve(&target.address, "options.join[0].address")?;
+        return exchange::join(&target.address, joining, target.timeout())
+            .map_err(|error| error.refusal("options.join[0]"));
+    }
+    NodeIdentity::open_or_create(stored(), &options.network)
+        .map_err(|error| error.refusal("options.data"))
+}

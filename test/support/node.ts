@@ -1,0 +1,88 @@
+/** Processes that are nodes: `test/process/fixtures/node.mjs`, one command at a time or several at once. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const FILE = fileURLToPath(new URL('../process/fixtures/node.mjs', import.meta.url))
+/** Longest wait for one answer. */
+const ANSWER_MS = 20_000
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are whatever the fixture says
+export type Answer = any
+
+export class NodeProcess {
+  readonly data = mkdtempSync(join(tmpdir(), 'linkmesh-node-'))
+  readonly child: ChildProcess
+  readonly ended: Promise<number | null>
+  stderr = ''
+  #count = 0
+  readonly #waiting = new Map<number, (answer: Answer) => void>()
+
+  constructor() {
+    this.child = spawn(process.execPath, [FILE], { stdio: ['pipe', 'pipe', 'pipe'], env: process.env })
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    this.ended = new Promise((resolve) => this.child.once('exit', resolve))
+    createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      const answer = JSON.parse(line) as { id: number }
+      this.#waiting.get(answer.id)?.(answer)
+      this.#waiting.delete(answer.id)
+    })
+  }
+
+  ask(command: string, rest: object = {}): Promise<Answer> {
+    const id = ++this.#count
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`no answer to ${command} within ${ANSWER_MS} ms; stderr: ${this.stderr}`)),
+        ANSWER_MS,
+      )
+      this.#waiting.set(id, (answer) => {
+        clearTimeout(timer)
+        resolve(answer)
+      })
+      this.child.stdin?.write(`${JSON.stringify({ id, command, ...rest })}\n`)
+    })
+  }
+
+  /** Ends it, at once or by itself, and removes its folder. */
+  async end(signal?: NodeJS.Signals): Promise<number | null> {
+    if (signal !== undefined) this.child.kill(signal)
+    this.child.stdin?.end()
+    const code = await this.ended
+    rmSync(this.data, { recursive: true, force: true })
+    return code
+  }
+}
+
+/** A first node that serves `serve`, listening on this machine. */
+export async function founder(
+  serve: object[] = [],
+  options: object = {},
+): Promise<{ node: NodeProcess; info: Answer }> {
+  const node = new NodeProcess()
+  const info = await node.ask('open', {
+    options: { listen: 'quic://127.0.0.1:0', data: node.data, ...options },
+    serve,
+  })
+  return { node, info }
+}
+
+/** One more node, joined to `first` by an invitation. */
+export async function joiner(
+  first: { node: NodeProcess; info: Answer },
+  serve: object[] = [],
+  options: object = {},
+): Promise<{ node: NodeProcess; info: Answer }> {
+  const { token } = await first.node.ask('invite')
+  const node = new NodeProcess()
+  const info = await node.ask('open', {
+    options: { join: [{ address: first.info.listening, token }], data: node.data, ...options },
+    serve,
+  })
+  return { node, info }
+}
