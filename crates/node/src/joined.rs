@@ -49,6 +49,9 @@ impl Joined {
     }
 
     pub(crate) fn leave(self) {
+        if let Some(node) = self.engine.node() {
+            node.revoke_brought_by(self.peer.id);
+        }
         self.engine.thread_ended(&self.peer);
         if let Some(node) = self.engine.node() {
             node.with(|app, io| app.bridge.publish(io));

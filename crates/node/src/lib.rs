@@ -26,6 +26,7 @@ mod info;
 mod joined;
 mod journal;
 mod journal_request;
+mod memory;
 mod mesh;
 mod metrics;
 mod named;

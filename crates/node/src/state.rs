@@ -148,6 +148,15 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Handles of those that `which` is about.
+    pub(crate) fn handles(&self, which: impl Fn(&T) -> bool) -> Vec<u32> {
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(_, (_, value))| value.as_ref().is_some_and(&which))
+            .map(|(slot, (generation, _))| generation << SLOT_BITS | slot as u32)
+            .collect()
+    }
+
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
         self.free.clear();
         self.entries.drain(..).filter_map(|(_, value)| value)

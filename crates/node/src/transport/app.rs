@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use linkmesh_memory::endpoint::Endpoint;
 use linkmesh_transport::core::{
     Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
 };
@@ -10,6 +11,10 @@ use linkmesh_transport::core::{
 use crate::remote::{Bridge, FRAMES, REGISTRY};
 use crate::state::Failure;
 use crate::transport::Refusal;
+
+/// Kinds of streams that remote memory has.
+const MEMORY_FIRST: u8 = 0x10;
+const MEMORY_LAST: u8 = 0x1f;
 
 /// Who waits for a target to be connected.
 #[derive(Debug)]
@@ -24,13 +29,15 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct NodeApp {
     pub(crate) bridge: Bridge,
+    pub(crate) memory: Endpoint,
     waiting: Vec<Waiting>,
 }
 
 impl NodeApp {
-    pub(crate) fn new(bridge: Bridge) -> Self {
+    pub(crate) fn new(bridge: Bridge, memory: Endpoint) -> Self {
         Self {
             bridge,
+            memory,
             waiting: Vec::new(),
         }
     }
@@ -68,6 +75,7 @@ impl NodeApp {
 impl Application for NodeApp {
     fn connected(&mut self, io: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
         self.bridge.connected(io, peer, info);
+        self.memory.connected(io, peer, info);
         for waiting in &mut self.waiting {
             if Some(waiting.target) == info.target {
                 waiting.peer = Some(peer);
@@ -75,8 +83,9 @@ impl Application for NodeApp {
         }
     }
 
-    fn disconnected(&mut self, _io: &mut Io<'_>, peer: PeerSlot, _reason: &CloseReason) {
+    fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, reason: &CloseReason) {
         self.bridge.disconnected(peer);
+        self.memory.disconnected(io, peer, reason);
         for waiting in &mut self.waiting {
             if waiting.peer == Some(peer) {
                 waiting.peer = None;
@@ -84,25 +93,55 @@ impl Application for NodeApp {
         }
     }
 
-    fn opened(&mut self, _io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
+    fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
         match kind {
             FRAMES | REGISTRY => self.bridge.opened(peer, stream, kind),
+            MEMORY_FIRST..=MEMORY_LAST => self.memory.opened(io, peer, stream, kind),
             _ => Reading::Refuse,
         }
     }
 
     fn received(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, bytes: &[u8]) {
-        if self.bridge.received(io, peer, stream, bytes) {
+        if self.memory.owns(peer, stream) {
+            self.memory.received(io, peer, stream, bytes);
+        } else if self.bridge.received(io, peer, stream, bytes) {
             self.introduced(peer);
         }
     }
 
-    fn writable(&mut self, io: &mut Io<'_>, peer: PeerSlot, _stream: StreamId) {
-        self.bridge.writable(io, peer);
+    fn writable(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
+        if self.memory.owns(peer, stream) {
+            self.memory.writable(io, peer, stream);
+        } else {
+            self.bridge.writable(io, peer);
+        }
     }
 
     fn settled(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
         self.bridge.settled(io, peer);
+        self.memory.settled(io, peer);
+    }
+
+    fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
+        self.memory.streams_available(io, peer);
+    }
+
+    fn finished(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
+        if self.memory.owns(peer, stream) {
+            self.memory.finished(io, peer, stream);
+        }
+    }
+
+    fn reset(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, code: u64) {
+        if self.memory.owns(peer, stream) {
+            self.memory.reset(io, peer, stream, code);
+        }
+    }
+
+    fn stopped(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, code: u64) {
+        if self.memory.owns(peer, stream) {
+            self.memory.stopped(io, peer, stream, code);
+        }
     }
 
     fn unreachable(
@@ -127,9 +166,11 @@ impl Application for NodeApp {
 
     fn timeout(&mut self, io: &mut Io<'_>) {
         self.bridge.timeout(io);
+        self.memory.timeout(io);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.bridge.deadline()
+        let deadlines = [self.bridge.deadline(), self.memory.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 }

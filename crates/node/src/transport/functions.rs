@@ -69,13 +69,7 @@ fn engine(env: &Env, mesh: u32) -> std::result::Result<Arc<Engine>, Failure> {
 
 /// The node of a mesh.
 pub(crate) fn node(env: &Env, mesh: u32) -> std::result::Result<Arc<Node>, Failure> {
-    engine(env, mesh)?.node().ok_or_else(|| {
-        Failure::new(
-            Status::Closed,
-            "this mesh is no node: it was opened without listen and join, or is closing",
-        )
-        .field("mesh")
-    })
+    crate::memory::node(ThreadState::of(env), mesh)
 }
 
 #[napi(ts_return_type = "Promise<string>")]

@@ -10,5 +10,6 @@ mod node;
 mod refusal;
 
 pub(crate) use app::NodeApp;
+pub(crate) use functions::{Later, parse};
 pub(crate) use node::Node;
 pub(crate) use refusal::{Refusal, rejection};

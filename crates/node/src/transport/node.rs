@@ -1,17 +1,21 @@
 //! A mesh's node: its identity, its engine, its end.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use linkmesh_memory::client::ClientOptions;
+use linkmesh_memory::endpoint::{Endpoint, EndpointOptions};
+use linkmesh_memory::session::SessionLimits;
 use linkmesh_registry::Status;
 use linkmesh_transport::core::{Io, PeerSlot, Side, Target};
 use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode};
 use linkmesh_transport::identity::{
-    IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange,
+    IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange, random_bytes,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
+use crate::memory::Regions;
 use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
@@ -58,8 +62,14 @@ pub(super) struct NodeTarget {
 
 impl NodeTarget {
     fn timeout(&self) -> Duration {
-        // NaN becomes the shortest.
-        Duration::from_secs_f64((self.timeout_ms / 1e3).max(0.001).min(86_400.0))
+        let seconds = self.timeout_ms / 1e3;
+        // NaN is no comparison's friend: it becomes the shortest.
+        let seconds = if seconds > 0.001 {
+            seconds.min(86_400.0)
+        } else {
+            0.001
+        };
+        Duration::from_secs_f64(seconds)
     }
 }
 
@@ -95,7 +105,9 @@ pub(super) struct PeerInfo {
 /// One per mesh that was opened with `listen` or `join`.
 #[derive(Debug)]
 pub(crate) struct Node {
-    identity: Arc<NodeIdentity>,
+    pub(crate) identity: Arc<NodeIdentity>,
+    /// What this process exports.
+    pub(crate) regions: Regions,
     /// Keeps certificates fresh while the node lives.
     _upkeeper: Upkeeper,
     pub(crate) info: NodeInfo,
@@ -139,7 +151,8 @@ impl Node {
         start.limits.keep_alive = Some(KEEP_ALIVE);
         let node_id = identity.node_id().to_string();
         let quic = Quic::start(&start, |_| {
-            NodeApp::new(Bridge::new(Arc::clone(engine), node_id.clone(), clock))
+            let bridge = Bridge::new(Arc::clone(engine), node_id.clone(), clock);
+            NodeApp::new(bridge, endpoint(&identity))
         })
         .map_err(|error| error.refusal("options.listen"))?;
         let listening = listen
@@ -150,13 +163,14 @@ impl Node {
             info: NodeInfo {
                 node_id,
                 name: options.name.clone(),
-                network: identity.network_name().to_owned(),
+                network: identity.network_name().clone(),
                 listening,
                 latency_mode: options.latency_mode,
             },
             _upkeeper: Upkeeper::start(Arc::clone(&identity))
                 .map_err(|error| error.refusal("options.data"))?,
             identity,
+            regions: Regions::default(),
             quic: RwLock::new(Some(quic)),
         })
     }
@@ -292,6 +306,37 @@ fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
         bytes_in: stats.bytes_received,
         bytes_out: stats.bytes_sent,
     })
+}
+
+/// Remote memory of this node, by descriptor where a peer runs on this host.
+fn endpoint(identity: &Arc<NodeIdentity>) -> Endpoint {
+    let mut endpoint = Endpoint::new(EndpointOptions {
+        node: identity.node_id(),
+        boot_epoch: u128::from_le_bytes(random_bytes()),
+        random: Box::new(|| u128::from_le_bytes(random_bytes())),
+        unix_ms: Box::new(unix_ms),
+        verifier: identity.clone(),
+        sessions: SessionLimits::default(),
+        client: ClientOptions::default(),
+    });
+    #[cfg(target_os = "linux")]
+    {
+        use linkmesh_memory::host::{HostOptions, SameHost};
+        // Where there is no folder for its socket, everything goes over QUIC.
+        if let Ok(host) = SameHost::open(HostOptions::default()) {
+            endpoint.use_same_host(Arc::new(host));
+        }
+    }
+    endpoint
+}
+
+/// The wall clock at `at`, which is close to now.
+fn unix_ms(at: Instant) -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = since.saturating_sub(at.elapsed());
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is stored; else what a token opens; else, for a node that listens, a network of its own.

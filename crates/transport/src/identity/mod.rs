@@ -59,7 +59,7 @@ pub use id::{KeyId, NetworkId, RootFingerprint};
 pub use keys::Passphrase;
 pub use membership::Joining;
 pub use node_identity::{IdentityOptions, NodeIdentity, Rotation, Upkeep};
-pub use random::seed_random;
+pub use random::{bytes as random_bytes, seed_random};
 pub use revocation::{MAX_REVOCATION_LIST_BYTES, MAX_REVOCATIONS, RevocationList, Revoked};
 pub use signed::{DETACHED_BYTES, ENVELOPE_BYTES, ObjectKind};
 pub use tls_certificate::MAX_TLS_CERTIFICATE_BYTES;

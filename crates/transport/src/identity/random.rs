@@ -7,7 +7,7 @@ use fn_dsa::{CryptoRng, RngCore, RngError};
 ///
 /// # Panics
 /// When the system has no entropy: no key, nonce or token may be made then.
-pub(super) fn bytes<const N: usize>() -> [u8; N] {
+pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     fill(&mut bytes);
     bytes
