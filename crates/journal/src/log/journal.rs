@@ -150,6 +150,7 @@ impl Journal {
             },
             segment: tail,
             time_us: walked.time_us,
+            written: 0,
             out: Vec::new(),
         };
         (shared, writer, recovery)

@@ -12,12 +12,19 @@ use crate::error::{ErrorKind, JournalError};
 use crate::format::{Encoder, SegmentHeader, file_name, padded};
 use crate::limits::MAX_GROUP_BYTES;
 
+/// Groups of up to so many bytes write ahead.
+const SMALL_GROUP: usize = 32 << 10;
+/// How far.
+const AHEAD: u64 = 256 << 10;
+
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) segment: Arc<Segment>,
     pub(crate) offset: u64,
     pub(crate) encoder: Encoder,
     pub(crate) time_us: u64,
+    /// Up to here the segment's blocks have been written, be it with zeros.
+    pub(crate) written: u64,
     /// Bytes of the group being written; kept to be used again.
     pub(crate) out: Vec<u8>,
 }
@@ -126,6 +133,9 @@ impl Writer {
             records += 1;
             bytes += length;
         }
+        let end = offset + self.out.len() as u64;
+        let whole = self.write_ahead(segment.size, offset, next.is_some());
+        self.out.resize(whole, 0);
         let failed = |error| {
             JournalError::from_io(
                 &error,
@@ -138,7 +148,7 @@ impl Writer {
             // Whatever the reason, the kernel may have dropped the pages: trying again would sync nothing.
             JournalError::new(ErrorKind::Io, failure.message)
         })?;
-        let end = offset + self.out.len() as u64;
+        let written = offset + self.out.len() as u64;
         offset = segment.header.group_start(end);
         if self.out.len() > MAX_GROUP_BYTES * 2 {
             // One record of unusual size; not kept for ever.
@@ -148,6 +158,7 @@ impl Writer {
             self.begin(segment);
         }
         self.offset = offset;
+        self.written = written.max(self.written);
         self.encoder = encoder;
         self.time_us = time_us;
         Ok(Written {
@@ -189,7 +200,20 @@ impl Writer {
         }))
     }
 
+    /// Bytes to write, zeros for the groups to come included: a small group that reaches where the file was never written
+    /// takes some along. The first write to reserved space changes the file system's own records, which costs a sync more
+    /// than the data; this way one group in many pays for it. A large group is worth its own.
+    fn write_ahead(&self, size: u64, offset: u64, begins: bool) -> usize {
+        let end = offset + self.out.len() as u64;
+        let known = if begins { 0 } else { self.written };
+        if self.out.len() > SMALL_GROUP || end <= known || !self.shared.storage.durable() {
+            return self.out.len();
+        }
+        ((end + AHEAD).min(size) - offset) as usize
+    }
+
     fn begin(&mut self, segment: Arc<Segment>) {
+        self.written = 0;
         *lock(&self.shared.prepared) = None;
         // Before the commit that ends in it is published: a reader follows the end.
         self.shared.segments.push(Arc::clone(&segment));

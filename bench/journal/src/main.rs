@@ -1,0 +1,54 @@
+//! Durable appends of 512 bytes with so many in flight: the journal beside embedded stores that are driven the same way.
+//!
+//! `linkmesh-bench-journal FOLDER SECONDS ROUNDS SEED`: prints one line of JSON per measurement.
+//!
+//! Every contender acknowledges a record only when it is on the disk, groups what is waiting into one commit, and runs in
+//! turns with the others, in an order shuffled by the seed. The stores keep no hash chain: they are spared that work.
+
+mod client;
+mod rivals;
+mod stores;
+
+use std::path::Path;
+use std::time::Duration;
+
+use client::{Measured, measure};
+use rivals::{Contender, contenders};
+
+const IN_FLIGHT: [usize; 4] = [1, 64, 1_000, 8_000];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, seconds, rounds, seed] = &arguments[..] else {
+        eprintln!("give FOLDER SECONDS ROUNDS SEED");
+        std::process::exit(2);
+    };
+    let seconds: f64 = seconds.parse().expect("SECONDS is a number");
+    let rounds: usize = rounds.parse().expect("ROUNDS is a number");
+    let mut random: u64 = seed.parse::<u64>().expect("SEED is a number") | 1;
+    for in_flight in IN_FLIGHT {
+        let mut order: Vec<usize> = (0..contenders().len()).collect();
+        for round in 0..=rounds {
+            for index in (1..order.len()).rev() {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                order.swap(index, random as usize % (index + 1));
+            }
+            for index in &order {
+                let Contender { name, open } = contenders().remove(*index);
+                let place = Path::new(folder).join(format!("{name}-{in_flight}-{round}"));
+                std::fs::create_dir_all(&place).expect("a folder");
+                let Measured { rate, p50_us, p99_us, records } =
+                    measure(open(&place), in_flight, Duration::from_secs_f64(seconds));
+                std::fs::remove_dir_all(&place).expect("removed");
+                // The first round warms up.
+                if round > 0 {
+                    println!(
+                        "{{\"name\":\"{name}\",\"inFlight\":{in_flight},\"round\":{round},\"rate\":{rate:.0},\"p50Us\":{p50_us:.0},\"p99Us\":{p99_us:.0},\"records\":{records}}}"
+                    );
+                }
+            }
+        }
+    }
+}
