@@ -9,7 +9,10 @@ import { main } from './lib/steps.mjs'
 
 await main(async () => {
   const { values } = parseArgs({
-    options: { points: { type: 'string', default: '10000' }, seed: { type: 'string', default: String(randomInt(2 ** 31)) } },
+    options: {
+      points: { type: 'string', default: '10000' },
+      seed: { type: 'string', default: String(randomInt(2 ** 31)) },
+    },
   })
   process.stdout.write(`${values.points} points, seed ${values.seed}\n`)
   const { code } = await run('cargo', ['test', '-p', 'linkmesh-journal', '--test', 'crash', '--', '--nocapture'], {

@@ -14,7 +14,8 @@ import { report } from '../harness/report.mjs'
 
 const crate = fileURLToPath(new URL('../journal', import.meta.url))
 /** On the disk of the repository: the folder for temporary files is memory on many machines. */
-const folder = process.env.LINKMESH_BENCH_FOLDER ?? fileURLToPath(new URL('../../.cache/bench/journal', import.meta.url))
+const folder =
+  process.env.LINKMESH_BENCH_FOLDER ?? fileURLToPath(new URL('../../.cache/bench/journal', import.meta.url))
 const RECORD_BYTES = 512
 const CONTENDERS = ['linkmesh', 'redb', 'fjall']
 

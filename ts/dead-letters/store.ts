@@ -55,6 +55,8 @@ export class JournalStore {
   #batches: Batch[] = []
   #oldest = 0
   #outstanding = 0
+  /** The newest append: when it has an outcome, all before it have one. */
+  #last: Promise<number> | undefined
   #alive: NodeJS.Timeout | undefined
   readonly #runs = new Float64Array(RUNS * 3)
   #closed = false
@@ -107,6 +109,7 @@ export class JournalStore {
       rejectOut(this.#tooLarge(written))
       return promise
     }
+    this.#last = promise
     this.#lengths[this.#resolves.length] = written
     this.#used += written
     if (this.#outstanding++ === 0) this.#alive ??= setInterval(() => {}, FOR_EVER_MS)
@@ -221,10 +224,10 @@ export class JournalStore {
 
   /** Asks, and reads the answer. */
   async ask<Answer>(request: JournalRequest): Promise<Answer> {
-    // What was appended before is part of what is asked about.
-    this.#flush()
     const alive = setInterval(() => {}, FOR_EVER_MS)
     try {
+      // What was appended before is part of what is asked about.
+      if (this.#outstanding > 0) await this.#last?.catch(() => undefined)
       return JSON.parse(await this.#binding.journalAsk(this.#journal, JSON.stringify(request))) as Answer
     } catch (cause) {
       throw errorOfRejection(cause, this.#what)
