@@ -255,7 +255,7 @@ fn a_server_that_restarts_is_noticed_by_its_boot_epoch() {
 #[test]
 fn a_graceful_close_delivers_what_was_written_on_both_sides_and_last_words() {
     let authority = Authority::new();
-    for seed in seeds(30) {
+    for seed in seeds(40) {
         let mut random = Random(seed);
         let faults = Faults {
             loss_percent: random.below(15),
@@ -263,12 +263,19 @@ fn a_graceful_close_delivers_what_was_written_on_both_sides_and_last_words() {
             ..Faults::none()
         };
         let mut network = pair(&authority, seed, faults, &limits());
-        // The peers' windows have opened once both know each other: all of it is taken at once.
-        network.run(SECOND);
+        // Odd seeds close at once, with the first window full, so that not even the goodbye fits.
+        if seed % 2 == 0 {
+            network.run(SECOND);
+        }
+        let mut taken = [0; 2];
         for node in [0, 1] {
             start(&mut network, node, BULK, 200_000);
-            assert!(network.nodes[node].application.is_sent(), "seed {seed}");
-            network.nodes[node].application.last_words = 5000;
+            taken[node] = network.nodes[node].application.sent();
+            assert!(seed % 2 == 1 || taken[node] == 200_000, "seed {seed}");
+            if seed % 2 == 0 {
+                network.nodes[node].application.last_words = 5000;
+                taken[node] += 5000;
+            }
         }
         network.close(1, 60 * SECOND);
         assert!(
@@ -279,16 +286,30 @@ fn a_graceful_close_delivers_what_was_written_on_both_sides_and_last_words() {
             !network.nodes[0].application.disconnects().is_empty()
         });
         assert!(gone, "seed {seed}");
-        for node in &network.nodes {
-            let whole: usize = node
-                .application
+        for (node, of_the_other) in [(0, taken[1]), (1, taken[0])] {
+            let application = &network.nodes[node].application;
+            let came = application
                 .bulk
                 .values()
-                .map(|bytes| bytes.iter().filter(|&&came| came).count())
-                .sum();
-            assert_eq!(whole, 205_000, "seed {seed}: {:?}", node.application.events);
+                .flatten()
+                .filter(|&&came| came)
+                .count();
             assert!(
-                node.application.events.contains(&Event::Closing),
+                came as u64 >= of_the_other,
+                "seed {seed}: {came} of {of_the_other}: {:?}",
+                application.events
+            );
+            assert!(
+                application.events.contains(&Event::Closing),
+                "seed {seed}: {:?}",
+                application.events
+            );
+            let done = [CloseReason::Peer(0), CloseReason::Local(0)];
+            assert!(
+                application
+                    .disconnects()
+                    .iter()
+                    .all(|reason| done.contains(reason)),
                 "seed {seed}"
             );
         }

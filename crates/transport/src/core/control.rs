@@ -45,6 +45,8 @@ pub(super) struct Control {
     inbox: Vec<u8>,
     /// Encoded frames that the stream did not take yet.
     pub(super) outbox: Vec<u8>,
+    /// Nothing follows what is in the outbox: the stream is finished once that has been taken.
+    pub(super) finishing: bool,
     /// The peer's HELLO has come.
     pub(super) greeted: bool,
     /// The peer has accepted our proof.

@@ -28,10 +28,8 @@ impl Link {
             self.end(stream, true);
         }
         control::goodbye(&mut self.control.outbox, self.opened);
+        self.control.finishing = true;
         self.flush_control();
-        if let Some(stream) = self.control.stream {
-            let _ = self.connection.send_stream(stream.proto()).finish();
-        }
     }
 
     /// Whether everything has gone both ways: all that this side sent has been acknowledged, and all streams that the

@@ -25,24 +25,28 @@ use super::link::{Link, Phase, code};
 use super::peer::{PeerInfo, PeerSlot, StreamId};
 
 impl Link {
-    /// Appends to the control stream what it takes, and keeps the rest for when it is writable.
+    /// Appends to the control stream what it takes, and keeps the rest for when it is writable. A window that the
+    /// application has filled can stand against it.
     pub(super) fn flush_control(&mut self) {
         let Some(stream) = self.control.stream else {
             return;
         };
-        if self.control.outbox.is_empty() {
-            return;
-        }
         let mut stream = self.connection.send_stream(stream.proto());
         let mut written = 0;
-        while let Ok(count) = stream.write(&self.control.outbox[written..]) {
-            written += count;
-            if written == self.control.outbox.len() {
-                self.control.outbox = Vec::new();
-                return;
+        while written < self.control.outbox.len() {
+            match stream.write(&self.control.outbox[written..]) {
+                Ok(count) => written += count,
+                Err(_) => break,
             }
         }
         self.control.outbox.drain(..written);
+        if self.control.outbox.is_empty() {
+            self.control.outbox = Vec::new();
+            if std::mem::take(&mut self.control.finishing) {
+                // Stopped by the peer already: then it does not matter.
+                let _ = stream.finish();
+            }
+        }
     }
 
     /// Everything that the control stream has, and whether it has ended.
@@ -51,7 +55,10 @@ impl Link {
             return Ok((Vec::new(), false));
         };
         let mut stream = self.connection.recv_stream(stream.proto());
-        let mut chunks = stream.read(true).map_err(drop)?;
+        // Read to its end before: a late duplicate may still announce it.
+        let Ok(mut chunks) = stream.read(true) else {
+            return Ok((Vec::new(), true));
+        };
         let mut taken = Vec::new();
         let ended = loop {
             match chunks.next(usize::MAX) {
@@ -244,11 +251,9 @@ impl Core {
                     .outbox
                     .extend_from_slice(&(reply.len() as u32).to_le_bytes());
                 link.control.outbox.extend_from_slice(&reply);
+                // The joining node closes when it has read the reply; `give_up_at` does if it does not.
+                link.control.finishing = true;
                 link.flush_control();
-                if let Some(stream) = link.control.stream {
-                    // The joining node closes when it has read the reply; `give_up_at` does if it does not.
-                    let _ = link.connection.send_stream(stream.proto()).finish();
-                }
             }
             Outcome::Proved(Err(error))
             | Outcome::Verified(Err(error))

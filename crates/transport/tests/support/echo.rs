@@ -44,7 +44,8 @@ struct Sending {
 pub struct Echo {
     pub events: Vec<Event>,
     sending: HashMap<(PeerSlot, StreamId), Sending>,
-    echoing: HashMap<(PeerSlot, StreamId), Vec<u8>>,
+    /// What is to be sent back, and whether the peer has finished.
+    echoing: HashMap<(PeerSlot, StreamId), (Vec<u8>, bool)>,
     /// Bytes of bulk streams: which have come.
     pub bulk: HashMap<(PeerSlot, StreamId), Vec<bool>>,
     pub received: u64,
@@ -117,9 +118,14 @@ impl Echo {
                 }
             }
         }
-        if let Some(waiting) = self.echoing.get_mut(&(peer, stream)) {
+        if let Some((waiting, ended)) = self.echoing.get_mut(&(peer, stream)) {
             let taken = io.write(peer, stream, waiting).unwrap_or(0);
             waiting.drain(..taken);
+            if *ended && waiting.is_empty() {
+                // Closed already when this side is leaving.
+                let _ = io.finish(peer, stream);
+                self.echoing.remove(&(peer, stream));
+            }
         }
     }
 
@@ -183,7 +189,7 @@ impl Application for Echo {
     fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
         match kind {
             ECHO => {
-                self.echoing.insert((peer, stream), Vec::new());
+                self.echoing.insert((peer, stream), (Vec::new(), false));
                 if self.pause {
                     io.pause(peer, stream);
                     self.paused.push((peer, stream));
@@ -197,7 +203,7 @@ impl Application for Echo {
 
     fn received(&mut self, _: &mut Io<'_>, peer: PeerSlot, stream: StreamId, bytes: &[u8]) {
         self.received += bytes.len() as u64;
-        if let Some(waiting) = self.echoing.get_mut(&(peer, stream)) {
+        if let Some((waiting, _)) = self.echoing.get_mut(&(peer, stream)) {
             waiting.extend_from_slice(bytes);
             return;
         }
@@ -242,8 +248,12 @@ impl Application for Echo {
         }
     }
 
-    fn finished(&mut self, _: &mut Io<'_>, _: PeerSlot, stream: StreamId) {
+    fn finished(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
         self.events.push(Event::Finished(stream));
+        if let Some((_, ended)) = self.echoing.get_mut(&(peer, stream)) {
+            *ended = true;
+            self.pump(io, peer, stream);
+        }
     }
 
     fn reset(&mut self, _: &mut Io<'_>, _: PeerSlot, stream: StreamId, code: u64) {

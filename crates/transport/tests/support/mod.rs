@@ -6,3 +6,4 @@
 pub mod echo;
 pub mod identity;
 pub mod network;
+pub mod plain;
