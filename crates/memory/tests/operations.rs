@@ -346,7 +346,7 @@ fn a_handle_names_only_what_its_own_session_was_given() {
         pair.client.import(b"", 0),
         Err(ImportError::TooLong {
             length: 0,
-            limit: 32 * 1024
+            limit: linkmesh_memory::grant::MAX_GRANT_BYTES
         })
     );
 }

@@ -87,6 +87,24 @@ enum Way {
     Write { memory: Access, begun: bool },
 }
 
+impl Way {
+    /// What is known when a transfer ends here, without asking the server.
+    fn error(&self, status: TransferStatus) -> TransferError {
+        match self {
+            Self::Read(placing) => TransferError {
+                status,
+                placed: placing.placed_bytes(),
+                exact: true,
+            },
+            Self::Write { begun, .. } => TransferError {
+                status,
+                placed: 0,
+                exact: !begun,
+            },
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Transfer {
     head: Head,
@@ -265,18 +283,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
             return;
         };
         let wire = wire.filter(|_| self.connected);
-        let error = match &transfer.way {
-            Way::Read(placing) => TransferError {
-                status,
-                placed: placing.placed_bytes(),
-                exact: true,
-            },
-            Way::Write { begun, .. } => TransferError {
-                status,
-                placed: 0,
-                exact: !begun,
-            },
-        };
+        let error = transfer.way.error(status);
         // The server knows how much of a write it placed; a deadline does not wait for that.
         if !error.exact
             && status == TransferStatus::Cancelled
@@ -457,22 +464,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
         self.connected = true;
         if !resumed {
             self.untold.clear();
-            while let Some((id, transfer)) = self.transfers.first_key_value() {
-                let (id, status) = (*id, TransferStatus::SessionLost);
-                let error = match &transfer.way {
-                    Way::Read(placing) => TransferError {
-                        status,
-                        placed: placing.placed_bytes(),
-                        exact: true,
-                    },
-                    Way::Write { begun, .. } => TransferError {
-                        status,
-                        placed: 0,
-                        exact: !begun,
-                    },
-                };
-                self.finish(Some(wire), id, Err(error));
-            }
+            self.lose(&mut Some(wire));
             return;
         }
         for id in std::mem::take(&mut self.untold) {
@@ -499,6 +491,26 @@ impl<S: Copy + Eq + Debug> Client<S> {
                     );
                 }
             }
+        }
+    }
+
+    /// Whether any transfer is not over, or the server must still be told of one that is.
+    pub fn is_busy(&self) -> bool {
+        !self.transfers.is_empty() || !self.untold.is_empty()
+    }
+
+    /// The session is given up: what runs is over, with an unknown outcome if it is a write that was begun.
+    pub fn close<W: Wire<Stream = S>>(&mut self, mut wire: Option<&mut W>) {
+        self.lose(&mut wire);
+        self.untold.clear();
+    }
+
+    /// Ends everything that runs: the session is lost.
+    fn lose<W: Wire<Stream = S>>(&mut self, wire: &mut Option<&mut W>) {
+        while let Some((id, transfer)) = self.transfers.first_key_value() {
+            let (id, status) = (*id, TransferStatus::SessionLost);
+            let error = transfer.way.error(status);
+            self.finish(wire.as_deref_mut(), id, Err(error));
         }
     }
 

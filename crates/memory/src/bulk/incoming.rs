@@ -17,6 +17,8 @@ pub(super) struct Incoming<S> {
     pub(super) stream: S,
     pub(super) kind: StreamKind,
     head: HeadBytes,
+    /// Bytes that came of an ordered stream.
+    received: u64,
     /// Came before the head was complete: offset in the stream, bytes.
     early: Vec<(u64, Bytes)>,
     early_bytes: usize,
@@ -47,6 +49,7 @@ impl<S> Incoming<S> {
             stream,
             kind,
             head: HeadBytes::Partial([0; HEAD_BYTES], 0),
+            received: 0,
             early: Vec::new(),
             early_bytes: 0,
             early_end: HEAD_BYTES as u64,
@@ -64,14 +67,18 @@ impl<S> Incoming<S> {
         }
     }
 
-    /// Takes bytes at `offset` of the stream (in order for [`StreamKind::Blocks`]).
+    /// Takes bytes at `offset` of the stream (counted here for [`StreamKind::Blocks`], which come in order).
     pub(super) fn receive(
         &mut self,
         offset: u64,
         mut bytes: Bytes,
         decompressor: &mut Decompressor,
     ) -> Result<(), BadStream> {
-        let mut at = offset;
+        let mut at = match self.kind {
+            StreamKind::Plain => offset,
+            StreamKind::Blocks => self.received,
+        };
+        self.received += bytes.len() as u64;
         if let HeadBytes::Partial(held, there) = &mut self.head {
             while at < HEAD_BYTES as u64 && bytes.has_remaining() {
                 held[at as usize] = bytes.get_u8();

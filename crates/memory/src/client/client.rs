@@ -8,7 +8,7 @@ use super::{
     pending::{Pending, Stage},
 };
 use crate::{
-    frame::{Attach, Control, FrameBuffer, MAX_GRANT, MAX_INLINE, Operation},
+    frame::{Attach, Control, FrameBuffer, Imported, MAX_GRANT, MAX_INLINE, Operation},
     outgoing::Outgoing,
     region::{AccessError, Rights, check_range},
 };
@@ -132,6 +132,20 @@ impl Client {
     /// True while operations can be sent: a connection is there and the server has answered for the session and its grants.
     pub fn is_ready(&self) -> bool {
         self.link == Link::Attached && self.imports.waiting == 0
+    }
+
+    /// Process and making of the session that was attached to last.
+    pub(crate) fn incarnation(&self) -> Option<(u128, u64)> {
+        self.incarnation
+    }
+
+    /// What the grant under this number allows, if it stands.
+    pub(crate) fn allows(&self, handle: u16) -> Option<Imported> {
+        let import = self.imports.get(handle)?;
+        match import.standing {
+            Standing::Refused(_) => None,
+            _ => import.allows,
+        }
     }
 
     /// Presents a grant. The answer comes to [`Completions::imported`]; until then operations on the handle are refused.

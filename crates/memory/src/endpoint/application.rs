@@ -1,15 +1,18 @@
 //! What the engine tells the endpoint.
 
+use bytes::Bytes;
 use linkmesh_transport::core::{
     Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamError, StreamId,
 };
 
 use super::{
     CLOSE_GUESSING, CLOSE_PROTOCOL, CLOSE_SESSION, CONTROL, Endpoint, LANE, LANES, NEARBY,
+    TO_CLIENT_BLOCKS, TRANSFERS,
     client_link::sink,
     grants::Door,
     nearby::Invitation,
-    peers::{Owner, ServerSide, send},
+    peers::{Half, Owner, ServerSide, send},
+    transfers::StreamEnd,
 };
 use crate::server::{ServerConnection, ServerError};
 
@@ -31,6 +34,7 @@ impl Application for Endpoint {
         };
         self.nearby.disconnected(peer);
         if let Some(mut server) = gone.server {
+            Self::transfers_detached(&mut self.sessions, &server);
             server.connection.disconnected(&mut self.sessions, io.now());
             if let Some(at) = self.sessions.deadline() {
                 self.due(at);
@@ -40,12 +44,16 @@ impl Application for Endpoint {
             let link = &mut self.clients[side.client as usize];
             link.slot = None;
             link.client.disconnected();
+            link.transfers.disconnected();
             self.attach(io, side.client);
             self.flush(io);
         }
     }
 
     fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
+        if (TRANSFERS..=TO_CLIENT_BLOCKS).contains(&kind) {
+            return self.transfers_opened(io, peer, stream, kind);
+        }
         let Some(peer) = self.peers.get(peer) else {
             return Reading::Refuse;
         };
@@ -63,6 +71,7 @@ impl Application for Endpoint {
             (CONTROL, old) => {
                 // The client gave the old streams up; that they are finished may come later than this.
                 if let Some(mut old) = old.take() {
+                    Self::transfers_detached(&mut self.sessions, &old);
                     old.connection.disconnected(&mut self.sessions, io.now());
                 }
                 let connection = ServerConnection::new(peer.node, LANES);
@@ -71,6 +80,7 @@ impl Application for Endpoint {
                     control: stream,
                     lanes: Vec::new(),
                     paused: [false; LANES],
+                    transfers: None,
                 });
                 Reading::Ordered
             }
@@ -132,8 +142,38 @@ impl Application for Endpoint {
                 if result.is_err() {
                     io.close(peer, CLOSE_PROTOCOL);
                 }
+                if owner == Owner::ClientControl {
+                    self.begin_transfers(io, at, false);
+                }
+            }
+            Owner::Transfers(half) => {
+                if !self.transfers_said(io, peer, half, bytes) {
+                    io.close(peer, CLOSE_PROTOCOL);
+                }
+            }
+            // Blocks come in order: where in the stream they lie, their frames say.
+            Owner::Bulk(half) => {
+                self.transfers_received(io, peer, half, stream, 0, Bytes::copy_from_slice(bytes));
             }
         }
+    }
+
+    fn received_at(
+        &mut self,
+        io: &mut Io<'_>,
+        peer: PeerSlot,
+        stream: StreamId,
+        offset: u64,
+        bytes: Bytes,
+    ) {
+        let owner = self.peers.get(peer).and_then(|peer| peer.owner(stream));
+        if let Some(Owner::Bulk(half)) = owner {
+            self.transfers_received(io, peer, half, stream, offset, bytes);
+        }
+    }
+
+    fn delivered(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
+        self.transfer_ended(io, peer, stream, StreamEnd::Delivered);
     }
 
     fn settled(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
@@ -152,11 +192,15 @@ impl Application for Endpoint {
                     self.send_client(io, at);
                 }
             }
+            Some(Owner::Transfers(half)) => self.transfers_writable(io, peer, half, None),
+            Some(Owner::Bulk(half)) => self.transfers_writable(io, peer, half, Some(stream)),
             Some(Owner::Invitation) | None => {}
         }
     }
 
     fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
+        self.transfers_writable(io, peer, Half::Server, None);
+        self.transfers_writable(io, peer, Half::Client, None);
         let Some(this) = self.peers.get(peer) else {
             return;
         };
@@ -170,9 +214,13 @@ impl Application for Endpoint {
         self.attach(io, at);
         self.mark(at);
         self.flush(io);
+        self.begin_transfers(io, at, false);
     }
 
     fn finished(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
+        if self.transfer_ended(io, peer, stream, StreamEnd::Finished) {
+            return;
+        }
         let Some(this) = self.peers.get(peer) else {
             return;
         };
@@ -180,32 +228,42 @@ impl Application for Endpoint {
             // The client has ended its session, which it says on the control stream first, or it is broken.
             Some(Owner::ServerControl) => {
                 if let Some(mut server) = this.server.take() {
+                    Self::transfers_detached(&mut self.sessions, &server);
                     server.connection.disconnected(&mut self.sessions, io.now());
-                    for stream in server.lanes.into_iter().chain([server.control]) {
+                    let transfers = server.transfers.map(|control| control.stream);
+                    for stream in server
+                        .lanes
+                        .into_iter()
+                        .chain([server.control])
+                        .chain(transfers)
+                    {
                         // The connection may be going: then there is nothing to finish.
                         let _ = io.finish(peer, stream);
                     }
                 }
             }
-            Some(Owner::ClientControl | Owner::ClientLane(_)) => io.close(peer, CLOSE_PROTOCOL),
+            Some(Owner::ClientControl | Owner::ClientLane(_) | Owner::Transfers(Half::Client)) => {
+                io.close(peer, CLOSE_PROTOCOL);
+            }
             Some(Owner::Invitation) => {
                 if let Some(invitation) = this.invitation.take() {
                     self.nearby.invited(io, peer, &invitation);
                 }
             }
-            Some(Owner::ServerLane(_)) | None => {}
+            Some(Owner::ServerLane(_) | Owner::Transfers(Half::Server) | Owner::Bulk(_)) | None => {
+            }
         }
     }
 
     fn reset(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, _: u64) {
         // A hole in a lane cannot be repaired; a new connection can.
-        if self.owns(peer, stream) {
+        if !self.transfer_ended(io, peer, stream, StreamEnd::Reset) && self.owns(peer, stream) {
             io.close(peer, CLOSE_PROTOCOL);
         }
     }
 
     fn stopped(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, _: u64) {
-        if self.owns(peer, stream) {
+        if !self.transfer_ended(io, peer, stream, StreamEnd::Stopped) && self.owns(peer, stream) {
             io.close(peer, CLOSE_PROTOCOL);
         }
     }
@@ -229,6 +287,7 @@ impl Application for Endpoint {
             if let Some(due) = link.client.deadline() {
                 self.due(due);
             }
+            self.expire_transfers(io, at);
         }
     }
 
@@ -245,6 +304,22 @@ fn close_code(error: &ServerError) -> u64 {
 }
 
 impl Endpoint {
+    /// Tells the transfers of the end of one of their streams; false if it is none of theirs.
+    fn transfer_ended(
+        &mut self,
+        io: &mut Io<'_>,
+        peer: PeerSlot,
+        stream: StreamId,
+        end: StreamEnd,
+    ) -> bool {
+        let owner = self.peers.get(peer).and_then(|peer| peer.owner(stream));
+        if let Some(Owner::Bulk(half)) = owner {
+            self.transfers_ended(io, peer, half, stream, end);
+            return true;
+        }
+        false
+    }
+
     /// True if the stream is one of the endpoint's: what the engine says of it is for the endpoint.
     pub fn owns(&mut self, peer: PeerSlot, stream: StreamId) -> bool {
         self.peers

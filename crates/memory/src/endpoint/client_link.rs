@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use linkmesh_transport::core::{Direction, Io, NodeId, PeerSlot, StreamError};
+use linkmesh_transport::core::{Direction, Io, NodeId, PeerSlot, StreamError, StreamId};
 
 use super::{
     CLOSE_PROTOCOL, CONTROL, CompletionQueues, Endpoint, LANE, LANES, PRIORITY, RemoteId,
@@ -11,6 +11,7 @@ use super::{
     remotes::{Remote, Remotes},
 };
 use crate::{
+    bulk,
     client::{Client, ClientOptions, Completion, Completions, ImportError},
     frame::Imported,
 };
@@ -42,6 +43,12 @@ pub(super) struct ClientLink {
     pub(super) imports: Imports,
     /// Grants that are presented, by the tokens of their imports.
     pub(super) expected: HashMap<u64, Expected>,
+    /// Bulk transfers of the session.
+    pub(super) transfers: bulk::Client<StreamId>,
+    /// The server's making of the session in which they run; `None` when none has begun.
+    pub(super) transfers_session: Option<(u128, u64)>,
+    /// By a transfer's number, the token that its caller gave.
+    pub(super) transfer_tokens: HashMap<u64, u64>,
 }
 
 impl ClientLink {
@@ -54,6 +61,10 @@ impl ClientLink {
             is_dirty: false,
             imports: Imports::new(),
             expected: HashMap::new(),
+            // The clock times codecs, nothing else.
+            transfers: bulk::Client::new(std::time::Instant::now),
+            transfers_session: None,
+            transfer_tokens: HashMap::new(),
         }
     }
 }
@@ -135,6 +146,7 @@ impl Endpoint {
             client: at,
             control,
             lanes: [None; LANES],
+            transfers: None,
         });
         link.slot = Some(slot);
         for expected in link.expected.values_mut() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::RemoteId;
 use crate::{
+    bulk::TransferError,
     client::{Completion, ImportError, OperationError, Success},
     frame::Imported,
 };
@@ -24,6 +25,15 @@ pub enum DrainedResult<'a> {
     ImportFailed(ImportError),
     /// The grant behind this import is dead; its token is that of the import.
     Revoked(RemoteId),
+    /// A bulk transfer got on; more of its token follows.
+    Progress {
+        /// Bytes placed (read) or handed to the network (write).
+        moved: u64,
+        /// Bytes of the whole.
+        total: u64,
+    },
+    /// A bulk transfer failed; one that is complete is [`Success::Done`].
+    TransferFailed(TransferError),
 }
 
 /// One completion.
@@ -50,6 +60,11 @@ enum Kept {
     Imported(RemoteId, Imported),
     ImportFailed(ImportError),
     Revoked(RemoteId),
+    Progress {
+        moved: u64,
+        total: u64,
+    },
+    TransferFailed(TransferError),
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +144,27 @@ impl CompletionQueues {
             .push_back((token, Kept::Revoked(remote)));
     }
 
+    pub(super) fn transferred(&mut self, token: u64, result: Result<(), TransferError>) {
+        let kept = result.map_or_else(Kept::TransferFailed, |()| Kept::Done);
+        self.queue(token).entries.push_back((token, kept));
+    }
+
+    /// A report that was not taken is replaced when it lies last; nobody needs each of them.
+    pub(super) fn progress(&mut self, token: u64, moved: u64, total: u64) {
+        let entries = &mut self.queue(token).entries;
+        let report = (token, Kept::Progress { moved, total });
+        match entries.back_mut() {
+            Some(last) if last.0 == token && matches!(last.1, Kept::Progress { .. }) => {
+                *last = report;
+            }
+            _ => {
+                if entries.len() < MAX_UNDRAINED {
+                    entries.push_back(report);
+                }
+            }
+        }
+    }
+
     /// True if the thread `queue` has something to take.
     #[inline]
     pub fn has(&self, queue: u32) -> bool {
@@ -172,6 +208,8 @@ impl CompletionQueues {
                 Kept::Imported(remote, imported) => (DrainedResult::Imported(remote, imported), 0),
                 Kept::ImportFailed(error) => (DrainedResult::ImportFailed(error), 0),
                 Kept::Revoked(remote) => (DrainedResult::Revoked(remote), 0),
+                Kept::Progress { moved, total } => (DrainedResult::Progress { moved, total }, 0),
+                Kept::TransferFailed(error) => (DrainedResult::TransferFailed(error), 0),
             };
             if !take(Drained { token, result }) {
                 break;

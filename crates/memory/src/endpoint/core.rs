@@ -13,6 +13,7 @@ use super::{
     remotes::{MAX_REMOTES, Remotes},
 };
 use crate::{
+    bulk::StartError,
     client::{ClientOptions, ImportError, Outcome, Submission, SubmitError},
     frame::Operation,
     grant::{Exports, Grant, GrantError, GrantId, Moment, Verifier},
@@ -50,6 +51,8 @@ pub enum CallError {
     Grant(GrantError),
     /// The grant cannot be imported.
     Import(ImportError),
+    /// The bulk transfer cannot be begun.
+    Transfer(StartError),
     /// As many grants are imported as may.
     Remotes {
         /// Imports there may be.
@@ -67,7 +70,7 @@ impl CallError {
     pub const fn retryable(&self) -> bool {
         match self {
             Self::Submit(error) => error.retryable(),
-            Self::Undrained { .. } => true,
+            Self::Undrained { .. } | Self::Transfer(StartError::TooMany) => true,
             _ => false,
         }
     }
@@ -83,6 +86,7 @@ impl fmt::Display for CallError {
             }
             Self::Grant(error) => error.fmt(f),
             Self::Import(error) => error.fmt(f),
+            Self::Transfer(error) => error.fmt(f),
             Self::Remotes { limit } => write!(f, "{limit} grants are imported, which is the limit"),
         }
     }
@@ -314,6 +318,7 @@ impl Endpoint {
         let Some(at) = self.by_node.get(node).copied() else {
             return;
         };
+        self.close_transfers(io, at);
         let fresh = ClientLink::new(*node, (self.random)(), self.client_options);
         let link = &mut self.clients[at as usize];
         let mut sink = sink(
@@ -335,7 +340,14 @@ impl Endpoint {
             return;
         };
         if let Some(side) = peer.client.take() {
-            for stream in side.lanes.into_iter().flatten().chain([side.control]) {
+            let transfers = side.transfers.map(|control| control.stream);
+            for stream in side
+                .lanes
+                .into_iter()
+                .flatten()
+                .chain([side.control])
+                .chain(transfers)
+            {
                 // The connection may be going: then there is nothing to finish.
                 let _ = io.finish(peer.slot, stream);
             }

@@ -9,6 +9,8 @@
 //! | control | [`CONTROL`] | the importing side, one per connection in use | ATTACH, grants, END ([`frame`](crate::frame)) |
 //! | nearby | [`NEARBY`] | the side that was dialled, once | an invitation ([`host`](crate::host)); peers of one host share memory then |
 //! | lane | [`LANE`] | the importing side, up to [`LANES`], each when it is first needed | operations one way, replies the other |
+//! | transfers | [`TRANSFERS`] | the importing side, when first needed | messages about bulk transfers ([`bulk`](crate::bulk)) |
+//! | bulk | [`TO_SERVER_PLAIN`] … [`TO_CLIENT_BLOCKS`] | whoever has the bytes | a part of one transfer |
 //!
 //! # What may enter
 //!
@@ -24,11 +26,13 @@ mod nearby;
 mod options;
 mod peers;
 mod remotes;
+mod transfers;
 
 pub use completions::{CompletionQueues, Drained, DrainedResult, MAX_UNDRAINED};
 pub use core::{Call, CallError, Endpoint};
 pub use options::EndpointOptions;
 pub use remotes::RemoteId;
+pub use transfers::Transfer;
 
 /// Kind of a control stream.
 pub const CONTROL: u8 = 0x10;
@@ -36,6 +40,16 @@ pub const CONTROL: u8 = 0x10;
 pub const LANE: u8 = 0x11;
 /// Kind of the stream that carries an invitation to share memory by descriptor.
 pub const NEARBY: u8 = 0x12;
+/// Kind of the control stream of bulk transfers.
+pub const TRANSFERS: u8 = 0x13;
+/// Kind of a stream that writes plain bytes, read unordered.
+pub const TO_SERVER_PLAIN: u8 = 0x14;
+/// Kind of a stream that writes framed blocks.
+pub const TO_SERVER_BLOCKS: u8 = 0x15;
+/// Kind of a stream that answers a read with plain bytes, read unordered.
+pub const TO_CLIENT_PLAIN: u8 = 0x16;
+/// Kind of a stream that answers a read with framed blocks.
+pub const TO_CLIENT_BLOCKS: u8 = 0x17;
 /// Lanes of one connection.
 pub const LANES: usize = 4;
 

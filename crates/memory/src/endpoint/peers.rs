@@ -3,7 +3,41 @@
 use linkmesh_transport::core::{Io, NodeId, PeerSlot, StreamError, StreamId};
 
 use super::{LANES, nearby::Invitation};
-use crate::{grant::Refusals, outgoing::Outgoing, server::ServerConnection};
+use crate::{bulk::MessageReader, grant::Refusals, outgoing::Outgoing, server::ServerConnection};
+
+/// Which half of the endpoint a transfer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    /// We export.
+    Server,
+    /// We import.
+    Client,
+}
+
+/// The control stream of one half's transfers.
+#[derive(Debug)]
+pub(super) struct TransferControl {
+    pub(super) stream: StreamId,
+    pub(super) reader: MessageReader,
+    pub(super) output: Outgoing,
+}
+
+impl TransferControl {
+    pub(super) fn new(stream: StreamId) -> Self {
+        Self {
+            stream,
+            reader: MessageReader::default(),
+            output: Outgoing::default(),
+        }
+    }
+}
+
+/// A stream that carries a part of a transfer, ours or the peer's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BulkStream {
+    pub(super) stream: StreamId,
+    pub(super) half: Half,
+}
 
 /// The half of a peer that imports from us.
 #[derive(Debug)]
@@ -13,6 +47,7 @@ pub(super) struct ServerSide {
     /// In the order in which the peer opened them.
     pub(super) lanes: Vec<StreamId>,
     pub(super) paused: [bool; LANES],
+    pub(super) transfers: Option<TransferControl>,
 }
 
 /// The half of a peer that we import from.
@@ -23,6 +58,7 @@ pub(super) struct ClientSide {
     pub(super) control: StreamId,
     /// Opened when first needed.
     pub(super) lanes: [Option<StreamId>; LANES],
+    pub(super) transfers: Option<TransferControl>,
 }
 
 #[derive(Debug)]
@@ -34,6 +70,8 @@ pub(super) struct Peer {
     pub(super) client: Option<ClientSide>,
     /// Until all of it is there.
     pub(super) invitation: Option<Invitation>,
+    /// Streams of transfers that are not over, a few at most.
+    pub(super) bulk: Vec<BulkStream>,
 }
 
 /// Whose stream it is.
@@ -44,6 +82,10 @@ pub(super) enum Owner {
     ClientControl,
     ClientLane(usize),
     Invitation,
+    /// The control stream of a half's transfers.
+    Transfers(Half),
+    /// A stream that carries a part of one.
+    Bulk(Half),
 }
 
 impl Peer {
@@ -62,7 +104,25 @@ impl Peer {
         {
             return Some(Owner::Invitation);
         }
+        if let Some(bulk) = self.bulk.iter().find(|bulk| bulk.stream == stream) {
+            return Some(Owner::Bulk(bulk.half));
+        }
+        let is_control = |control: &Option<TransferControl>| {
+            control
+                .as_ref()
+                .is_some_and(|control| control.stream == stream)
+        };
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|server| is_control(&server.transfers))
+        {
+            return Some(Owner::Transfers(Half::Server));
+        }
         let client = self.client.as_ref()?;
+        if is_control(&client.transfers) {
+            return Some(Owner::Transfers(Half::Client));
+        }
         if let Some(lane) = client.lanes.iter().position(|lane| *lane == Some(stream)) {
             return Some(Owner::ClientLane(lane));
         }
@@ -89,6 +149,7 @@ impl Peers {
             server: None,
             client: None,
             invitation: None,
+            bulk: Vec::new(),
         });
     }
 

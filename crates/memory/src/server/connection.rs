@@ -102,6 +102,11 @@ impl ServerConnection {
         }
     }
 
+    /// Which session it holds, if any.
+    pub(crate) fn key(&self) -> Option<SessionKey> {
+        self.key
+    }
+
     /// Control messages to send.
     pub fn control_output(&mut self) -> &mut Outgoing {
         &mut self.control_output

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linkmesh_transport::core::NodeId;
+use linkmesh_transport::core::{NodeId, StreamId};
 
 use super::Window;
 use crate::{
+    bulk,
     frame::{Attach, Attached},
     server::HandleTable,
 };
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     detached: Option<Instant>,
     pub(crate) window: Window,
     pub(crate) handles: HandleTable,
+    /// Bulk transfers, once there were any.
+    pub(crate) transfers: Option<Box<bulk::Server<StreamId>>>,
 }
 
 /// All sessions of one server process.
@@ -190,6 +193,7 @@ impl Sessions {
             detached: None,
             window: Window::new(attach.ack_below),
             handles: HandleTable::default(),
+            transfers: None,
         });
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

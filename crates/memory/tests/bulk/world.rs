@@ -282,6 +282,8 @@ impl World {
             stream.delivered.insert(piece.clone());
             let bytes =
                 Bytes::copy_from_slice(&stream.sent[piece.start as usize..piece.end as usize]);
+            // An ordered stream is not told where it is.
+            let start = if ordered { 0 } else { start };
             let mut wire = Side {
                 connection: &mut self.connection,
                 client: !from_client,

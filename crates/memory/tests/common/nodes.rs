@@ -152,7 +152,7 @@ impl Node {
                 DrainedResult::Failed(error) => result = Err(error),
                 DrainedResult::Imported(remote, what) => imported = Some((remote, what)),
                 DrainedResult::ImportFailed(error) => refused = Some(error.to_string()),
-                DrainedResult::Revoked(_) => return true,
+                _ => return true,
             }
             seen.push(Next {
                 token: one.token,
