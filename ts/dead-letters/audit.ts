@@ -36,6 +36,7 @@ interface Page {
 export class AuditLog {
   readonly #core: Core
   #store: Promise<JournalStore> | undefined
+  #ended = false
 
   /** @internal */
   constructor(core: Core) {
@@ -54,7 +55,8 @@ export class AuditLog {
   }
 
   #opened(): Promise<JournalStore> {
-    if (this.#core.closed) return Promise.reject(errorOf('LM_CLOSED', `mesh ${this.#core.name} is closed`))
+    if (this.#ended || this.#core.closed)
+      return Promise.reject(errorOf('LM_CLOSED', `mesh ${this.#core.name} is closed`))
     return this.#store ?? this.openWith(undefined)
   }
 
@@ -113,6 +115,7 @@ export class AuditLog {
 
   /** @internal */
   async end(whole: boolean): Promise<void> {
+    this.#ended = true
     const store = await this.#store?.catch(() => undefined)
     this.#store = undefined
     await store?.close(whole)

@@ -71,6 +71,7 @@ export class DeadLetters {
   readonly #core: Core
   readonly #send: SendLetter
   #store: Promise<JournalStore> | undefined
+  #ended = false
   #lost = 0
   #warned = false
 
@@ -95,7 +96,8 @@ export class DeadLetters {
   }
 
   #opened(): Promise<JournalStore> {
-    if (this.#core.closed) return Promise.reject(errorOf('LM_CLOSED', `mesh ${this.#core.name} is closed`))
+    if (this.#ended || this.#core.closed)
+      return Promise.reject(errorOf('LM_CLOSED', `mesh ${this.#core.name} is closed`))
     if (this.#store === undefined) return this.openWith(undefined)
     return this.#store
   }
@@ -191,6 +193,7 @@ export class DeadLetters {
 
   /** @internal */
   async end(whole: boolean): Promise<void> {
+    this.#ended = true
     const store = await this.#store?.catch(() => undefined)
     this.#store = undefined
     await store?.close(whole)
