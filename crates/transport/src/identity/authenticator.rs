@@ -27,11 +27,7 @@ impl Authenticator for NodeIdentity {
 
     fn prove(&self, channel: &Channel) -> Result<Vec<u8>, AuthError> {
         let live = self.current.get();
-        Ok(proof::prove(
-            channel,
-            &self.keys().falcon,
-            &live.chain.chain,
-        )?)
+        Ok(proof::prove(channel, &self.keys.falcon, &live.chain.chain)?)
     }
 
     fn verify(&self, channel: &Channel, proof: &[u8]) -> Result<PeerIdentity, AuthError> {

@@ -280,7 +280,7 @@ impl Authority {
         now: u64,
     ) -> Result<RevocationList, IdentityError> {
         let _lock = self.identity.lock()?;
-        let trust = state::load_trust(&self.identity, now)?;
+        let trust = state::load_trust(&self.identity)?;
         // A network key cannot revoke itself for good: a root can, and must when it is that key.
         let list = match revoked {
             Revoked::Issuer(_) => {
@@ -296,7 +296,7 @@ impl Authority {
                 Some(&self.certificate),
             )?,
         };
-        let next = trust.with_revocations(list, now)?;
+        let next = trust.with_revocations(list)?;
         self.identity
             .write(state::REVOCATIONS, next.revocations.as_bytes())?;
         Ok(next.revocations)
@@ -317,7 +317,7 @@ impl Authority {
     /// Makes a new network key. Certificates of the old one hold until they expire: their chain says so.
     pub(super) fn rotate_network(&mut self, now: u64) -> Result<(), IdentityError> {
         let lock = self.identity.lock()?;
-        let trust = state::load_trust(&self.identity, now)?;
+        let trust = state::load_trust(&self.identity)?;
         let keys = Keys::load(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
         let root = root_of(&trust, &keys)?;
         make_network(&self.ca, &keys, &root, self.passphrase.as_ref(), now)?;
@@ -329,7 +329,7 @@ impl Authority {
     /// it when they renew, so give them that long before [`activate_root`](Self::activate_root).
     pub(super) fn prepare_root(&self, now: u64) -> Result<(), IdentityError> {
         let _lock = self.identity.lock()?;
-        let trust = state::load_trust(&self.identity, now)?;
+        let trust = state::load_trust(&self.identity)?;
         if self.ca.exists(NEXT_ROOT_KEY) {
             return Err(IdentityError::Exists {
                 path: self.ca.path(NEXT_ROOT_KEY),
@@ -355,7 +355,7 @@ impl Authority {
     /// [`retire_roots`](Self::retire_roots).
     pub(super) fn activate_root(&mut self, now: u64) -> Result<(), IdentityError> {
         let lock = self.identity.lock()?;
-        let trust = state::load_trust(&self.identity, now)?;
+        let trust = state::load_trust(&self.identity)?;
         let keys = Keys::load(&self.ca, NEXT_ROOT_KEY, self.passphrase.as_ref())?;
         let root = root_of(&trust, &keys)?;
         make_network(&self.ca, &keys, &root, self.passphrase.as_ref(), now)?;
@@ -367,7 +367,7 @@ impl Authority {
     /// Trusts the present root alone. Certificates under older roots end here; a prepared one is given up.
     pub(super) fn retire_roots(&self, now: u64) -> Result<(), IdentityError> {
         let _lock = self.identity.lock()?;
-        let trust = state::load_trust(&self.identity, now)?;
+        let trust = state::load_trust(&self.identity)?;
         let keys = Keys::load(&self.ca, ROOT_KEY, self.passphrase.as_ref())?;
         let root = root_of(&trust, &keys)?;
         let next = issue_bundle(&trust, &[root], &keys)?;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::administration::Rotation;
 use super::certificate::Certificate;
 use super::error::IdentityError;
 use super::exchange;
 use super::keys::Passphrase;
 use super::membership::Joining;
-use super::node_identity::{IdentityOptions, NodeIdentity, Rotation};
+use super::node_identity::{IdentityOptions, NodeIdentity};
 use super::revocation::{Revoked, hex};
 
 /// Longest command, bytes.

@@ -372,7 +372,7 @@ fn lost(reason: ConnectionError) -> Ended {
     }
 }
 
-/// The range of CRYPTO_ERROR (RFC 9001 §4.8).
+/// The range of `CRYPTO_ERROR` (RFC 9001 §4.8).
 const fn is_alert(code: u64) -> bool {
     code >= 0x100 && code < 0x200
 }

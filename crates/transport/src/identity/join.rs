@@ -136,8 +136,7 @@ impl JoinRequest<'_> {
             .ok_or(IdentityError::BindingMismatch {
                 reason: "the joiner showed no TLS certificate",
             })?;
-        // A member may join again with a token, after its certificate expired: then it is a node's certificate that
-        // TLS saw, if any. Only the key matters here: TLS proved that the joiner holds it.
+        // TLS proved that the joiner holds the key of the certificate it showed; this is the one it wants certified.
         if !matches!(name_of(leaf)?, TlsName::Joiner) || spki_of(leaf)? != self.tls_spki {
             return Err(IdentityError::BindingMismatch {
                 reason: "the joiner's TLS certificate has another key than its request",
@@ -222,7 +221,7 @@ impl Reply {
     }
 
     /// The trust that a joiner starts with: the pinned root must be in the bundle and have issued the network.
-    pub(super) fn first_trust(&self, token: &JoinToken, now: u64) -> Result<Trust, IdentityError> {
+    pub(super) fn first_trust(&self, token: &JoinToken) -> Result<Trust, IdentityError> {
         let issuer: KeyId = self.chain.chain.network.issuer();
         let pinned = self.bundle.pinned(&token.fingerprint());
         let root: &Certificate = pinned
@@ -233,7 +232,7 @@ impl Reply {
         let trust = Trust::new(self.bundle.clone());
         match &self.revocations {
             None => Ok(trust),
-            Some(list) => trust.with_revocations(list.clone(), now),
+            Some(list) => trust.with_revocations(list.clone()),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Joining {
         }
         let reply = Reply::decode(answer, Some((&self.token, &channel.exporter)))?;
         let now = self.options.clock.now();
-        let trust = reply.first_trust(&self.token, now)?;
+        let trust = reply.first_trust(&self.token)?;
         reply.chain.check(&self.keys, &trust, now)?;
         NodeIdentity::establish(self.options, &reply.chain, &trust, address)
     }
@@ -124,7 +124,7 @@ impl NodeIdentity {
     /// The issuer's TLS certificate is not a node's.
     pub fn renewal_request(&self, channel: &Channel) -> Result<Vec<u8>, IdentityError> {
         let live = self.current.get();
-        let proof = proof::prove(channel, &self.keys().falcon, &live.chain.chain)?;
+        let proof = proof::prove(channel, &self.keys.falcon, &live.chain.chain)?;
         Ok(renew_request(&proof))
     }
 
@@ -161,7 +161,7 @@ impl NodeIdentity {
                     name,
                     &join.falcon,
                     join.tls_spki,
-                    self.node_seconds(),
+                    self.options.node_seconds,
                     now,
                 )?;
                 Ok(reply(&chain, trust, Some((&open.key, &channel.exporter))))
@@ -174,7 +174,7 @@ impl NodeIdentity {
                     node.name(),
                     node.falcon(),
                     node.tls_spki(),
-                    self.node_seconds(),
+                    self.options.node_seconds,
                     now,
                 )?;
                 Ok(reply(&chain, trust, None))

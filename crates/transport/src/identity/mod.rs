@@ -15,6 +15,7 @@
 //! thread.
 #![forbid(unsafe_code)]
 
+mod administration;
 mod authenticator;
 mod authority;
 mod bundle;
@@ -37,6 +38,7 @@ mod proof;
 mod random;
 mod revocation;
 mod signed;
+mod signing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -44,8 +46,10 @@ mod tls;
 mod tls_certificate;
 mod token;
 mod trust;
+mod upkeep;
 mod upkeeper;
 
+pub use administration::Rotation;
 pub use authority::{
     IssuedNode, MAX_ISSUED, NETWORK_SECONDS, NODE_SECONDS, NODE_SECONDS_RANGE, ROOT_SECONDS,
 };
@@ -58,10 +62,11 @@ pub use falcon::{FALCON_PUBLIC_BYTES, FALCON_SIGNATURE_BYTES, FalconKey, FalconP
 pub use id::{KeyId, NetworkId, RootFingerprint};
 pub use keys::Passphrase;
 pub use membership::Joining;
-pub use node_identity::{IdentityOptions, NodeIdentity, Rotation, Upkeep};
+pub use node_identity::{IdentityOptions, NodeIdentity};
 pub use random::{bytes as random_bytes, seed_random};
 pub use revocation::{MAX_REVOCATION_LIST_BYTES, MAX_REVOCATIONS, RevocationList, Revoked};
 pub use signed::{DETACHED_BYTES, ENVELOPE_BYTES, ObjectKind};
 pub use tls_certificate::MAX_TLS_CERTIFICATE_BYTES;
 pub use token::{DEFAULT_TOKEN_SECONDS, JoinToken, MAX_OPEN_TOKENS, MAX_TOKEN_SECONDS};
+pub use upkeep::Upkeep;
 pub use upkeeper::Upkeeper;

@@ -178,17 +178,16 @@ impl RevocationList {
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             let kind = reader.u8()?;
-            let id = reader.array::<32>()?;
             let revoked = match kind {
-                1 => Revoked::Node(NodeId(*id)),
+                1 => Revoked::Node(NodeId(*reader.array()?)),
                 2 => {
-                    let (serial, rest) = id.split_first_chunk::<16>().expect("32 bytes hold 16");
-                    if rest != [0; 16] {
+                    let serial = *reader.array()?;
+                    if *reader.array()? != [0; 16] {
                         return Err(reader.malformed("a serial is longer than 16 bytes"));
                     }
-                    Revoked::Certificate(*serial)
+                    Revoked::Certificate(serial)
                 }
-                3 => Revoked::Issuer(KeyId(*id)),
+                3 => Revoked::Issuer(KeyId(*reader.array()?)),
                 _ => return Err(reader.malformed("an entry is of an unknown kind")),
             };
             entries.push((revoked, reader.u64()?));

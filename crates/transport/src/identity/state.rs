@@ -36,11 +36,11 @@ pub(super) fn folder(data: &Path, create: bool) -> Result<Folder, IdentityError>
 }
 
 /// Reads bundle and list. Both are signed; a list that its bundle does not believe is refused, not ignored.
-pub(super) fn load_trust(folder: &Folder, now: u64) -> Result<Trust, IdentityError> {
+pub(super) fn load_trust(folder: &Folder) -> Result<Trust, IdentityError> {
     let bundle = TrustBundle::decode(&folder.read(BUNDLE, MAX_BUNDLE_BYTES)?)?;
     let trust = Trust::new(bundle);
     match folder.read(REVOCATIONS, MAX_REVOCATION_LIST_BYTES) {
-        Ok(bytes) => trust.with_revocations(RevocationList::decode(&bytes)?, now),
+        Ok(bytes) => trust.with_revocations(RevocationList::decode(&bytes)?),
         Err(IdentityError::NotFound { .. }) => Ok(trust),
         Err(error) => Err(error),
     }

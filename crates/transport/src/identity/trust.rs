@@ -1,7 +1,7 @@
 //! Whom a node believes: the roots, less whoever is revoked. Immutable; a change makes a new one.
 
 use super::bundle::TrustBundle;
-use super::certificate::{Certificate, Role, Validity};
+use super::certificate::{Certificate, Role};
 use super::error::IdentityError;
 use super::falcon::FalconPublic;
 use super::revocation::{RevocationList, Revoked};
@@ -67,11 +67,7 @@ impl Trust {
     /// A list is believed when a root of the bundle signed it, or a network key that this trust believes. A network key
     /// can only add: a list that lacks an older entry is believed from a root alone, so that a stolen network key cannot
     /// un-revoke itself or anybody.
-    pub(super) fn with_revocations(
-        &self,
-        list: RevocationList,
-        now: u64,
-    ) -> Result<Self, IdentityError> {
+    pub(super) fn with_revocations(&self, list: RevocationList) -> Result<Self, IdentityError> {
         const OBJECT: &str = "revocation list";
         if list.network() != self.bundle.network() {
             return Err(IdentityError::WrongNetwork { object: OBJECT });
@@ -81,13 +77,6 @@ impl Trust {
                 object: OBJECT,
                 have: self.revocations.sequence(),
                 offered: list.sequence(),
-            });
-        }
-        if list.issued() > now.saturating_add(Validity::BACKDATE_SECONDS) {
-            return Err(IdentityError::NotYetValid {
-                object: OBJECT,
-                not_before: list.issued(),
-                now,
             });
         }
         let Some(envelope) = list.envelope()? else {
