@@ -4,7 +4,9 @@
 //! ```text
 //! cargo bench -p linkmesh-transport --bench echo                 latency, rate, bulk: seven interleaved rounds
 //! cargo bench -p linkmesh-transport --bench echo -- rounds 3
-//! cargo bench -p linkmesh-transport --bench echo -- idle 10000   memory of idle connections at the accepting process
+//! cargo bench -p linkmesh-transport --bench echo -- memory       both ends without sockets, CPU time: whatever else runs
+//! cargo bench -p linkmesh-transport --bench echo -- idle 10000   memory of idle connections at the accepting process, and
+//!                                                                what they do to the latency of one that is not
 //! ```
 //!
 //! Every figure is the median of the rounds, in which the rivals take turns; replies are compared byte by byte. Nothing is
@@ -25,8 +27,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use identity::Authority;
 use linkmesh_transport::core::{
-    Application, Authenticator, CloseReason, Direction, Io, Limits, PeerInfo, PeerSlot, Reading,
-    SERVER_NAME, StreamId, Target,
+    Application, Authenticator, CloseReason, Core, CoreOptions, Direction, Io, Limits, PeerInfo,
+    PeerSlot, Reading, SERVER_NAME, StreamId, Target,
 };
 use linkmesh_transport::engine::{Engine, EngineOptions, LatencyMode};
 
@@ -530,7 +532,9 @@ fn compare(rounds: usize) {
 
 fn idle(count: usize) {
     let server = Server::start("engine");
-    let client = engine(None, "client");
+    let mut active = connect("engine", server.address);
+    let alone = latency(&mut *active);
+    let client = engine(None, "idle");
     let first = server.resident();
     let mut open = 0;
     while open < count {
@@ -550,12 +554,111 @@ fn idle(count: usize) {
             client.lease().application().connected
         );
     }
-    let kilobytes = |bytes: u64| bytes as f64 / 1024.0;
+    client.release();
     let each = server.resident().saturating_sub(first) / count as u64;
     println!(
         "{count} idle connections: {:.1} KB each at the accepting process",
-        kilobytes(each)
+        each as f64 / 1024.0
     );
+    let among = latency(&mut *active);
+    println!(
+        "one that is not idle, p50/p99 µs: {:.1}/{:.1} alone, {:.1}/{:.1} among them",
+        alone.0, alone.1, among.0, among.1
+    );
+}
+
+/// CPU time of this process, seconds.
+fn cpu_time() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid clock and a place for its time.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Two cores that hand each other their datagrams.
+fn memory() {
+    let authority = Authority::from_pem(authority());
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut ends: Vec<(Core, Bench, Arc<identity::TestIdentity>)> = ["server", "client"]
+        .into_iter()
+        .map(|name| {
+            let member = authority.member(name);
+            let core = Core::new(&CoreOptions {
+                limits: limits(),
+                authenticator: member.clone(),
+                seed: [7; 32],
+                boot_epoch: [0; 16],
+                shard: (0, 1),
+                accept: true,
+                unfragmented: true,
+            });
+            (
+                core.expect("options"),
+                Bench {
+                    server: name == "server",
+                    ..Bench::default()
+                },
+                member,
+            )
+        })
+        .collect();
+    let mut train = Vec::new();
+    let now = Instant::now;
+    ends[1]
+        .0
+        .io(now())
+        .connect(Target::at(address(1)))
+        .expect("a target");
+    let mut carry = |ends: &mut Vec<(Core, Bench, Arc<identity::TestIdentity>)>, from: usize| {
+        let now = now();
+        let (core, bench, member) = &mut ends[from];
+        if core.deadline(None).is_some_and(|at| at <= now) {
+            core.handle_timeout(now, bench);
+        }
+        core.settle(now, bench);
+        while let Some(job) = core.poll_auth() {
+            let done = job.run(&**member);
+            core.auth_done(now, done);
+        }
+        while let Some(transmit) = ends[from].0.transmit(now, 64, &mut train) {
+            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+            let mut batch = bytes::BytesMut::from(&train[..transmit.size]);
+            while !batch.is_empty() {
+                let datagram = batch.split_to(segment.min(batch.len()));
+                ends[1 - from]
+                    .0
+                    .receive(now, address(1 + from as u16), None, None, datagram);
+            }
+        }
+    };
+    while ends.iter().any(|(_, bench, _)| bench.connected == 0) {
+        carry(&mut ends, 1);
+        carry(&mut ends, 0);
+    }
+    println!("both ends in memory, {SIZE} bytes, CPU time of both");
+    for (depth, exchanges) in [(1, 100_000), (64, 10_000), (256, 4000)] {
+        let bytes = vec![0; SIZE * depth];
+        let start = cpu_time();
+        for _ in 0..exchanges {
+            let (core, bench, _) = &mut ends[1];
+            let (peer, stream) = bench.peer.expect("connected");
+            let goal = bench.received + bytes.len();
+            assert_eq!(core.io(now()).write(peer, stream, &bytes), Ok(bytes.len()));
+            while ends[1].1.received < goal {
+                carry(&mut ends, 1);
+                carry(&mut ends, 0);
+            }
+        }
+        let each = (cpu_time() - start) / (exchanges * depth) as f64;
+        println!(
+            "depth {depth}: {:.2} µs an echo, {:.2} M/s",
+            each * 1e6,
+            1e-6 / each
+        );
+    }
 }
 
 fn main() {
@@ -567,6 +670,7 @@ fn main() {
     match words[..] {
         ["serve", kind] => serve(kind),
         ["idle", count] => idle(count.parse().expect("a number")),
+        ["memory"] => memory(),
         ["rounds", rounds] => compare(rounds.parse().expect("a number")),
         _ => compare(7),
     }

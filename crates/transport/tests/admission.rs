@@ -260,7 +260,7 @@ fn a_flood_of_first_packets_costs_little_answers_less_than_three_times_and_distu
     let flights: Vec<_> = (0..300)
         .map(|_| {
             network.record(stranger, |network| {
-                dial(network, stranger, once(Target::at(address(0))))
+                dial(network, stranger, once(Target::at(address(0))));
             })
         })
         .collect();
