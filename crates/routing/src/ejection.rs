@@ -8,7 +8,7 @@ pub(crate) const LONGEST_REJECTED_US: u64 = 300_000_000;
 pub(crate) const LONGEST_EJECTION_US: u64 = 3_600_000_000;
 
 /// What outlier detection remembers of one instance. Relaxed throughout: each word is complete in itself, and its
-/// writers take turns (see [`crate::outlier`]).
+/// writers take turns: the router's housekeeping, under its lock.
 #[derive(Debug, Default)]
 pub(crate) struct Ejection {
     /// Not eligible before this time, microseconds.
