@@ -1,6 +1,6 @@
 //! Any bytes are a frame, need more, or are refused; the same wherever they are cut; what is decoded encodes to the same bytes.
 //!
-//! `cargo +nightly fuzz run frames -- -max_total_time=600` in `crates/memory`.
+//! `npm run fuzz -- frames --minutes 10`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

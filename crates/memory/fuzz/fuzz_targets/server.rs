@@ -1,7 +1,7 @@
 //! A hostile client: any bytes on any stream of a connection. The server neither panics nor holds more than its limits, and
 //! touches nothing outside the granted slice.
 //!
-//! `cargo +nightly fuzz run server -- -max_total_time=600` in `crates/memory`.
+//! `npm run fuzz -- server --minutes 10`.
 #![no_main]
 
 use std::{
