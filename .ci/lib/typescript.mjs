@@ -51,10 +51,28 @@ async function transpileAll() {
     // The command line is started, never required.
     if (!path.startsWith('cli/')) write(`cjs/${path}`, await transpile(esbuild, source, text, 'cjs'))
   }
+  await bundleWorkers(esbuild)
   write('cjs/package.json', '{ "type": "commonjs" }\n')
   const bin = join(dist, 'esm/cli/main.js')
   if (existsSync(bin)) chmodSync(bin, 0o755)
   await writeSchema()
+}
+
+/** A worker thread reads its code anew: one file instead of a hundred halves what its start costs. */
+async function bundleWorkers(esbuild) {
+  const workers = ['esm/cli/up/instance-worker.js', 'esm/cli/load/worker.js'].map((path) => join(dist, path))
+  await esbuild.build({
+    entryPoints: workers.filter((path) => existsSync(path)),
+    outdir: join(dist, 'esm/cli'),
+    outbase: join(dist, 'esm/cli'),
+    allowOverwrite: true,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    logLevel: 'error',
+  })
 }
 
 async function transpile(esbuild, source, text, format) {

@@ -99,7 +99,7 @@ function loadOptions(
   options: UpOptions,
   config: Config,
   seed: number,
-): Omit<LoadOptions, 'url' | 'module'> | undefined {
+): Omit<LoadOptions, 'url' | 'module' | 'compiled'> | undefined {
   const wanted =
     options.once || options.log !== undefined || options.rate !== undefined || options.requests !== undefined
   if (options.load === false) {

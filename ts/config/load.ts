@@ -1,4 +1,4 @@
-/** Finds and reads a config file: TypeScript and ES modules through jiti, JSON as text. */
+/** Finds and reads a config file: TypeScript and ES modules by way of `compile.ts`, JSON as text. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseConfig } from './check.js'

@@ -6,6 +6,8 @@ export interface LoadOptions {
   url: string
   /** File of the load profile. */
   module: string
+  /** What is imported for it: the profile itself, or what it was compiled to. */
+  compiled: string
   seed: number
   /** Requests a second of the seeded mix; `max` = as fast as replies allow. */
   rate: number | 'max'

@@ -13,7 +13,7 @@ if (!port) throw new Error('load/worker is started as a worker thread by linkmes
 const post = (message: LoadMessage) => port.postMessage(message)
 
 async function prepare(options: LoadOptions): Promise<LoadGenerator> {
-  const profile = readLoadProfile(await importModule(options.module), options.module)
+  const profile = readLoadProfile(await importModule(options.compiled), options.module)
   if (options.log === null) {
     const schedule = mixSchedule(profile, seededRandom(options.seed), options.rate, options.requests)
     post({ type: 'ready', planned: options.requests })

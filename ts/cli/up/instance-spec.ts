@@ -10,6 +10,8 @@ export interface InstanceSpec {
   service: string
   /** Absolute path of the service module. */
   module: string
+  /** What is imported for it: the module itself, or what it was compiled to. */
+  compiled: string
   version?: string
   tags?: string[]
   /** Policy of the handlers that have none of their own, and of those that have. */
@@ -17,17 +19,19 @@ export interface InstanceSpec {
   handlerPolicies: Record<string, Policy>
 }
 
-/** All instances of the services, in the order of the config. */
-export function instanceSpecs(config: Config, folder: string): InstanceSpec[] {
+/** All instances of the services, in the order of the config. `compiled`: what is imported for a module, by its path. */
+export function instanceSpecs(config: Config, folder: string, compiled: ReadonlyMap<string, string>): InstanceSpec[] {
   return Object.entries(config.services).flatMap(([service, options]) => {
     const policy = mergePolicies(config.policy, options.policy)
     const handlerPolicies = Object.fromEntries(
       Object.entries(options.handlers ?? {}).map(([name, handler]) => [name, mergePolicies(policy, handler.policy)]),
     )
+    const module = resolve(folder, options.module)
     return Array.from({ length: options.instances }, (_, index) => ({
       id: `${service}-${index + 1}`,
       service,
-      module: resolve(folder, options.module),
+      module,
+      compiled: compiled.get(module) ?? module,
       ...(options.version === undefined ? {} : { version: options.version }),
       ...(options.tags === undefined ? {} : { tags: options.tags }),
       policy,

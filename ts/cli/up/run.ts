@@ -1,6 +1,7 @@
 /** Everything `linkmesh up` starts, in order, and its way down in the opposite order. */
 import { resolve } from 'node:path'
 import { type Gateway, type GatewayAnswer, type GatewayRoute, startGateway } from '../../adapters/http.js'
+import { compileModules } from '../../config/compile.js'
 import { type Config, mergePolicies, type RouteConfig } from '../../config/schema.js'
 import type { LoadedConfig } from '../../config.js'
 import { Mesh } from '../../index.js'
@@ -15,7 +16,7 @@ export interface RunOptions {
   /** Folder of dead letters and audit trail; without it nothing outlives the run. */
   data?: string
   /** Undefined: no load generator. */
-  load?: Omit<LoadOptions, 'url' | 'module'>
+  load?: Omit<LoadOptions, 'url' | 'module' | 'compiled'>
   onAnswer?: (answer: GatewayAnswer) => void
 }
 
@@ -41,7 +42,8 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
       ...(options.data === undefined ? {} : { data: options.data }),
     })
     closers.push(() => mesh.close())
-    const fleet = await startFleet(mesh, instanceSpecs(config, folder), config.workers)
+    const compiled = await compileModules(modulesOf(config, folder, options.load !== undefined))
+    const fleet = await startFleet(mesh, instanceSpecs(config, folder, compiled), config.workers)
     closers.push(() => fleet.close())
     registerUpstreams(mesh, config)
     let gateway: Gateway | undefined
@@ -51,10 +53,12 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
     }
     let load: LoadThread | undefined
     if (options.load && gateway && config.load) {
+      const module = resolve(folder, config.load.module)
       load = await LoadThread.prepare({
         ...options.load,
         url: gateway.url,
-        module: resolve(folder, config.load.module),
+        module,
+        compiled: compiled.get(module) ?? module,
       })
       closers.push(() => (load as LoadThread).close())
     }
@@ -63,6 +67,13 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
     await close()
     throw error
   }
+}
+
+/** The files a run imports. Compiled together, so that what they share stays one. */
+function modulesOf(config: Config, folder: string, withLoad: boolean): string[] {
+  const modules = Object.values(config.services).map(({ module }) => module)
+  if (withLoad && config.load) modules.push(config.load.module)
+  return modules.map((module) => resolve(folder, module))
 }
 
 async function closeAll(closers: (() => Promise<unknown>)[]): Promise<void> {

@@ -17,7 +17,7 @@ export interface ServedInstance {
 
 /** Loads the module of an instance. Throws `LM_CONFIG` when it is no service module. */
 export async function loadHandlers(spec: InstanceSpec): Promise<ModuleHandler[]> {
-  return readServiceModule(await importModule(spec.module), spec.module)
+  return readServiceModule(await importModule(spec.compiled), spec.module)
 }
 
 /** Registers all handlers of an instance at once. */
