@@ -6,6 +6,7 @@
  * within them, and no thread is woken); then the thread looks once per turn of the event loop for the poll window; then it
  * sleeps until it is woken. A loop of awaited operations never leaves the microtask queue while its answers come at once,
  * so after {@link SPINS_IN_A_ROW} of them one answer is left to the event loop, where timers and sockets get their turn.
+ * Memory of this host answers without a spin: there it is one flush of {@link FLUSHES_IN_A_ROW}.
  */
 import {
   Completion,
@@ -25,8 +26,10 @@ import { bodyRoom, OperationPage } from './page.js'
 
 /** How long a flush may drive the engine, microseconds. */
 const SPIN_US = 30
-/** Flushes that were answered within their spin before one is left to the event loop. */
+/** Flushes that may spin before an answer is left to the event loop. */
 const SPINS_IN_A_ROW = 16
+/** Flushes without a turn of the event loop after which one waits for it: about as long as those spins. */
+const FLUSHES_IN_A_ROW = 256
 /** Spins in vain after which spinning rests, and flushes until it is tried again. */
 const VAIN_SPINS = 8
 const REST = 64
@@ -42,7 +45,8 @@ export class Operations implements Poller {
   #count = 0
   #dataUsed = 0
   #scheduled = false
-  #spins = 0
+  /** Since the last turn of the event loop. */
+  #flushes = 0
   #vain = 0
   #rest = 0
 
@@ -124,14 +128,19 @@ export class Operations implements Poller {
   }
 
   readonly #flush = (): void => {
-    this.#scheduled = false
     if (this.#core.closed) return
+    // `poll` does it instead.
+    if (++this.#flushes > FLUSHES_IN_A_ROW) {
+      this.#wakeLoop()
+      return
+    }
+    this.#scheduled = false
     this.#submit(this.#spinUs())
     if (this.#slots.size > 0) this.#wakeLoop()
   }
 
   #spinUs(): number {
-    if (this.#spins >= SPINS_IN_A_ROW) return 0
+    if (this.#flushes > SPINS_IN_A_ROW) return 0
     if (this.#rest > 0) {
       this.#rest--
       return 0
@@ -139,13 +148,13 @@ export class Operations implements Poller {
     return SPIN_US
   }
 
-  #submit(spinUs: number): void {
+  /** Hands over what is written; how many completions there were. */
+  #submit(spinUs: number): number {
     const count = this.#count
     this.#count = 0
     this.#dataUsed = 0
     const completed = this.#core.binding.memoryFlush(this.#core.handle, count, spinUs)
     if (spinUs > 0) {
-      this.#spins++
       if (completed > 0) this.#vain = 0
       else if (++this.#vain >= VAIN_SPINS) {
         this.#vain = 0
@@ -153,15 +162,15 @@ export class Operations implements Poller {
       }
     }
     this.#take(completed)
+    return Math.max(completed, 0)
   }
 
   /** Looks for completions; how many there were. Called once per turn of the event loop while the thread looks. */
   poll(): number {
-    this.#spins = 0
     if (this.#slots.size === 0) return 0
-    const completed = this.#core.binding.memoryFlush(this.#core.handle, 0, 0)
-    this.#take(completed)
-    return Math.max(completed, 0)
+    if (this.#flushes > FLUSHES_IN_A_ROW) this.#scheduled = false
+    this.#flushes = 0
+    return this.#submit(0)
   }
 
   #take(first: number): void {

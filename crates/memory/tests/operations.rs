@@ -438,8 +438,9 @@ fn giving_up_before_sending_is_certain_and_after_it_is_not() {
         operand: 1,
     };
     let early = pair.submit(add, now).unwrap();
-    assert!(pair.client.cancel(early, &mut pair.ended));
-    assert!(!pair.client.cancel(early, &mut pair.ended));
+    let given_up = pair.client.cancel(early, &mut pair.ended);
+    assert_eq!(given_up, Some(Outcome::NotDelivered));
+    assert_eq!(pair.client.cancel(early, &mut pair.ended), None);
     let (handle, deadline) = (pair.handle, Some(now + Duration::from_millis(5)));
     let submission = Submission {
         handle,

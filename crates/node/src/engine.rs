@@ -184,8 +184,10 @@ impl Engine {
             return;
         }
         lock(&ENGINES).remove(&self.name);
-        // Joins the engine's threads, so that none of them outlives the addon.
-        drop(self.take_node());
+        // Joins the engine's threads, so that none of them outlives the addon. Threads that have not left yet hold the node.
+        if let Some(node) = self.take_node() {
+            node.end();
+        }
         *lock(&self.nap) = true;
         self.alarm.notify_all();
         if let Some(thread) = lock(&self.housekeeper).take() {

@@ -1,8 +1,8 @@
 //! The hot functions: called per message or per look-up, registered directly through Node-API.
 //!
 //! Each is one `hot!` entry, in the order of `ts/binding/contract.ts`. The body gets the thread's state and
-//! the arguments and answers with a number; a negative one is a [`Status`]. Bodies take no lock, do not
-//! allocate and never call JavaScript. A panic becomes `Status::Internal`.
+//! the arguments and answers with a number; a negative one is a [`Status`]. Bodies take no lock and do not
+//! allocate, but for those that say so, and never call JavaScript. A panic becomes `Status::Internal`.
 #![allow(non_snake_case, reason = "the names are the contract's")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +20,7 @@ use crate::state::{Failure, ThreadState};
 const NO_MATCH: i64 = Status::NoMatch as i64;
 const STALE: i64 = Status::StaleHandle as i64;
 const INVALID: i64 = Status::InvalidArgument as i64;
+const CLOSED: i64 = Status::Closed as i64;
 /// "No value" in an array of u32.
 const ABSENT: u32 = u32::MAX;
 
@@ -288,6 +289,45 @@ hot! {
         state.journals.get_mut(journal).map_or(STALE, |open| open.acks(out) as i64)
     }
 
+    // --- remote memory ----------------------------------------------------------------------------------
+
+    /// Takes the engine's lock; allocates as far as the operations under way grow in number.
+    fn memoryFlush(state, args: 3) {
+        let (Some(mesh), Some(count), Some(spin_us)) = (args.u32(0), args.u32(1), args.u32(2)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
+        memory.flush(count, spin_us).map_or(CLOSED, |count| count as i64)
+    }
+    fn memoryCancel(state, args: 2) {
+        let (Some(mesh), Some(id)) = (args.u32(0), args.u32(1)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
+        memory.cancel(id).map_or(NO_MATCH, i64::from)
+    }
+    fn memoryReadSync(state, args: 5) {
+        let (Some(mesh), Some(remote), Some(offset), Some(timeout_ms)) =
+            (args.u32(0), args.u32(1), args.f64(2), args.f64(4)) else { return INVALID };
+        let Some(target) = args.bytes(3) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
+        let Some(offset) = integer_offset(offset) else { return INVALID };
+        match memory.read_sync(remote, offset, target, timeout_ms) {
+            Ok(length) => length as i64,
+            Err(fate) => crate::memory::refused(state, &fate),
+        }
+    }
+    fn memoryCasSync(state, args: 4) {
+        let (Some(mesh), Some(remote), Some(offset), Some(timeout_ms)) =
+            (args.u32(0), args.u32(1), args.f64(2), args.f64(3)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
+        let Some(offset) = integer_offset(offset) else { return INVALID };
+        match memory.compare_swap_sync(remote, offset, timeout_ms) {
+            Ok(()) => 0,
+            Err(fate) => crate::memory::refused(state, &fate),
+        }
+    }
+
     // --- threads ----------------------------------------------------------------------------------------
 
     fn laneCommit(state, args: 3) {
@@ -367,6 +407,12 @@ fn with_id_table(
 #[inline(always)]
 pub(crate) fn integer_key(value: f64) -> Option<u64> {
     (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_991.0).then_some(value as i64 as u64)
+}
+
+/// Where in a region: a whole number of bytes.
+#[inline(always)]
+fn integer_offset(value: f64) -> Option<u64> {
+    integer_key(value).filter(|_| value >= 0.0)
 }
 
 /// True when two arrays of the caller share no byte, so that one may be written while the other is read.

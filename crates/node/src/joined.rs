@@ -7,6 +7,7 @@ use linkmesh_metrics::Metric;
 use linkmesh_routing::Rng;
 
 use crate::engine::Engine;
+use crate::memory::Operations;
 use crate::peer::{LaneLink, Peer};
 use crate::state::Slots;
 
@@ -19,6 +20,8 @@ pub(crate) struct Joined {
     pub(crate) peer: Arc<Peer>,
     pub(crate) rng: Rng,
     pub(crate) metrics: Slots<Metric>,
+    /// From the first use of remote memory on.
+    pub(crate) memory: Option<Box<Operations>>,
     /// The thread that opened the mesh: when it leaves, the mesh ends.
     opener: bool,
     /// Lanes this thread sends into or receives from, by lane id.
@@ -39,6 +42,7 @@ impl Joined {
             peer,
             rng,
             metrics: Slots::new(),
+            memory: None,
             opener,
             lanes: Vec::new(),
             incoming: Vec::new(),
@@ -48,8 +52,12 @@ impl Joined {
         }
     }
 
-    pub(crate) fn leave(self) {
+    pub(crate) fn leave(mut self) {
+        if let Some(memory) = self.memory.take() {
+            memory.leave();
+        }
         if let Some(node) = self.engine.node() {
+            node.release_imported_by(self.peer.id);
             node.revoke_brought_by(self.peer.id);
         }
         self.engine.thread_ended(&self.peer);
@@ -164,6 +172,13 @@ impl Joined {
     }
 
     pub(crate) fn arm(&self) -> bool {
-        self.peer.arm(&self.incoming, self.incoming_version)
+        if !self.peer.arm(&self.incoming, self.incoming_version) {
+            return false;
+        }
+        let sleeps = (self.memory.as_ref()).is_none_or(|memory| memory.sleep(&self.peer));
+        if !sleeps {
+            self.peer.stay_awake();
+        }
+        sleeps
     }
 }

@@ -36,17 +36,35 @@ pub(crate) struct Failure {
     pub(crate) limit: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
+    /// For what concerns other nodes: whether it was applied there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retryable: Option<bool>,
 }
 
 impl Failure {
     pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
+        Self::of_number(status as i32, message)
+    }
+
+    /// As [`new`](Self::new), of a status that is a number already.
+    pub(crate) fn of_number(status: i32, message: impl Into<String>) -> Self {
         Self {
-            status: status as i32,
+            status,
             message: message.into(),
             field: None,
             limit: None,
             place: None,
+            outcome: None,
+            retryable: None,
         }
+    }
+
+    pub(crate) fn outcome(mut self, outcome: &'static str, retryable: bool) -> Self {
+        self.outcome = Some(outcome);
+        self.retryable = Some(retryable);
+        self
     }
 
     pub(crate) fn field(mut self, field: &str) -> Self {
@@ -69,11 +87,9 @@ impl Failure {
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         Self {
-            status: error.status as i32,
-            message: error.message,
             field: error.field,
             limit: error.limit,
-            place: None,
+            ..Self::new(error.status, error.message)
         }
     }
 }

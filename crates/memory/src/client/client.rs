@@ -273,22 +273,19 @@ impl Client {
         Ok(())
     }
 
-    /// Stops waiting for an operation. False if it is over already.
+    /// Stops waiting for an operation. What is known of its effect; `None` if it is over already.
     ///
     /// If it was not sent, it never will be. If it was, it may still happen: the error then says `Unknown` for a mutation.
-    pub fn cancel(&mut self, id: u64, completions: &mut impl Completions) -> bool {
-        let Some(index) = id.checked_sub(self.base) else {
-            return false;
-        };
-        let Some(pending) = self.pending.get(index as usize) else {
-            return false;
-        };
+    pub fn cancel(&mut self, id: u64, completions: &mut impl Completions) -> Option<Outcome> {
+        let index = id.checked_sub(self.base)? as usize;
+        let pending = self.pending.get(index)?;
         if !matches!(pending.stage, Stage::Queued | Stage::Sent) {
-            return false;
+            return None;
         }
-        self.fail(index as usize, OperationFailure::Cancelled, completions);
+        let outcome = pending.outcome_unanswered();
+        self.fail(index, OperationFailure::Cancelled, completions);
         self.pop_done();
-        true
+        Some(outcome)
     }
 
     /// When [`expire`](Self::expire) may have something to do.

@@ -274,12 +274,10 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Stops waiting for the operation that `submit` numbered `id`. False if it is over already. The completion says whether it
-    /// may have happened.
-    pub fn cancel(&mut self, io: &mut Io<'_>, remote: RemoteId, id: u64) -> bool {
-        let Some(remote) = self.remotes.get(remote) else {
-            return false;
-        };
+    /// Stops waiting for the operation that `submit` numbered `id`. Answers, as its completion does, whether it may have
+    /// happened; `None` if it is over already.
+    pub fn cancel(&mut self, io: &mut Io<'_>, remote: RemoteId, id: u64) -> Option<Outcome> {
+        let remote = self.remotes.get(remote)?;
         let link = &mut self.clients[remote.client as usize];
         let mut sink = sink(
             &mut self.queues,

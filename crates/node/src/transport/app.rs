@@ -3,11 +3,13 @@
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use linkmesh_memory::endpoint::Endpoint;
 use linkmesh_transport::core::{
     Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
 };
 
+use crate::memory::Arrivals;
 use crate::remote::{Bridge, FRAMES, REGISTRY};
 use crate::state::Failure;
 use crate::transport::Refusal;
@@ -30,6 +32,7 @@ struct Waiting {
 pub(crate) struct NodeApp {
     pub(crate) bridge: Bridge,
     pub(crate) memory: Endpoint,
+    pub(crate) arrivals: Arrivals,
     waiting: Vec<Waiting>,
 }
 
@@ -38,6 +41,7 @@ impl NodeApp {
         Self {
             bridge,
             memory,
+            arrivals: Arrivals::default(),
             waiting: Vec::new(),
         }
     }
@@ -86,6 +90,7 @@ impl Application for NodeApp {
     fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, reason: &CloseReason) {
         self.bridge.disconnected(peer);
         self.memory.disconnected(io, peer, reason);
+        self.arrivals.deliver(&mut self.memory, io);
         for waiting in &mut self.waiting {
             if waiting.peer == Some(peer) {
                 waiting.peer = None;
@@ -109,6 +114,25 @@ impl Application for NodeApp {
         }
     }
 
+    fn received_at(
+        &mut self,
+        io: &mut Io<'_>,
+        peer: PeerSlot,
+        stream: StreamId,
+        offset: u64,
+        bytes: Bytes,
+    ) {
+        if self.memory.owns(peer, stream) {
+            self.memory.received_at(io, peer, stream, offset, bytes);
+        }
+    }
+
+    fn delivered(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
+        if self.memory.owns(peer, stream) {
+            self.memory.delivered(io, peer, stream);
+        }
+    }
+
     fn writable(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
         if self.memory.owns(peer, stream) {
             self.memory.writable(io, peer, stream);
@@ -120,6 +144,15 @@ impl Application for NodeApp {
     fn settled(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
         self.bridge.settled(io, peer);
         self.memory.settled(io, peer);
+        self.arrivals.deliver(&mut self.memory, io);
+    }
+
+    fn poll(&mut self, io: &mut Io<'_>) {
+        self.arrivals.deliver(&mut self.memory, io);
+    }
+
+    fn before_sleep(&mut self) -> bool {
+        !self.arrivals.is_due(&self.memory)
     }
 
     fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
@@ -167,6 +200,7 @@ impl Application for NodeApp {
     fn timeout(&mut self, io: &mut Io<'_>) {
         self.bridge.timeout(io);
         self.memory.timeout(io);
+        self.arrivals.deliver(&mut self.memory, io);
     }
 
     fn deadline(&self) -> Option<Instant> {

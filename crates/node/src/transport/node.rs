@@ -8,14 +8,14 @@ use linkmesh_memory::endpoint::{Endpoint, EndpointOptions};
 use linkmesh_memory::session::SessionLimits;
 use linkmesh_registry::Status;
 use linkmesh_transport::core::{Io, PeerSlot, Side, Target};
-use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode};
+use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode, Lease};
 use linkmesh_transport::identity::{
     IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange, random_bytes,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::memory::Regions;
+use crate::memory::{Queues, Regions, Remotes};
 use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
@@ -108,6 +108,10 @@ pub(crate) struct Node {
     pub(crate) identity: Arc<NodeIdentity>,
     /// What this process exports.
     pub(crate) regions: Regions,
+    /// What it has imported.
+    pub(crate) remotes: Remotes,
+    /// Completion queues of its threads.
+    pub(crate) queues: Queues,
     /// Keeps certificates fresh while the node lives.
     _upkeeper: Upkeeper,
     pub(crate) info: NodeInfo,
@@ -171,6 +175,8 @@ impl Node {
                 .map_err(|error| error.refusal("options.data"))?,
             identity,
             regions: Regions::default(),
+            remotes: Remotes::default(),
+            queues: Queues::default(),
             quic: RwLock::new(Some(quic)),
         })
     }
@@ -182,6 +188,12 @@ impl Node {
     /// Calls the application, and sends what it wrote. `None` when the node is closed.
     pub(crate) fn with<R>(&self, call: impl FnOnce(&mut NodeApp, &mut Io<'_>) -> R) -> Option<R> {
         self.quic().as_ref().map(|quic| quic.with(call))
+    }
+
+    /// Lets the caller drive. `None` when the node is closed.
+    #[inline]
+    pub(crate) fn lease<R>(&self, drive: impl FnOnce(&mut Lease<'_, NodeApp>) -> R) -> Option<R> {
+        self.quic().as_ref().map(|quic| drive(&mut quic.lease()))
     }
 
     /// Looks for packets once, in place of the background thread.
@@ -279,9 +291,16 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Closes without waiting for anybody.
+    pub(crate) fn end(&self) {
+        self.close(HASTE);
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
-        self.close(HASTE);
+        self.end();
     }
 }
 
