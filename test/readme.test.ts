@@ -68,10 +68,11 @@ describe.skipIf(!built)(`README${built ? '' : ' (dist is not built: run npm run 
   }, 60_000)
 
   it.for(examples)('$title', async (example, { skip }) => {
-    if (!native && example.files.some(({ code }) => code.includes('linkmesh/workers')))
-      skip('worker threads need the native addon')
+    if (!native && example.files.some(({ code }) => code.includes('linkmesh/workers') || code.includes('mesh.memory')))
+      skip('worker threads and remote memory need the native addon')
     const program = example.program.replace(/\.ts$/, '.js')
-    const { code, output } = await run(process.execPath, [join(place(example), program)], { timeoutMs: 20_000 })
+    const options = { timeoutMs: 20_000, cwd: place(example) }
+    const { code, output } = await run(process.execPath, [join(place(example), program)], options)
     expect(code, output).toBe(0)
     expect(output.split('\n')).toEqual(example.prints)
   })

@@ -2,11 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Mesh } from '../../ts/index.js'
+import { type LinkmeshError, Mesh } from '../../ts/index.js'
 import type { RemoteRegion } from '../../ts/memory/remote-region.js'
 import { NO_NATIVE } from '../support/native.js'
-import { type Answer, founder, type NodeProcess } from '../support/node.js'
+import { type Answer, founder, NodeProcess } from '../support/node.js'
 
 const pattern = (offset: number, length: number, seed = 0) =>
   Uint8Array.from({ length }, (_, at) => ((offset + at) * 7 + ((offset + at) >>> 8) + seed) & 0xff)
@@ -358,5 +359,138 @@ describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${N
       field: 'grant',
     })
     await expect(mesh.memory.import('scores')).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT', field: 'grant' })
+  })
+
+  it('lets each worker thread wait by itself, and adds up', async () => {
+    const { name, grant, remote } = await region(1 << 18)
+    const times = 600
+    const threads = Array.from({ length: 3 }, (_, at) => {
+      const workerData = { name: mesh.name, grant, times, leave: at === 2 }
+      const thread = new Worker(new URL('./fixtures/memory-thread.mjs', import.meta.url), { workerData })
+      return new Promise<number>((resolve, reject) => thread.once('error', reject).once('exit', resolve))
+    })
+    for (let time = 0; time < times; time++) await remote.fetchAdd(0, 1n)
+    expect(await Promise.all(threads)).toEqual([0, 0, 0])
+    expect((await first.node.ask('word', { name, index: 0 })).value).toBe(String(4 * times))
+    // What the thread that went had under way does not disturb the next one that gets its queue.
+    const [next] = await Promise.all([remote.read(0, 8), remote.fence()])
+    expect(new BigUint64Array(next.buffer)[0]).toBe(BigInt(4 * times))
+  })
+
+  it('sleeps while nothing comes, and is woken by the answer', async () => {
+    const { remote } = await region(64)
+    for (let turn = 0; turn < 5; turn++) {
+      // Stopped: the answer comes long after this thread has gone to sleep.
+      first.node.child.kill('SIGSTOP')
+      const read = remote.read(0, 8, undefined, { timeoutMs: 10_000 })
+      const before = process.cpuUsage()
+      const began = performance.now()
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      const { user, system } = process.cpuUsage(before)
+      const elapsed = (performance.now() - began) * 1_000
+      first.node.child.kill('SIGCONT')
+      expect(await read).toHaveLength(8)
+      // A thread that looked all the time would need all of it.
+      expect(user + system).toBeLessThan(elapsed / 2)
+    }
+  })
+
+  describe('when the other process is gone', () => {
+    async function pair(own: boolean) {
+      const other = await founder()
+      const { token } = await other.node.ask('invite')
+      const folder = mkdtempSync(join(tmpdir(), 'linkmesh-memory-'))
+      const near = await Mesh.open({
+        name: `memory-gone-${process.pid}-${++count}`,
+        join: [{ address: other.info.listening, token }],
+        data: folder,
+      })
+      await other.node.ask('export', { name: 'scores', bytes: 1 << 20, own })
+      const { grant } = await other.node.ask('grant', {
+        name: 'scores',
+        options: { to: near.nodeId, rights: 'rwa' },
+      })
+      const remote = await near.memory.import(grant)
+      if (own) await mapped(remote)
+      const end = async () => {
+        await near.close({ graceMs: 0 })
+        rmSync(folder, { recursive: true, force: true })
+      }
+      return { other, near, remote, end }
+    }
+
+    it('says what is known of each operation', async () => {
+      const { other, remote, end } = await pair(false)
+      await remote.fetchAdd(0, 1n)
+      // Stopped, so that what is sent is not answered; then killed.
+      other.node.child.kill('SIGSTOP')
+      const options = { timeoutMs: 1_500 }
+      const sent = [
+        remote.fetchAdd(0, 1n, options),
+        remote.write(8, Uint8Array.of(1), options),
+        remote.read(0, 8, undefined, options),
+      ].map((answer) => answer.catch((error) => error))
+      const large = remote.write(0, new Uint8Array(1 << 20), options).catch((error) => error)
+      await new Promise(setImmediate)
+      await other.node.end('SIGKILL')
+      const [added, written, read] = await Promise.all(sent)
+      expect(added).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', outcome: 'unknown' })
+      expect(written).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', outcome: 'unknown' })
+      expect(read).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', outcome: 'not-delivered' })
+      expect(await large).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED' })
+      // Never sent: it certainly did not happen, whatever it is.
+      await peerless()
+      const later = await remote.fetchAdd(0, 1n, { timeoutMs: 100 }).catch((error) => error)
+      expect(later).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', outcome: 'not-delivered' })
+      await end()
+
+      async function peerless() {
+        for (let turn = 0; ; turn++) {
+          const { outcome } = (await remote.fetchAdd(0, 1n, { timeoutMs: 50 }).catch((cause) => cause)) as LinkmeshError
+          if (outcome === 'not-delivered') return
+          expect(turn).toBeLessThan(200)
+        }
+      }
+    })
+
+    it.runIf(process.platform === 'linux')('leaves memory of this host without a word of its own', async () => {
+      const { other, remote, end } = await pair(true)
+      expect(await remote.fetchAdd(0, 3n)).toBe(0n)
+      await other.node.end('SIGKILL')
+      // Whatever is still done on the mapping is done; once the link is known to be gone, nothing is.
+      const error = await (async () => {
+        for (;;)
+          try {
+            await remote.fetchAdd(0, 1n, { timeoutMs: 100 })
+            await new Promise(setImmediate)
+          } catch (cause) {
+            return cause as LinkmeshError
+          }
+      })()
+      expect(error.code).toMatch(/^LM_(DEADLINE_EXCEEDED|NODE_LOST)$/)
+      expect(() => remote.readSync(0, new Uint8Array(8), { timeoutMs: 50 })).toThrow(
+        expect.objectContaining({ code: 'LM_DEADLINE_EXCEEDED', outcome: 'not-delivered' }),
+      )
+      await end()
+    })
+
+    it('goes on with the next process of that node, and never adds twice', async () => {
+      const { other, remote, end } = await pair(false)
+      await remote.fetchAdd(0, 1n)
+      other.node.child.kill('SIGKILL')
+      await other.node.ended
+      const waiting = remote.fetchAdd(0, 1n, { timeoutMs: 20_000 }).catch((error) => error)
+      const again = new NodeProcess(other.node.data)
+      const info = await again.ask('open', { options: { listen: other.info.listening, data: other.node.data } })
+      expect(info).toMatchObject({ nodeId: other.info.nodeId, listening: other.info.listening })
+      await again.ask('export', { name: 'scores', bytes: 1 << 20 })
+      // The grant was for the region of before: it opens nothing of the new one, and nothing was added there.
+      const error = await waiting
+      expect(error).toBeInstanceOf(Error)
+      expect(error.code).toMatch(/^LM_(REVOKED|NODE_LOST|NOT_FOUND|DEADLINE_EXCEEDED)$/)
+      expect((await again.ask('word', { name: 'scores', index: 0 })).value).toBe('0')
+      await again.end('SIGKILL')
+      await end()
+    })
   })
 })

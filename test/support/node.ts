@@ -14,14 +14,16 @@ const ANSWER_MS = 20_000
 export type Answer = any
 
 export class NodeProcess {
-  readonly data = mkdtempSync(join(tmpdir(), 'linkmesh-node-'))
+  readonly data: string
   readonly child: ChildProcess
   readonly ended: Promise<number | null>
   stderr = ''
   #count = 0
   readonly #waiting = new Map<number, (answer: Answer) => void>()
 
-  constructor() {
+  /** `data`: the folder of a process before this one. */
+  constructor(data: string = mkdtempSync(join(tmpdir(), 'linkmesh-node-'))) {
+    this.data = data
     this.child = spawn(process.execPath, [FILE], { stdio: ['pipe', 'pipe', 'pipe'], env: process.env })
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text

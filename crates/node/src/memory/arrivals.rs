@@ -15,6 +15,7 @@ use crate::peer::Peer;
 /// The completion queue of imports; those of threads follow.
 const IMPORTS: u32 = 0;
 
+type Answer = Result<(RemoteId, Imported), ImportError>;
 type Told = Result<Granted, ImportError>;
 
 /// Who waits for what.
@@ -89,7 +90,7 @@ impl Arrivals {
 
     #[cold]
     fn imported(&mut self, memory: &mut Endpoint, io: &mut Io<'_>) {
-        let mut answers: Vec<(u64, Result<(RemoteId, Imported), ImportError>)> = Vec::new();
+        let mut answers: Vec<(u64, Answer)> = Vec::new();
         memory.drain(IMPORTS, |drained| {
             match drained.result {
                 DrainedResult::Imported(id, imported) => {

@@ -17,7 +17,7 @@ use crate::state::{Failure, ThreadState};
 type Checked<T> = std::result::Result<T, Failure>;
 
 #[napi(ts_return_type = "ArrayBuffer | null")]
-pub fn memory_page(env: &Env, mesh: u32) -> Result<Unknown<'_>> {
+pub fn memory_page(env: &Env, mesh: u32) -> Unknown<'_> {
     let built = ThreadState::of(env).edge(|state| {
         let node = node(state, mesh)?;
         let joined = (state.meshes.get_mut(mesh)).ok_or_else(|| Failure::stale("mesh"))?;
@@ -40,7 +40,7 @@ pub fn memory_page(env: &Env, mesh: u32) -> Result<Unknown<'_>> {
         null
     });
     // SAFETY: a value that was made in this call.
-    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), value) })
+    unsafe { Unknown::from_raw_unchecked(env.raw(), value) }
 }
 
 fn operations(state: &mut ThreadState, mesh: u32) -> Checked<&mut Operations> {

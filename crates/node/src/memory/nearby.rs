@@ -28,8 +28,10 @@ mod linux {
     fn answer<T>(result: Result<T, MappedError>) -> Answer<T> {
         match result {
             Ok(value) => Some(Ok(value)),
-            Err(MappedError::PeerGone)
-            | Err(MappedError::Access(AccessError::Revoked | AccessError::Expired)) => None,
+            Err(
+                MappedError::PeerGone
+                | MappedError::Access(AccessError::Revoked | AccessError::Expired),
+            ) => None,
             Err(MappedError::Access(error)) => Some(Err(fate::of_access(error))),
         }
     }

@@ -1,0 +1,272 @@
+/** What remote memory refuses, case by case: the code, the field, the bound, and that nothing was done. */
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { BULK_BYTES, INLINE_BYTES } from '../../ts/binding/contract-memory.js'
+import { loadBinding } from '../../ts/binding/index.js'
+import { errorOfRejection } from '../../ts/errors.js'
+import { Mesh } from '../../ts/index.js'
+import type { RemoteRegion } from '../../ts/memory/remote-region.js'
+import { NO_NATIVE } from '../support/native.js'
+
+const BYTES = 4_096
+
+describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' ? '' : `: ${NO_NATIVE}`}`, () => {
+  const data = mkdtempSync(join(tmpdir(), 'linkmesh-bad-input-'))
+  const memory = new SharedArrayBuffer(BYTES)
+  let exporter: Mesh
+  let importer: Mesh
+  let remote: RemoteRegion
+
+  const open = (name: string, options: object): Promise<Mesh> =>
+    Mesh.open({ name: `bad-input-${name}-${process.pid}`, data: join(data, name), ...options })
+
+  beforeAll(async () => {
+    exporter = await open('exporter', { listen: 'quic://127.0.0.1:0' })
+    const address = exporter.listening as string
+    importer = await open('importer', { join: [{ address, token: await exporter.invite() }] })
+    await exporter.memory.export('scores', memory)
+    remote = await importer.memory.import(await exporter.memory.grant('scores', { to: importer.nodeId, rights: 'rwa' }))
+  })
+  afterAll(async () => {
+    await importer?.close({ graceMs: 0 })
+    await exporter?.close({ graceMs: 0 })
+    rmSync(data, { recursive: true, force: true })
+  })
+
+  const bad = (code: string, field?: string, limit?: number) => expect.objectContaining({ code, field, limit })
+  const never = { outcome: 'not-delivered', retryable: false }
+
+  it.each([
+    ['beyond the end', 4_090, 8],
+    ['from beyond the end', 5_000, 1],
+    ['all, and one more', 0, BYTES + 1],
+  ])('a range that lies outside: %s', async (_, offset, length) => {
+    const refused = { code: 'LM_INVALID_ARGUMENT', limit: BYTES, ...never }
+    await expect(remote.read(offset, length)).rejects.toMatchObject(refused)
+    await expect(remote.write(offset, new Uint8Array(length))).rejects.toMatchObject(refused)
+    expect(() => remote.readSync(offset, new Uint8Array(length))).toThrow(expect.objectContaining(refused))
+  })
+
+  it('an offset that is none', async () => {
+    for (const offset of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '0', undefined]) {
+      await expect(remote.read(offset as number, 8)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'offset', 0))
+      await expect(remote.fetchAdd(offset as number, 1n)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'offset', 0))
+    }
+  })
+
+  it('an atomic that is not aligned', async () => {
+    for (const offset of [1, 4, 4_095]) {
+      await expect(remote.fetchAdd(offset, 1n)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'offset', 8))
+      await expect(remote.compareAndSwap(offset, 0n, 1n)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'offset', 8))
+      expect(() => remote.casSync(offset, 0n, 1n)).toThrow(bad('LM_INVALID_ARGUMENT', 'offset', 8))
+      expect(() => remote.batch().fetchAdd(offset, 1n)).toThrow(bad('LM_INVALID_ARGUMENT', 'offset', 8))
+    }
+  })
+
+  it('an atomic of a slice that begins between two words', async () => {
+    const slice = await importer.memory.import(
+      await exporter.memory.grant('scores', { to: importer.nodeId, rights: 'ra', offset: 4, length: 64 }),
+    )
+    await expect(slice.fetchAdd(8, 1n)).rejects.toMatchObject({
+      code: 'LM_INVALID_ARGUMENT',
+      field: 'offset',
+      limit: 8,
+      ...never,
+    })
+    expect(await slice.read(8, 8)).toEqual(new Uint8Array(8))
+  })
+
+  it('operands that are none', async () => {
+    for (const operand of [1, '1', undefined, null])
+      await expect(remote.fetchAdd(0, operand as never)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'operand'))
+    for (const operand of [1n << 64n, -(1n << 63n) - 1n])
+      await expect(remote.compareAndSwap(0, operand, 1n)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'expected', 64))
+    expect(Atomics.load(new BigUint64Array(memory), 0)).toBe(0n)
+  })
+
+  it('no bytes, and too many', async () => {
+    await expect(remote.read(0, 0)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'length', 1))
+    await expect(remote.write(0, new Uint8Array(0))).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'bytes', 1))
+    await expect(remote.read(0, 2 ** 41)).rejects.toEqual(bad('LM_LIMIT_EXCEEDED', 'length', 2 ** 40))
+    expect(() => remote.readSync(0, new Uint8Array(INLINE_BYTES + 1))).toThrow(
+      bad('LM_LIMIT_EXCEEDED', 'target', INLINE_BYTES),
+    )
+    expect(() => remote.batch().read(0, INLINE_BYTES + 1)).toThrow(bad('LM_LIMIT_EXCEEDED', 'length', INLINE_BYTES))
+    expect(() => remote.batch().write(0, new Uint8Array(INLINE_BYTES + 1))).toThrow(
+      bad('LM_LIMIT_EXCEEDED', 'bytes', INLINE_BYTES),
+    )
+    await expect(remote.readVersioned(0, INLINE_BYTES + 1, { version: 0 })).rejects.toEqual(
+      bad('LM_LIMIT_EXCEEDED', 'length', INLINE_BYTES),
+    )
+  })
+
+  it('a transfer of 16 MiB and one byte: two transfers, each within the limit', async () => {
+    const bytes = BULK_BYTES + 1
+    const region = await exporter.memory.export('long', new SharedArrayBuffer(bytes))
+    const grant = await exporter.memory.grant(region, { to: importer.nodeId, rights: 'rw' })
+    const long = await importer.memory.import(grant)
+    await long.write(0, new Uint8Array(bytes).fill(7))
+    expect(region.memory.at(-1)).toBe(7)
+    const read = await long.read(0, bytes)
+    expect(read.length).toBe(bytes)
+    expect(read.at(-1)).toBe(7)
+    await expect(long.read(1, bytes)).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT', limit: bytes })
+    long.close()
+    region.revoke()
+  })
+
+  it('memory that was transferred away', async () => {
+    const detached = new Uint8Array(64)
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    await expect(remote.write(0, detached)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'bytes'))
+    await expect(remote.read(0, 8, detached)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'target'))
+    expect(() => remote.readSync(0, detached)).toThrow(bad('LM_INVALID_ARGUMENT', 'target'))
+    await expect(exporter.memory.export('detached', detached.buffer)).rejects.toEqual(
+      bad('LM_INVALID_ARGUMENT', 'memory'),
+    )
+  })
+
+  it('a target that is transferred away while it is awaited: an error, and everything goes on', async () => {
+    const region = await exporter.memory.export('away', new SharedArrayBuffer(1 << 20))
+    const away = await importer.memory.import(
+      await exporter.memory.grant(region, { to: importer.nodeId, rights: 'rw' }),
+    )
+    for (const length of [8, 1_000, 1 << 20]) {
+      const target = new Uint8Array(length)
+      const read = away.read(0, length, target).then(
+        () => 'read',
+        (error) => error.code,
+      )
+      structuredClone(target.buffer, { transfer: [target.buffer] })
+      await read
+      expect(target.length).toBe(0)
+    }
+    expect(await away.read(0, 8)).toEqual(new Uint8Array(8))
+    region.revoke()
+  })
+
+  it('a target that is too small, or none', async () => {
+    await expect(remote.read(0, 64, new Uint8Array(63))).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'target', 64))
+    for (const target of ['', 64, {}, [1, 2]])
+      await expect(remote.read(0, 64, target as never)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'target'))
+    for (const bytes of ['', 64, {}, undefined])
+      await expect(remote.write(0, bytes as never)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'bytes'))
+  })
+
+  it('a deadline that has passed, and one that is none', async () => {
+    for (const timeoutMs of [-1, Number.NaN, '5'])
+      await expect(remote.read(0, 8, undefined, { timeoutMs: timeoutMs as number })).rejects.toEqual(
+        expect.objectContaining({ code: 'LM_INVALID_ARGUMENT', field: 'options.timeoutMs' }),
+      )
+    for (const timeoutMs of [0, -1, 10_001, Number.NaN])
+      expect(() => remote.readSync(0, new Uint8Array(8), { timeoutMs })).toThrow(
+        bad('LM_INVALID_ARGUMENT', 'options.timeoutMs', 10_000),
+      )
+    // Over before it can have left.
+    await expect(remote.fetchAdd(8, 1n, { timeoutMs: 0.000_001 })).rejects.toMatchObject({
+      code: 'LM_DEADLINE_EXCEEDED',
+      outcome: 'not-delivered',
+    })
+    await remote.fence()
+    expect(Atomics.load(new BigUint64Array(memory), 1)).toBe(0n)
+  })
+
+  it('a signal that has fired', async () => {
+    const cause = new Error('not wanted')
+    await expect(remote.fetchAdd(8, 1n, { signal: AbortSignal.abort(cause) })).rejects.toMatchObject({
+      code: 'LM_CANCELLED',
+      cause,
+    })
+    expect(Atomics.load(new BigUint64Array(memory), 1)).toBe(0n)
+  })
+
+  it('a region that is revoked before, and in the middle of a transfer', async () => {
+    const region = await exporter.memory.export('brief', new SharedArrayBuffer(BULK_BYTES))
+    const grant = await exporter.memory.grant(region, { to: importer.nodeId, rights: 'rw' })
+    const brief = await importer.memory.import(grant)
+    const write = brief.write(0, new Uint8Array(BULK_BYTES).fill(1), { onProgress: () => region.revoke() })
+    await expect(write).rejects.toMatchObject({ code: 'LM_REVOKED', retryable: false })
+    await expect(brief.read(0, 8)).rejects.toMatchObject({ code: 'LM_REVOKED', ...never })
+    await expect(importer.memory.import(grant)).rejects.toMatchObject({ code: 'LM_NOT_FOUND', field: 'grant' })
+  })
+
+  it('a grant that is none, or not for this node', async () => {
+    for (const grant of ['', 'lmg_', 'scores', 'x'.repeat(300_000)])
+      await expect(importer.memory.import(grant)).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT', field: 'grant' })
+    for (const grant of [undefined, 1, {}])
+      await expect(importer.memory.import(grant as never)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'grant'))
+    const foreign = await exporter.memory.grant('scores', { to: 'ab'.repeat(32), rights: 'r' })
+    await expect(importer.memory.import(foreign)).rejects.toMatchObject({ code: 'LM_DENIED', field: 'grant' })
+  })
+
+  it('a grant of a node that is not there', async () => {
+    const stranger = await open('stranger', { listen: 'quic://127.0.0.1:0' })
+    await stranger.memory.export('far', new SharedArrayBuffer(64))
+    const grant = await stranger.memory.grant('far', { to: importer.nodeId, rights: 'r' })
+    await stranger.close({ graceMs: 0 })
+    await expect(importer.memory.import(grant, { timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'LM_DEADLINE_EXCEEDED',
+      field: 'grant',
+      outcome: 'not-delivered',
+      retryable: true,
+    })
+  })
+
+  it.each([
+    'quic://',
+    'quic://127.0.0.1',
+    'http://127.0.0.1:7443',
+    '127.0.0.1:7443',
+    'quic://127.0.0.1:99999',
+    'quic://no such host:1',
+  ])('an address that is none: %s', async (listen) => {
+    await expect(open('malformed', { listen })).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT' })
+  })
+
+  it('a port that is taken', async () => {
+    await expect(open('taken', { listen: exporter.listening })).rejects.toMatchObject({
+      code: 'LM_ADDRESS_UNAVAILABLE',
+      field: 'options.listen',
+    })
+  })
+
+  it('a place where packets go and nothing comes back, as where no UDP is allowed', async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const address = `quic://127.0.0.1:${silent.address().port}`
+    const { binding } = loadBinding()
+    const mesh = binding.meshOpen(JSON.stringify({ name: `bad-input-silent-${process.pid}` }))
+    const options = {
+      listen: ['quic://127.0.0.1:0'],
+      data: join(data, 'silent'),
+      network: 'silent',
+      latencyMode: 'adaptive',
+      name: 'silent',
+      join: [],
+      nowMs: performance.now(),
+    }
+    await binding.nodeOpen(mesh, JSON.stringify(options))
+    const cause = await binding.nodeConnect(mesh, JSON.stringify({ address, timeoutMs: 300 })).catch((error) => error)
+    const error = errorOfRejection(cause, 'the node')
+    expect(error).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', field: 'address', outcome: 'not-delivered' })
+    expect(error.message).toContain('UDP')
+    binding.meshClose(mesh)
+    silent.close()
+  })
+
+  it('a mesh that is no node', async () => {
+    const alone = await Mesh.open({ name: `bad-input-alone-${process.pid}` })
+    await expect(alone.memory.export('own', { bytes: 64 })).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'options'))
+    await expect(alone.memory.import('lmg_x')).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'options'))
+    await alone.close()
+  })
+
+  it('still does what is right', async () => {
+    expect(await remote.fetchAdd(16, 5n)).toBe(0n)
+    expect(Atomics.load(new BigUint64Array(memory), 2)).toBe(5n)
+  })
+})
