@@ -26,7 +26,8 @@
 //! # What may enter
 //!
 //! The frames, the regions and their checks, the sessions that make an operation happen once, bulk
-//! transfers, memory shared between processes of one host. What is deliberately absent:
+//! transfers, memory shared between processes of one host, regions that are replicated on several nodes ([`replica`] says
+//! what differs there). What is deliberately absent:
 //! JavaScript, and, except in [`host`], sockets, threads and clocks.
 
 pub mod bulk;
@@ -38,6 +39,7 @@ pub mod grant;
 pub mod host;
 mod outgoing;
 pub mod region;
+pub mod replica;
 pub mod server;
 pub mod session;
 

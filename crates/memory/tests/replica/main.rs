@@ -1,0 +1,248 @@
+//! Replicated regions: exactly once and linearizable while members die, are cut off and come back.
+//!
+//! A few seeds a test by default. More: `npm run test:history`; one of them: `LINKMESH_SEED=17`.
+
+#[path = "../common/history.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+mod history_;
+#[path = "../common/random.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+mod random_;
+#[path = "../common/seeds.rs"]
+mod seeds;
+mod world;
+
+mod common {
+    pub(crate) use super::{history_ as history, random_ as random};
+}
+
+use std::{cell::Cell, time::Duration};
+
+use linkmesh_memory::{
+    client::Outcome,
+    replica::{FailureCause, Group, Refusal, Standing, Timing},
+};
+use seeds::seeds;
+use world::{CELLS, Faults, Node, World};
+
+const QUICK: u64 = 25;
+const OPERATIONS: usize = 120;
+
+fn group(members: usize, acknowledgements: usize) -> Group {
+    Group::new(members, acknowledgements, CELLS as u64 * 8).unwrap()
+}
+
+/// Asks, troubles, settles, checks. Returns what was (answered, unknown, led).
+fn run(seed: u64, group: Group, faults: Faults) -> (usize, usize, usize) {
+    let mut world = World::new(seed, group, 1 + seed as usize % 3, faults);
+    for _ in 0..OPERATIONS {
+        for _ in 0..world.random.below(30) {
+            world.step();
+        }
+        world.ask();
+        world.trouble();
+    }
+    world.settle();
+    world.check();
+    (world.answered, world.unknown, world.leaders.len())
+}
+
+/// Runs the seeds and adds up what was met.
+fn sum(group: Group, faults: Faults) -> (usize, usize, usize) {
+    let met = Cell::new((0, 0, 0));
+    seeds(QUICK, |seed| {
+        let (answered, unknown, led) = run(seed, group, faults);
+        let so_far = met.get();
+        met.set((so_far.0 + answered, so_far.1 + unknown, so_far.2 + led));
+    });
+    met.get()
+}
+
+#[test]
+fn without_faults_everything_is_answered_by_one_primary() {
+    for group in [group(1, 0), group(2, 1), group(3, 1), group(3, 2)] {
+        let mut world = World::new(1, group, 3, Faults::default());
+        for _ in 0..OPERATIONS {
+            world.ask();
+            world.step();
+        }
+        world.settle();
+        world.check();
+        assert_eq!((world.unknown, world.leaders.len()), (0, 1));
+        assert_eq!(world.answered, OPERATIONS + CELLS);
+    }
+}
+
+#[test]
+fn a_network_that_loses_doubles_and_cuts_leaves_nothing_unknown() {
+    let faults = Faults {
+        lose: 12,
+        double: 10,
+        cut: 8,
+        ..Faults::default()
+    };
+    for group in [group(2, 1), group(3, 1), group(3, 2), group(5, 2)] {
+        let (answered, unknown, led) = sum(group, faults);
+        assert!(answered > 0 && unknown == 0);
+        assert!(led as u64 > 1, "somebody else led in between");
+    }
+}
+
+#[test]
+fn members_that_are_killed_take_nothing_along() {
+    for (group, kills) in [(group(3, 1), 1), (group(5, 2), 2), (group(4, 1), 1)] {
+        let faults = Faults {
+            kills,
+            lose: 40,
+            double: 40,
+            ..Faults::default()
+        };
+        let (answered, unknown, led) = sum(group, faults);
+        assert!(answered > 0 && unknown == 0);
+        assert!(led as u64 > 1, "a primary was killed");
+    }
+}
+
+#[test]
+fn everything_at_once_with_impatient_callers() {
+    let faults = Faults {
+        lose: 12,
+        double: 12,
+        cut: 10,
+        kills: 1,
+        impatience: 6,
+    };
+    let (answered, unknown, _) = sum(group(3, 1), faults);
+    assert!(answered > 0 && unknown > 0);
+    let (answered, _, _) = sum(group(5, 3), Faults { kills: 0, ..faults });
+    assert!(answered > 0);
+}
+
+#[test]
+fn an_old_primary_that_comes_back_is_fenced_and_follows() {
+    seeds(QUICK, |seed| {
+        let mut world = World::new(seed, group(3, 1), 2, Faults::default());
+        world.add(0, None);
+        world.run_until(|world| world.pending() == 0);
+        // The primary is cut off from its backups only: clients still reach it, and it does not know that it was replaced.
+        world.cut_off(0, false);
+        world.add(0, None);
+        world.run_until(|world| world.leaders.len() > 1);
+        assert_eq!(world.info(0).standing, Standing::Primary);
+        // What the old one applied alone was never acknowledged by it, and is applied once by the new one.
+        world.run_until(|world| world.pending() == 0);
+        let leader = world
+            .leaders
+            .last_key_value()
+            .map(|(_, leader)| *leader)
+            .unwrap();
+        assert_ne!(leader, 0);
+        world.heal();
+        world.run_until(|world| world.info(0).standing == Standing::Backup);
+        assert!(world.info(0).epoch.0 >= *world.leaders.last_key_value().unwrap().0);
+        world.settle();
+        world.check();
+        assert_eq!(world.unknown, 0);
+        assert_eq!(
+            world::word(world.members[0].as_ref().unwrap().bytes(), 0),
+            2
+        );
+    });
+}
+
+#[test]
+fn a_primary_that_does_not_know_that_it_was_replaced_answers_no_read() {
+    seeds(QUICK, |seed| {
+        // Its clock is far too slow: it believes that its backups are there.
+        let slow = Timing {
+            patience: Duration::from_secs(3600),
+            ..Timing::default()
+        };
+        let mut world = World::with_first(seed, group(3, 1), 2, Faults::default(), slow);
+        world.add(0, None);
+        world.add(1, None);
+        world.run_until(|world| world.pending() == 0);
+        world.cut_off(0, false);
+        world.run_until(|world| world.leaders.len() > 1);
+        // Only client 1 gets to the others, and adds.
+        world.cut.insert((Node::Member(0), Node::Client(1)));
+        world.add(1, None);
+        world.run_until(|world| world.pending() == 0);
+        world.read(0, 0);
+        world.run_for(Duration::from_millis(50));
+        world.settle();
+        world.check();
+    });
+}
+
+#[test]
+fn the_one_that_knows_most_takes_over() {
+    let mut world = World::new(5, group(3, 1), 1, Faults::default());
+    // Member 2 misses what members 0 and 1 acknowledge, then the primary is gone.
+    world.cut_off(2, true);
+    for _ in 0..10 {
+        world.add(0, None);
+        world.run_until(|world| world.pending() == 0);
+    }
+    world.members[0] = None;
+    world.heal();
+    world.run_until(|world| world.info(1).standing == Standing::Primary);
+    world.settle();
+    world.check();
+    assert_eq!(world.unknown, 0);
+    assert!(world.leaders.values().all(|leader| *leader != 2));
+}
+
+#[test]
+fn with_too_few_members_it_refuses_and_applies_nothing() {
+    let mut world = World::new(3, group(2, 1), 1, Faults::default());
+    world.add(0, None);
+    world.run_until(|world| world.pending() == 0);
+    world.members[1] = None;
+    world.run_for(Duration::from_secs(2));
+    let deadline = world.now + Duration::from_millis(250);
+    world.add(0, Some(deadline));
+    world.run_until(|world| world.pending() == 0);
+    let failure = world.failures[0];
+    assert_eq!(failure.cause, FailureCause::Refused(Refusal::Unavailable));
+    assert_eq!(failure.outcome, Outcome::NotDelivered);
+    assert!(failure.retryable());
+    assert_eq!(
+        world::word(world.members[0].as_ref().unwrap().bytes(), 0),
+        1
+    );
+}
+
+#[test]
+fn what_was_sent_to_a_group_that_died_is_unknown() {
+    let mut world = World::new(4, group(3, 1), 1, Faults::default());
+    world.add(0, None);
+    world.run_until(|world| world.pending() == 0);
+    let deadline = world.now + Duration::from_secs(3);
+    world.add(0, Some(deadline));
+    world.members[1] = None;
+    world.members[2] = None;
+    world.run_until(|world| world.pending() == 0);
+    let failure = world.failures[0];
+    assert_eq!(failure.cause, FailureCause::DeadlineExceeded);
+    assert_eq!(failure.outcome, Outcome::Unknown);
+    assert!(!failure.retryable());
+}
+
+#[test]
+fn a_client_that_was_away_for_longer_than_the_lease_is_told() {
+    let mut world = World::new(6, group(3, 1), 2, Faults::default());
+    world.add(0, None);
+    world.run_until(|world| world.pending() == 0);
+    for member in 0..3 {
+        world.cut.insert((Node::Member(member), Node::Client(0)));
+    }
+    world.add(0, None);
+    world.run_for(Duration::from_secs(62));
+    world.heal();
+    world.run_until(|world| world.pending() == 0);
+    let failure = world.failures[0];
+    assert_eq!(failure.cause, FailureCause::SessionLost);
+    // Copies of it were sent and nobody ever answered for all of them.
+    assert_eq!(failure.outcome, Outcome::Unknown);
+}
