@@ -174,6 +174,7 @@ fn a_hostile_network_delays_and_changes_nothing_else() {
             delay: 100,
             corrupt: 20,
             rebind: if seed % 2 == 0 { 5 } else { 0 },
+            ..Weather::default()
         };
         let server = Node::start(&network().server, Some(any()), seed * 2 + 31);
         let mut client = Node::start(&network().client, None, seed * 2 + 32);

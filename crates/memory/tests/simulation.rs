@@ -35,7 +35,11 @@ fn run(faults: Faults) -> (usize, usize, usize) {
             }
             world.settle();
             world.check();
-            (world.answered, world.unknown, world.reconnects)
+            (
+                world.record.answered,
+                world.record.unknown,
+                world.reconnects,
+            )
         });
         match result {
             Ok((answered, unknown, reconnects)) => {

@@ -6,4 +6,6 @@ pub mod nodes;
 pub mod pair;
 pub mod proxy;
 pub mod random;
+pub mod record;
+pub mod seeds;
 pub mod world;

@@ -1,4 +1,5 @@
-//! A hostile network in user space: loses, doubles, delays, corrupts datagrams, and moves the client to another port.
+//! A hostile network in user space: loses, doubles, delays, corrupts datagrams, swallows all of them for a while, and moves the
+//! client to another port.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -7,20 +8,25 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::random::Random;
 
 /// Odds in a thousand, for each datagram.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     pub lose: u64,
     pub double: u64,
     pub delay: u64,
     pub corrupt: u64,
     pub rebind: u64,
+    /// Everything is lost for [`HOLE`].
+    pub hole: u64,
 }
+
+/// How long a black hole lasts: longer than the transport's patience, shorter than its idle timeout.
+pub const HOLE: Duration = Duration::from_millis(250);
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -80,6 +86,7 @@ fn carry(
         .unwrap();
     let mut behind = back(server);
     let mut client = None;
+    let mut hole_ends = Instant::now();
     let mut held: Vec<(bool, Vec<u8>)> = Vec::new();
     let mut buffer = vec![0; 65_536];
     while !stop.load(Ordering::Relaxed) {
@@ -96,7 +103,10 @@ fn carry(
         let mut going = Vec::new();
         for (up, mut datagram) in came {
             let mut happens = |odds: u64| random.next() % 1000 < odds;
-            if happens(weather.lose) {
+            if happens(weather.hole) {
+                hole_ends = Instant::now() + HOLE;
+            }
+            if happens(weather.lose) || Instant::now() < hole_ends {
                 continue;
             }
             if happens(weather.rebind) {

@@ -23,8 +23,9 @@ use linkmesh_memory::{
 use linkmesh_transport::core::NodeId;
 
 use super::{
-    history::{Action, End, Event, is_linearizable},
+    history::Action,
     random::Random,
+    record::{ALONE, Asked, Ended, Record},
 };
 
 pub const CELLS: usize = 4;
@@ -38,24 +39,6 @@ pub struct Faults {
     pub restart: usize,
     pub lease: usize,
     pub cancel: usize,
-}
-
-/// What a caller asked for, on the cells it touches.
-struct Asked {
-    client: usize,
-    lane: usize,
-    /// Place among its client's operations.
-    order: u64,
-    fence: bool,
-    invoked: u64,
-    actions: Vec<(usize, Action)>,
-    end: Option<Ended>,
-}
-
-enum Ended {
-    Answered { at: u64, values: Vec<Option<u64>> },
-    Unknown,
-    Never,
 }
 
 #[derive(Default)]
@@ -127,11 +110,9 @@ pub struct World {
     clients: Vec<(Client, Sink)>,
     handles: Vec<Vec<u16>>,
     wires: Vec<Wire>,
-    asked: Vec<Asked>,
+    pub record: Record,
     submitted: HashMap<(usize, u64), usize>,
     has_cancelled: bool,
-    pub unknown: usize,
-    pub answered: usize,
     pub reconnects: usize,
 }
 
@@ -170,11 +151,9 @@ impl World {
             handles: vec![Vec::new(); clients.len()],
             clients,
             wires: Vec::new(),
-            asked: Vec::new(),
+            record: Record::default(),
             submitted: HashMap::new(),
             has_cancelled: faults.cancel > 0,
-            unknown: 0,
-            answered: 0,
             reconnects: 0,
         }
     }
@@ -234,7 +213,7 @@ impl World {
         let cell = self.random.below(CELLS);
         let offset = cell as u64 * 8;
         // Every written value is different, so that an answer tells where it comes from. Cell 0 only counts.
-        let value = self.tick << 16 | self.asked.len() as u64;
+        let value = self.tick << 16 | self.record.len() as u64;
         let mut bytes = [0; CELLS * 8];
         let (operation, actions) = match self.random.below(if cell == 0 { 2 } else { 7 }) {
             0 => (
@@ -302,7 +281,7 @@ impl World {
         let deadline = (self.faults.cancel > 0 && self.random.one_in(20))
             .then(|| self.now + Duration::from_micros(1 + self.random.next() % 2000));
         let fence = self.random.one_in(8);
-        let token = self.asked.len() as u64;
+        let token = self.record.len() as u64;
         let submission = Submission {
             handle,
             operation,
@@ -313,15 +292,12 @@ impl World {
         match self.clients[at].0.submit(&submission, self.now) {
             Ok(id) => {
                 let lane = usize::from(handle) % LANES;
-                let invoked = self.tick;
-                self.asked.push(Asked {
+                self.record.ask(Asked {
                     client: at,
                     lane,
-                    order: id,
                     fence,
-                    invoked,
+                    invoked: self.tick,
                     actions,
-                    end: None,
                 });
                 self.submitted.insert((at, id), token as usize);
             }
@@ -515,22 +491,19 @@ impl World {
     fn local(&mut self) {
         let cell = self.random.below(CELLS);
         let old = self.region.fetch_add(cell as u64 * 8, 1).unwrap();
-        let end = Some(Ended::Answered {
-            at: self.tick,
-            values: vec![Some(old)],
-        });
-        let actions = vec![(cell, Action::Add(1))];
-        let (client, lane, order) = (usize::MAX, 0, 0);
-        self.asked.push(Asked {
-            client,
-            lane,
-            order,
+        let token = self.record.len();
+        self.record.ask(Asked {
+            client: ALONE,
+            lane: 0,
             fence: false,
             invoked: self.tick,
-            actions,
-            end,
+            actions: vec![(cell, Action::Add(1))],
         });
-        self.answered += 1;
+        let ended = Ended::Answered {
+            at: self.tick,
+            values: vec![Some(old)],
+        };
+        self.record.end(token, ended);
     }
 
     /// What callers of a client heard.
@@ -538,37 +511,20 @@ impl World {
         let sink = &mut self.clients[at].1;
         self.handles[at].extend(sink.imported.drain(..).map(|(handle, _)| handle));
         for (token, result) in sink.ended.drain(..) {
-            let asked = &mut self.asked[token as usize];
-            assert!(asked.end.is_none(), "an operation ended twice");
-            asked.end =
-                Some(match result {
-                    Ok(values) => {
-                        self.answered += 1;
-                        let read =
-                            asked.actions.iter().enumerate().map(
-                                |(at, (_, action))| match action {
-                                    Action::Write(_) => None,
-                                    _ => Some(values[at]),
-                                },
-                            );
-                        Ended::Answered {
-                            at: self.tick,
-                            values: read.collect(),
-                        }
-                    }
-                    Err(OperationError {
-                        outcome: Outcome::Unknown,
-                        ..
-                    }) => {
-                        self.unknown += 1;
-                        Ended::Unknown
-                    }
-                    Err(error) => {
-                        // Without impatient callers nothing that is right fails.
-                        assert!(self.has_cancelled, "{error}");
-                        Ended::Never
-                    }
-                });
+            let token = token as usize;
+            let ended = match result {
+                Ok(words) => Ended::Answered {
+                    at: self.tick,
+                    values: self.record.values(token, &words),
+                },
+                Err(error) if error.outcome == Outcome::Unknown => Ended::Unknown,
+                Err(error) => {
+                    // Without impatient callers nothing that is right fails.
+                    assert!(self.has_cancelled, "{error}");
+                    Ended::Never
+                }
+            };
+            self.record.end(token, ended);
         }
     }
 
@@ -597,96 +553,13 @@ impl World {
                 self.waiting()
             );
         }
-        for asked in &self.asked {
-            assert!(asked.end.is_some(), "an operation was forgotten");
-        }
     }
 
     /// What the history must satisfy, cell by cell.
     pub fn check(&self) {
-        for cell in 0..CELLS {
-            let events = self.events(cell);
-            let lines: Vec<_> = events
-                .iter()
-                .enumerate()
-                .map(|(at, event)| format!("{at}: {event:?}"))
-                .collect();
-            assert!(
-                is_linearizable(0, &events),
-                "cell {cell} is not linearizable:\n{}",
-                lines.join("\n")
-            );
-        }
-        // Cell 0 only counts.
-        let adds = |which: fn(&Ended) -> bool| {
-            let of_cell = |asked: &&Asked| {
-                asked.actions == [(0, Action::Add(1))] && asked.end.as_ref().is_some_and(which)
-            };
-            self.asked.iter().filter(of_cell).count() as u64
-        };
-        let answered = adds(|end| matches!(end, Ended::Answered { .. }));
-        let unknown = adds(|end| matches!(end, Ended::Unknown));
-        let sum = self.region.load(0).unwrap();
-        assert!(
-            (answered..=answered + unknown).contains(&sum),
-            "{answered} adds were acknowledged, {unknown} are unknown, the sum is {sum}"
-        );
-    }
-
-    fn events(&self, cell: usize) -> Vec<Event> {
-        let mut events: Vec<Event> = Vec::new();
-        let mut sources: Vec<&Asked> = Vec::new();
-        for asked in &self.asked {
-            let Some(place) = asked.actions.iter().position(|(at, _)| *at == cell) else {
-                continue;
-            };
-            let end = match asked.end.as_ref().expect("settled") {
-                Ended::Never => continue,
-                Ended::Unknown => End::Unknown,
-                Ended::Answered { at, values } => End::Answered {
-                    at: *at,
-                    value: values[place],
-                },
-            };
-            // The mutations of each lane back to the last that surely happened: that one follows the others before it. A read
-            // that had to be repeated may come late, so nothing follows reads.
-            let mut after = Vec::new();
-            for lane in (0..LANES).filter(|lane| *lane == asked.lane || asked.fence) {
-                let before = |at: &usize| {
-                    let other: &Asked = sources[*at];
-                    let same = other.client == asked.client
-                        && other.lane == lane
-                        && asked.client != usize::MAX;
-                    same && events[*at].action != Action::Read
-                };
-                for at in (0..events.len()).rev().filter(before) {
-                    after.push(at);
-                    if events[at].end != End::Unknown {
-                        break;
-                    }
-                }
-            }
-            events.push(Event {
-                invoked: asked.invoked,
-                action: asked.actions[place].1,
-                end,
-                after,
-            });
-            sources.push(asked);
-        }
-        // How it ended up.
-        let value = Some(self.region.load(cell as u64 * 8).unwrap());
-        let end = End::Answered {
-            at: self.tick + 2,
-            value,
-        };
-        events.push(Event {
-            invoked: self.tick + 1,
-            action: Action::Read,
-            end,
-            after: Vec::new(),
-        });
-        events
+        let cells: [u64; CELLS] =
+            std::array::from_fn(|cell| self.region.load(cell as u64 * 8).unwrap());
+        self.record.check(&cells);
     }
 }
 

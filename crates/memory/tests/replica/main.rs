@@ -2,27 +2,17 @@
 //!
 //! A few seeds a test by default. More: `npm run test:history`; one of them: `LINKMESH_SEED=17`.
 
-#[path = "../common/history.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
-mod history_;
-#[path = "../common/random.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
-mod random_;
-#[path = "../common/seeds.rs"]
-mod seeds;
+#[path = "../common/mod.rs"]
+mod common;
 mod world;
-
-mod common {
-    pub(crate) use super::{history_ as history, random_ as random};
-}
 
 use std::{cell::Cell, time::Duration};
 
+use common::seeds::seeds;
 use linkmesh_memory::{
     client::Outcome,
     replica::{FailureCause, Group, Refusal, Standing, Timing},
 };
-use seeds::seeds;
 use world::{CELLS, Faults, Node, World};
 
 const QUICK: u64 = 25;
@@ -44,7 +34,11 @@ fn run(seed: u64, group: Group, faults: Faults) -> (usize, usize, usize) {
     }
     world.settle();
     world.check();
-    (world.answered, world.unknown, world.leaders.len())
+    (
+        world.record.answered,
+        world.record.unknown,
+        world.leaders.len(),
+    )
 }
 
 /// Runs the seeds and adds up what was met.
@@ -68,8 +62,8 @@ fn without_faults_everything_is_answered_by_one_primary() {
         }
         world.settle();
         world.check();
-        assert_eq!((world.unknown, world.leaders.len()), (0, 1));
-        assert_eq!(world.answered, OPERATIONS + CELLS);
+        assert_eq!((world.record.unknown, world.leaders.len()), (0, 1));
+        assert_eq!(world.record.answered, OPERATIONS + CELLS);
     }
 }
 
@@ -142,7 +136,7 @@ fn an_old_primary_that_comes_back_is_fenced_and_follows() {
         assert!(world.info(0).epoch.0 >= *world.leaders.last_key_value().unwrap().0);
         world.settle();
         world.check();
-        assert_eq!(world.unknown, 0);
+        assert_eq!(world.record.unknown, 0);
         assert_eq!(
             world::word(world.members[0].as_ref().unwrap().bytes(), 0),
             2
@@ -189,7 +183,7 @@ fn the_one_that_knows_most_takes_over() {
     world.run_until(|world| world.info(1).standing == Standing::Primary);
     world.settle();
     world.check();
-    assert_eq!(world.unknown, 0);
+    assert_eq!(world.record.unknown, 0);
     assert!(world.leaders.values().all(|leader| *leader != 2));
 }
 

@@ -21,8 +21,9 @@ use linkmesh_memory::{
 };
 
 use crate::common::{
-    history::{Action, End, Event, is_linearizable},
+    history::Action,
     random::Random,
+    record::{Asked, Ended, Record},
 };
 
 pub const CELLS: usize = 3;
@@ -47,20 +48,6 @@ pub enum Node {
     Client(usize),
 }
 
-struct Asked {
-    client: usize,
-    cell: usize,
-    invoked: u64,
-    action: Action,
-    end: Option<Ended>,
-}
-
-enum Ended {
-    Answered { at: u64, value: Option<u64> },
-    Unknown,
-    Never,
-}
-
 pub struct World {
     pub random: Random,
     pub faults: Faults,
@@ -72,9 +59,7 @@ pub struct World {
     messages: u64,
     /// Pairs that do not hear each other.
     pub cut: BTreeSet<(Node, Node)>,
-    asked: Vec<Asked>,
-    pub answered: usize,
-    pub unknown: usize,
+    pub record: Record,
     pub failures: Vec<Failure>,
     /// Members that led, by epoch.
     pub leaders: BTreeMap<u64, u8>,
@@ -128,9 +113,7 @@ impl World {
             flying: BTreeMap::new(),
             messages: 0,
             cut: BTreeSet::new(),
-            asked: Vec::new(),
-            answered: 0,
-            unknown: 0,
+            record: Record::default(),
             failures: Vec::new(),
             leaders: BTreeMap::new(),
         };
@@ -302,7 +285,7 @@ impl World {
         let at = self.random.below(self.clients.len());
         let cell = self.random.below(CELLS);
         let offset = cell as u64 * 8;
-        let value = self.tick() << 12 | self.asked.len() as u64;
+        let value = self.tick() << 12 | self.record.len() as u64;
         // Cell 0 only counts.
         let (operation, action) = match self.random.below(if cell == 0 { 2 } else { 5 }) {
             0 => (
@@ -343,7 +326,7 @@ impl World {
             .then(|| self.now + Duration::from_millis(1 + self.random.next() % 800));
         self.submit(at, operation, cell, action, deadline);
         if self.happens(self.faults.impatience) {
-            let token = self.asked.len() as u64 - 1;
+            let token = self.record.len() as u64 - 1;
             self.clients[at].cancel(token.saturating_sub(self.random.next() % 4));
             self.collect(at);
         }
@@ -357,15 +340,15 @@ impl World {
         action: Action,
         deadline: Option<Instant>,
     ) {
-        let token = self.asked.len() as u64;
+        let token = self.record.len() as u64;
         let mut out = Vec::new();
         assert!(self.clients[at].submit(operation, deadline, token, self.now, &mut out));
-        self.asked.push(Asked {
+        self.record.ask(Asked {
             client: at,
-            cell,
+            lane: 0,
+            fence: false,
             invoked: self.tick(),
-            action,
-            end: None,
+            actions: vec![(cell, action)],
         });
         self.say_all(at, out);
     }
@@ -392,29 +375,28 @@ impl World {
     fn collect(&mut self, at: usize) {
         let tick = self.tick();
         for Completion { token, result } in self.clients[at].completions() {
-            let asked = &mut self.asked[token as usize];
-            assert!(asked.end.is_none(), "an operation ended twice");
-            asked.end = Some(match result {
+            let token = token as usize;
+            let ended = match result {
                 Ok(success) => {
-                    self.answered += 1;
-                    let value = match success {
-                        Success::Done => None,
-                        Success::Value(value) => Some(value),
-                        Success::Bytes(bytes) => Some(word(&bytes, 0)),
+                    let words = match success {
+                        Success::Done => Vec::new(),
+                        Success::Value(value) => vec![value],
+                        Success::Bytes(bytes) => vec![word(&bytes, 0)],
                     };
-                    Ended::Answered { at: tick, value }
+                    Ended::Answered {
+                        at: tick,
+                        values: self.record.values(token, &words),
+                    }
                 }
                 Err(failure) => {
                     self.failures.push(failure);
                     match failure.outcome {
-                        Outcome::Unknown => {
-                            self.unknown += 1;
-                            Ended::Unknown
-                        }
+                        Outcome::Unknown => Ended::Unknown,
                         _ => Ended::Never,
                     }
                 }
-            });
+            };
+            self.record.end(token, ended);
         }
     }
 
@@ -507,75 +489,10 @@ impl World {
 
     /// What the history must satisfy, cell by cell.
     pub fn check(&self) {
-        assert!(self.asked.iter().all(|asked| asked.end.is_some()));
-        for cell in 0..CELLS {
-            let events = self.events(cell);
-            let lines: Vec<_> = events
-                .iter()
-                .enumerate()
-                .map(|(at, event)| format!("{at}: {event:?}"))
-                .collect();
-            assert!(
-                is_linearizable(0, &events),
-                "cell {cell} is not linearizable:\n{}",
-                lines.join("\n")
-            );
-        }
-        let adds = |which: fn(&Ended) -> bool| {
-            let of_cell = |asked: &&Asked| {
-                asked.cell == 0
-                    && asked.action == Action::Add(1)
-                    && asked.end.as_ref().is_some_and(which)
-            };
-            self.asked.iter().filter(of_cell).count() as u64
-        };
-        let acknowledged = adds(|end| matches!(end, Ended::Answered { .. }));
-        let unknown = adds(|end| matches!(end, Ended::Unknown));
-        let alive = self
-            .members
-            .iter()
-            .flatten()
-            .next()
-            .expect("somebody lives");
-        let sum = word(alive.bytes(), 0);
-        assert!(
-            (acknowledged..=acknowledged + unknown).contains(&sum),
-            "{acknowledged} adds were acknowledged, {unknown} are unknown, the sum is {sum}"
-        );
-    }
-
-    fn events(&self, cell: usize) -> Vec<Event> {
-        let mut events: Vec<Event> = Vec::new();
-        let mut sources: Vec<&Asked> = Vec::new();
-        for asked in self.asked.iter().filter(|asked| asked.cell == cell) {
-            let end = match asked.end.as_ref().expect("settled") {
-                Ended::Never => continue,
-                Ended::Unknown => End::Unknown,
-                Ended::Answered { at, value } => End::Answered {
-                    at: *at,
-                    value: *value,
-                },
-            };
-            // The client's mutations before it, back to the last that surely happened.
-            let mut after = Vec::new();
-            for at in (0..events.len()).rev() {
-                if sources[at].client != asked.client || events[at].action == Action::Read {
-                    continue;
-                }
-                after.push(at);
-                if events[at].end != End::Unknown {
-                    break;
-                }
-            }
-            events.push(Event {
-                invoked: asked.invoked,
-                action: asked.action,
-                end,
-                after,
-            });
-            sources.push(asked);
-        }
-        events
+        let alive = self.members.iter().flatten().next();
+        let bytes = alive.expect("somebody lives").bytes();
+        let cells: [u64; CELLS] = std::array::from_fn(|cell| word(bytes, cell));
+        self.record.check(&cells);
     }
 }
 
