@@ -3,6 +3,8 @@
  *
  * Start at {@link Mesh}. Tables: `linkmesh/tables`; worker threads: `linkmesh/workers`; HTTP gateway: `linkmesh/http`.
  */
+
+export type { AdminEvent, Administration, Dump, InstanceTarget } from './admin.js'
 export type {
   Balancer,
   Explanation,
@@ -89,5 +91,5 @@ export type { InstancePatch, Registration } from './mesh/registration.js'
 export type { Route, WaitOptions } from './mesh/route.js'
 export type { StandardSchema } from './mesh/standard-schema.js'
 export { Mesh, type RegisterOptions } from './mesh.js'
-export type { Counter, Gauge, Histogram, Labels, Metrics, MetricsFormat } from './metrics.js'
+export type { Counter, ExemplarIds, Gauge, Histogram, Labels, Metrics, MetricsFormat } from './metrics.js'
 export type { Context, Handler, RequestOptions, ServiceOptions, StreamOptions } from './service.js'

@@ -4,8 +4,9 @@
  * threads), `waits`, `deadlines`, `route`, `contract`. Deliberately absent: any decision about which instance, whether a
  * breaker opens or a retry is allowed. Those are the router's, behind the binding.
  */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
+import { Administration } from './admin/administration.js'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
 import type { PeerInfo } from './binding/contract-node.js'
@@ -102,6 +103,8 @@ export class Mesh {
   readonly deadLetters: DeadLetters
   /** Who did what. */
   readonly audit: AuditLog
+  /** An operator's orders. */
+  readonly admin: Administration
 
   readonly #core: Core
   readonly #dispatcher: Dispatcher
@@ -112,6 +115,7 @@ export class Mesh {
   #keepalive: NodeJS.Timeout | undefined
   #unreferenced = false
   #noticing = false
+  #data: string | undefined
   #closing: Promise<void> | undefined
 
   private constructor(
@@ -136,6 +140,7 @@ export class Mesh {
     this.memory = new Memory(this.#core, this.#lanes)
     this.deadLetters = new DeadLetters(this.#core, (letter) => resend(this.#dispatcher, letter))
     this.audit = new AuditLog(this.#core)
+    this.admin = new Administration(this.#core)
     this.#lanes.start()
   }
 
@@ -181,6 +186,7 @@ export class Mesh {
 
   async #openJournals({ data, deadLetters }: CheckedOpen): Promise<void> {
     if (data !== undefined) {
+      this.#data = resolve(data)
       await this.audit.openWith({ folder: join(data, 'audit'), segmentBytes: AUDIT_SEGMENT_BYTES })
       await this.deadLetters.openWith({ folder: join(data, 'dead-letters'), ...deadLetters })
     } else if (deadLetters !== undefined) {
@@ -425,6 +431,11 @@ export class Mesh {
     return this
   }
 
+  /** Folder of dead letters and audit trail; undefined in threads that did not open it. */
+  get data(): string | undefined {
+    return this.#data
+  }
+
   get closed(): boolean {
     return this.#core.closed
   }
@@ -449,6 +460,7 @@ export class Mesh {
       core.binding.instanceUpdate(core.handle, registration.handle, '{"health":"draining"}')
     }
     if (graceMs > 0) await this.#quiet(graceMs)
+    await this.admin.end()
     await this.deadLetters.end(this.#isOpener)
     await this.audit.end(this.#isOpener)
     if (this.#isOpener) await closeNode(core, graceMs)

@@ -1,11 +1,22 @@
 /** Counters, gauges and histograms of this process, shared by all its threads. */
-import type { Handle } from './binding/contract.js'
-import { checkMetadata, checkNumber, invalid, shown } from './mesh/checks.js'
+import type { Handle, MetricFormat } from './binding/contract.js'
+import { checkMetadata, checkNumber, checkRecord, invalid, shown } from './mesh/checks.js'
 import type { Core } from './mesh/core.js'
 
 /** Labels of one series. */
 export type Labels = Readonly<Record<string, string>>
-export type MetricsFormat = 'prometheus' | 'openmetrics' | 'json'
+
+/**
+ * `prometheus` 0.0.4, `openmetrics` 1.0 with exemplars, `json`, `csv` (RFC 4180, a row a series), `erlang` (terms for
+ * `file:consult/1`), `points` (JSON lines with every bucket, for another exporter).
+ */
+export type MetricsFormat = MetricFormat
+
+/** The request that a value came from: ids as `traceparent` writes them. */
+export interface ExemplarIds {
+  traceId: string
+  spanId: string
+}
 
 class Series {
   protected readonly core: Core
@@ -36,10 +47,28 @@ export class Gauge extends Series {
 
 /** Distribution of values; relative error at most 1.1 %. */
 export class Histogram extends Series {
-  record(value: number): void {
+  record(value: number, exemplar?: ExemplarIds): void {
     this.write(checkNumber(value, 'value', 0, Number.MAX_SAFE_INTEGER))
+    if (exemplar === undefined || this.core.closed) return
+    const { binding, handle } = this.core
+    const { traceId, spanId } = checkRecord(exemplar, 'exemplar') as Partial<ExemplarIds>
+    this.core.must(
+      binding.metricExemplar(handle, this.handle, value, String(traceId), String(spanId), Date.now()),
+      'an exemplar',
+    )
   }
 }
+
+const FORMATS: ReadonlySet<string> = new Set<MetricFormat>([
+  'prometheus',
+  'openmetrics',
+  'json',
+  'csv',
+  'erlang',
+  'points',
+])
+
+const DECODER = new TextDecoder()
 
 export class Metrics {
   readonly #core: Core
@@ -62,11 +91,18 @@ export class Metrics {
     return new Histogram(this.#core, this.#open(2, name, labels, help))
   }
 
-  /** Everything there is, the router's own figures included. Rendered off this thread where the backend can. */
+  /** Everything there is, the router's own figures included, as text. For an endpoint {@link scrape} is cheaper. */
   async render(format: MetricsFormat = 'prometheus'): Promise<string> {
-    if (format !== 'prometheus' && format !== 'openmetrics' && format !== 'json') {
-      throw invalid('format', `format must be prometheus, openmetrics or json, not ${shown(format)}`)
-    }
+    return DECODER.decode(await this.scrape(format))
+  }
+
+  /**
+   * The same as the UTF-8 bytes that go over the wire. With the native backend they are gathered and written on another
+   * thread, and this one only gets a reference to them: its event loop is not held, however many series there are.
+   */
+  async scrape(format: MetricsFormat = 'prometheus'): Promise<Uint8Array> {
+    if (!FORMATS.has(format))
+      throw invalid('format', `format must be one of ${[...FORMATS].join(', ')}, not ${shown(format)}`)
     return this.#core.binding.metricsRender(this.#core.handle, format)
   }
 

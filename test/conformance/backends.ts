@@ -1,6 +1,6 @@
 /** Both implementations of the contract, for cases that must hold on each. */
 import { describe, it } from 'vitest'
-import type { Binding, ErrorData } from '../../ts/binding/contract.js'
+import type { Binding, ErrorData, MetricFormat } from '../../ts/binding/contract.js'
 import { createFallback } from '../../ts/binding/fallback/index.js'
 import { loadNative } from '../../ts/binding/native.js'
 
@@ -50,6 +50,11 @@ export function onBothTogether(what: string, cases: (pair: { native: Binding; fa
 export function onNative(what: string, cases: (native: NativeBackend) => void): void {
   if (native === undefined) it.skip(`${what}: no native addon (${nativeMissing})`, () => undefined)
   else describe(what, () => cases(native))
+}
+
+/** A scrape as text. */
+export async function rendered(binding: Binding, mesh: number, format: MetricFormat): Promise<string> {
+  return new TextDecoder('utf-8', { fatal: true }).decode(await binding.metricsRender(mesh, format))
 }
 
 /** What the last refusal left behind, without its words: those are for people and may differ. */

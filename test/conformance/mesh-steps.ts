@@ -1,5 +1,6 @@
 /** Random steps over registry, discovery, router and metrics of one mesh, for the differential fuzz. */
 import { INSTANCE_WORDS, InstanceWord, Outcome, Scratch, Status } from '../../ts/binding/contract.js'
+import { rendered } from './backends.js'
 import type { Pair } from './pair.js'
 import type { Random } from './random.js'
 
@@ -387,12 +388,17 @@ export class MeshSteps {
 
   /** What a scrape says, in each format. */
   async compareMetrics(): Promise<void> {
-    for (const format of ['prometheus', 'openmetrics', 'json'] as const) {
+    for (const format of ['prometheus', 'openmetrics', 'json', 'csv', 'erlang', 'points'] as const) {
       const [native, fallback] = await Promise.all([
-        this.#pair.native.metricsRender(this.#mesh, format),
-        this.#pair.fallback.metricsRender(this.#mesh, format),
+        rendered(this.#pair.native, this.#mesh, format),
+        rendered(this.#pair.fallback, this.#mesh, format),
       ])
-      const read = (text: string): unknown => (format === 'json' ? JSON.parse(text) : text.split('\n'))
+      const read = (text: string): unknown => {
+        if (format === 'json') return JSON.parse(text)
+        const lines = text.split('\n')
+        // Numbers may be written differently there: 3 and 3.0.
+        return format === 'points' ? lines.map((line) => (line === '' ? '' : JSON.parse(line))) : lines
+      }
       this.#pair.same(`metrics as ${format}`, read(native), read(fallback))
     }
   }

@@ -1,7 +1,7 @@
 /** Series of users and of the router, and their text. */
 import { expect, it } from 'vitest'
 import { Outcome, Status } from '../../ts/binding/contract.js'
-import { onBothBackends, refusal } from './backends.js'
+import { onBothBackends, refusal, rendered } from './backends.js'
 import { openMesh } from './open-mesh.js'
 
 onBothBackends('metrics', (binding) => {
@@ -15,15 +15,15 @@ onBothBackends('metrics', (binding) => {
     expect(b.metricRecord(mesh, counter, 0.5)).toBe(0)
     expect(b.metricRecord(mesh, gauge, -3)).toBe(0)
     for (let i = 1; i <= 100; i++) expect(b.metricRecord(mesh, histogram, i)).toBe(0)
-    const text = await b.metricsRender(mesh, 'openmetrics')
+    const text = await rendered(b, mesh, 'openmetrics')
     expect(text).toContain('jobs_total{queue="a\\"b"} 2.5')
     expect(text).toMatch(/^depth -3(\.0)?$/m)
     expect(text).toMatch(/^size_bytes_count 100(\.0)?$/m)
     expect(text).toMatch(/^size_bytes_sum 5050(\.0)?$/m)
     expect(text.endsWith('# EOF\n')).toBe(true)
-    const prometheus = await b.metricsRender(mesh, 'prometheus')
+    const prometheus = await rendered(b, mesh, 'prometheus')
     expect(prometheus).toContain('# TYPE jobs_total counter')
-    expect(JSON.parse(await b.metricsRender(mesh, 'json'))).toBeTruthy()
+    expect(JSON.parse(await rendered(b, mesh, 'json'))).toBeTruthy()
   })
 
   it('counts what the router does', async () => {
@@ -31,7 +31,7 @@ onBothBackends('metrics', (binding) => {
     const service = define('orders')
     add(service, { address: 'http://a' })
     for (let i = 0; i < 5; i++) b.complete(mesh, b.pick(mesh, service, 0), i < 3 ? Outcome.Ok : Outcome.Error, 1_000)
-    const text = await b.metricsRender(mesh, 'prometheus')
+    const text = await rendered(b, mesh, 'prometheus')
     const counted = (outcome: string) =>
       Number(new RegExp(`^linkmesh_requests_total\\{[^}]*outcome="${outcome}"[^}]*\\} ([0-9.]+)$`, 'm').exec(text)?.[1])
     expect(counted('ok'), text).toBe(3)

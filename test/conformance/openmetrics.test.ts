@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { onBothBackends } from './backends.js'
+import { onBothBackends, rendered } from './backends.js'
 
 const folder = fileURLToPath(new URL('../../.cache/prometheus-client', import.meta.url))
 
@@ -56,7 +56,7 @@ describe.skipIf(missing !== undefined)(missing === undefined ? 'prometheus_clien
       }
       const own = b.metricOpen(mesh, 0, 'carts_total', '{"shop":"a \\"quoted\\" one"}', 'Carts\nseen')
       b.metricRecord(mesh, own, 3)
-      const samples = read(format, await b.metricsRender(mesh, format))
+      const samples = read(format, await rendered(b, mesh, format))
       b.meshClose(mesh)
 
       const value = (name: string, labels: Record<string, string>) =>

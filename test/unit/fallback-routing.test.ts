@@ -8,7 +8,8 @@ import {
   type ServiceInfo,
   Status,
 } from '../../ts/binding/contract.js'
-import { MetricCollector } from '../../ts/binding/fallback/metrics-text.js'
+import { MetricCollector } from '../../ts/binding/fallback/metrics-collector.js'
+import { renderText } from '../../ts/binding/fallback/metrics-text.js'
 import { Rng } from '../../ts/binding/fallback/random.js'
 import { refusal, THREAD, VirtualMesh } from './fallback-routing-mesh.js'
 
@@ -253,7 +254,7 @@ describe('what it takes and tells', () => {
     expect(info.instances[0]).toMatchObject({ breaker: 'open', failed: 1 })
     const collector = new MetricCollector()
     mesh.router.collectMetrics(collector)
-    const text = collector.render('prometheus')
+    const text = renderText(collector.families(), 'prometheus')
     for (const line of [
       'linkmesh_requests_total{service="orders",instance="http://10.0.0.7:8080",outcome="timeout"} 1',
       'linkmesh_breaker_state{service="orders",instance="http://10.0.0.7:8080"} 1',

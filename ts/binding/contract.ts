@@ -266,6 +266,11 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
   instanceRemove(mesh: Handle, instance: Handle): 0 | Status
   /** Extends the lease. */
   instanceRenew(mesh: Handle, instance: Handle, leaseMs: number): 0 | Status
+  /**
+   * An operator's order about one instance. `eject`: kept out for `forMs`, at most an hour, 0 ends an ejection.
+   * `open-breaker`: until it is closed by an order. `reset`: what was learned of it is forgotten. `forMs` is for `eject`.
+   */
+  instanceControl(mesh: Handle, instance: Handle, order: ControlOrder, forMs: number): 0 | Status
   /** JSON of {@link InstanceInfo}. */
   instanceInfo(mesh: Handle, instance: Handle): string
   /** `spec`: JSON of {@link ConnectionSpec}. */
@@ -300,8 +305,19 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
   metricOpen(mesh: Handle, kind: 0 | 1 | 2, name: string, labels: string, help: string): Handle | Status
   /** Adds to a counter, sets a gauge, records into a histogram. Hot. */
   metricRecord(mesh: Handle, metric: Handle, value: number): 0 | Status
-  /** Rendered off the JavaScript thread. */
-  metricsRender(mesh: Handle, format: 'prometheus' | 'openmetrics' | 'json'): Promise<string>
+  /** UTF-8, gathered and written off the JavaScript thread. `points`: JSON lines for another exporter, see `crates/metrics/src/points.rs`. */
+  metricsRender(mesh: Handle, format: MetricFormat): Promise<Uint8Array>
+  /** Says which request a value of a histogram came from: ids as `traceparent` writes them. Nothing is recorded by it. */
+  metricExemplar(mesh: Handle, metric: Handle, value: number, traceId: string, spanId: string, atMs: number): 0 | Status
+  /** The same of the latency of a service. */
+  serviceExemplar(
+    mesh: Handle,
+    service: Handle,
+    latencyUs: number,
+    traceId: string,
+    spanId: string,
+    atMs: number,
+  ): 0 | Status
 
   /**
    * Runs a scenario with the production router at virtual time, off the JavaScript thread. `request`: JSON
@@ -332,6 +348,9 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
 }
 
 // --- what the JSON strings hold ------------------------------------------------------------------------
+
+export type ControlOrder = 'eject' | 'open-breaker' | 'close-breaker' | 'reset'
+export type MetricFormat = 'prometheus' | 'openmetrics' | 'json' | 'csv' | 'erlang' | 'points'
 
 export interface MeshOptions {
   name: string

@@ -1,7 +1,15 @@
 /** `linkmesh explain`: the next picks of a service, each with its candidates as they were. */
+import type { AdminSession } from '../admin.js'
 import type { Explanation, ServiceInfo } from '../binding/contract.js'
-import { askGateway } from './gateway-client.js'
+import { adminSession, type MeshChoice } from './admin.js'
+import { UsageError } from './output.js'
+import { askRunning } from './running.js'
 import { time } from './up/format.js'
+
+/** How long picks are waited for by the socket; the gateway waits as long. */
+const WAIT_MS = 1_000
+const DEFAULT_PICKS = 5
+const MAX_PICKS = 20
 
 interface Answer {
   service: string
@@ -10,24 +18,77 @@ interface Answer {
   picks: Explanation[]
 }
 
-export async function explain(service: string, options: { url: string; picks: number; json?: boolean }): Promise<void> {
-  const query = new URLSearchParams({ service, picks: String(options.picks) })
-  const answer = (await askGateway(options.url, `/explain?${query}`)) as Answer
+export interface ExplainOptions extends MeshChoice {
+  url?: string
+  /** Default 5; with `follow`, no end. */
+  picks?: number
+  /** Picks as they are made, until interrupted or so many as `picks` says. */
+  follow?: boolean
+}
+
+export async function explain(service: string, options: ExplainOptions): Promise<void> {
+  if (options.follow) {
+    await follow(service, options)
+    return
+  }
+  const wanted = options.picks ?? DEFAULT_PICKS
+  if (wanted > MAX_PICKS) throw new UsageError(`--picks is at most ${MAX_PICKS}; more with --follow`)
+  const query = new URLSearchParams({ service, picks: String(wanted) })
+  const answer = await askRunning<Answer>(options.url, `/explain?${query}`, async (session) => ({
+    service,
+    trial: false,
+    picks: await nextPicks(session, service, wanted),
+  }))
   if (options.json) {
     process.stdout.write(`${JSON.stringify(answer)}\n`)
     return
   }
-  const known = (await askGateway(options.url, '/services')) as { services: ServiceInfo[] }
+  const known = await askRunning<{ services: ServiceInfo[] }>(options.url, '/services', async (session) => ({
+    services: await session.ask<ServiceInfo[]>('list'),
+  }))
+  if (answer.trial) process.stdout.write('No request came within a second, so one pick was made and given back.\n')
+  if (answer.picks.length === 0) process.stdout.write('No request came within a second.\n')
+  printPicks(answer.picks, known.services)
+}
+
+async function follow(service: string, options: ExplainOptions): Promise<void> {
+  const session = await adminSession(options)
+  try {
+    const services = await session.ask<ServiceInfo[]>('list')
+    let left = options.picks ?? Number.POSITIVE_INFINITY
+    for await (const pick of session.follow<Explanation>('picks', { service })) {
+      if (options.json) process.stdout.write(`${JSON.stringify(pick)}\n`)
+      else printPicks([pick], services)
+      if (--left <= 0) return
+    }
+  } finally {
+    session.close()
+  }
+}
+
+/** Fewer when the time runs out. */
+async function nextPicks(session: AdminSession, service: string, most: number): Promise<Explanation[]> {
+  const picks: Explanation[] = []
+  const following = session.follow<Explanation>('picks', { service })
+  const timer = setTimeout(() => session.cancelAll(), WAIT_MS)
+  try {
+    for await (const pick of following) if (picks.push(pick) >= most) break
+  } finally {
+    clearTimeout(timer)
+  }
+  return picks
+}
+
+function printPicks(picks: Explanation[], services: ServiceInfo[]): void {
   const names = new Map(
-    known.services.flatMap((one) =>
+    services.flatMap((one) =>
       one.instances.map((i) => [i.handle, i.metadata.instance ?? i.address ?? `#${i.handle}`] as const),
     ),
   )
   const nameOf = (handle: number) => names.get(handle) ?? `#${handle}`
-  if (answer.trial) process.stdout.write('No request came within a second, so one pick was made and given back.\n')
-  for (const pick of answer.picks) {
+  for (const pick of picks) {
     process.stdout.write(
-      `${answer.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, retry budget ${pick.retryBudget.toFixed(1)}${pick.truncated ? ', more candidates than shown' : ''}\n`,
+      `${pick.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, retry budget ${pick.retryBudget.toFixed(1)}${pick.truncated ? ', more candidates than shown' : ''}\n`,
     )
     for (const one of pick.candidates) {
       const mark = one.instance === pick.chosen ? '›' : ' '

@@ -1,6 +1,9 @@
 /** Asks the gateway of a running `linkmesh up`. */
 import { UsageError } from './output.js'
 
+/** No gateway at that address. */
+export class NothingAnswers extends Error {}
+
 const TIMEOUT_MS = 10_000
 
 /** JSON of an endpoint. Rejects with what to do when nothing answers there. */
@@ -9,7 +12,9 @@ export async function askGateway(url: string, path: string): Promise<unknown> {
   try {
     response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch (cause) {
-    throw new Error(`nothing answers at ${url}; start \`linkmesh up\`, or name its gateway with --url`, { cause })
+    throw new NothingAnswers(`nothing answers at ${url}; start \`linkmesh up\`, or name its gateway with --url`, {
+      cause,
+    })
   }
   const text = await response.text()
   let value: unknown

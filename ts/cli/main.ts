@@ -2,6 +2,7 @@
 /** The `linkmesh` command: which commands and options there are. What they do is in a file each. */
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { addAdminCommands } from './admin-commands.js'
 import { EXIT, reportError } from './output.js'
 
 const wholeNumber = (min: number, max: number) => (text: string) => {
@@ -37,9 +38,10 @@ const data = () =>
   )
 const json = () => new Option('--json', 'print JSON, one value a line')
 const url = () =>
-  new Option('--url <address>', 'gateway of a running `linkmesh up`')
-    .argParser(httpUrl)
-    .default('http://127.0.0.1:8080')
+  new Option(
+    '--url <address>',
+    'gateway of a running `linkmesh up`; default: http://127.0.0.1:8080, else its local socket',
+  ).argParser(httpUrl)
 
 /** Runs a command; what it throws is printed as the command was asked to print. */
 function guarded<Arguments extends unknown[]>(
@@ -94,16 +96,21 @@ export function buildProgram(): Command {
     .description('services and instances of a running `linkmesh up`')
     .addOption(url())
     .addOption(json())
-    .action(guarded(async (options: { url: string; json?: boolean }) => (await import('./services.js')).services(options), ([options]) => options.json === true)) // biome-ignore format: one call
+    .action(guarded(async (options: { url?: string; json?: boolean }) => (await import('./services.js')).services(options), ([options]) => options.json === true)) // biome-ignore format: one call
 
   program
     .command('explain')
     .description('why the next picks of a service choose the instances they choose')
     .argument('<service>', 'service and handler, `orders.get`')
-    .option('--picks <n>', 'how many picks', wholeNumber(1, 20), 5)
+    .option('--picks <n>', 'how many picks; with --follow any number', wholeNumber(1, 1e9))
+    .option('--follow', 'picks as they are made, by the local socket, until interrupted')
+    .option('--mesh <name>', 'with --follow: name of the mesh, when several run')
+    .option('--pid <n>', 'with --follow: process of the mesh, when several run', wholeNumber(1, 2 ** 31 - 1))
     .addOption(url())
     .addOption(json())
-    .action(guarded(async (service: string, options: { url: string; picks: number; json?: boolean }) => (await import('./explain.js')).explain(service, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+    .action(guarded(async (service: string, options: import('./explain.js').ExplainOptions) => (await import('./explain.js')).explain(service, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+
+  addAdminCommands(program, { wholeNumber, json, guarded })
 
   const dlq = program.command('dlq').description('dead letters: messages that were given up, and what becomes of them')
   filtered(dlq.command('list').description('letters that match, by id'))

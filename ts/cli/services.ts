@@ -1,15 +1,30 @@
-/** `linkmesh services`: what a running gateway has behind it. */
+/** `linkmesh services`: what a running mesh has behind its names. */
 import type { ServiceInfo } from '../binding/contract.js'
-import { askGateway } from './gateway-client.js'
+import { askRunning } from './running.js'
 import { time, whole } from './up/format.js'
 
-export async function services(options: { url: string; json?: boolean }): Promise<void> {
-  const answer = (await askGateway(options.url, '/services')) as { backend: { kind: string }; services: ServiceInfo[] }
+interface Answer {
+  backend: { kind: string }
+  services: ServiceInfo[]
+}
+
+export async function services(options: { url?: string; json?: boolean }): Promise<void> {
+  const answer = await askRunning<Answer>(options.url, '/services', async (session) => {
+    const { backend, services } = await session.ask<Answer>('dump')
+    return { backend, services }
+  })
   if (options.json) {
     process.stdout.write(`${JSON.stringify(answer)}\n`)
     return
   }
-  const lines = answer.services.flatMap((service) => [
+  process.stdout.write(
+    `${answer.services.length} services on the ${answer.backend.kind} backend\n${servicesText(answer.services)}\n`,
+  )
+}
+
+/** A line a service, then one for each instance. */
+export function servicesText(services: ServiceInfo[]): string {
+  const lines = services.flatMap((service) => [
     `${service.name}  ${service.policy.balancer}  p50 ${time(service.latency.p50Us)}  p99 ${time(service.latency.p99Us)}  retries ${whole(service.retries)}  queued ${service.queued}`,
     ...service.instances.map((one) => {
       const name = one.metadata.instance ?? `#${one.handle}`
@@ -17,7 +32,5 @@ export async function services(options: { url: string; json?: boolean }): Promis
       return `  ${name}  ${where}  ${one.health}  breaker ${one.breaker}  in flight ${one.inFlight}  picked ${whole(one.picked)}  failed ${whole(one.failed)}  ${time(one.latencyUs)}`
     }),
   ])
-  process.stdout.write(
-    `${answer.services.length} services on the ${answer.backend.kind} backend\n${lines.join('\n')}\n`,
-  )
+  return lines.join('\n')
 }

@@ -1,6 +1,7 @@
 //! What a scrape gathers before it is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::{Histogram, HistogramSnapshot};
 
@@ -15,11 +16,25 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// As every format calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// (name, value) of each label, shared between a series and its samples.
+pub type Labels = Arc<[(String, String)]>;
+
 /// One series at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// (name, value), as given.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// What was read.
     pub value: SampleValue,
 }
@@ -99,7 +114,7 @@ impl Collector {
         self.add(name, Kind::Histogram, help, labels, value);
     }
 
-    pub(crate) fn add(
+    fn add(
         &mut self,
         name: &str,
         kind: Kind,
@@ -107,22 +122,27 @@ impl Collector {
         labels: &[(&str, &str)],
         value: SampleValue,
     ) {
-        let family = self
-            .families
-            .entry(name.to_owned())
-            .or_insert_with(|| Family {
-                kind,
-                help: help.to_owned(),
-                samples: Vec::new(),
-            });
-        // A name has one type; whoever came first decides, so that the text stays valid.
-        if family.kind == kind {
-            let labels = labels
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
-            family.samples.push(Sample { labels, value });
+        let labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.sample(name, kind, help, Sample { labels, value });
+    }
+
+    pub(crate) fn sample(&mut self, name: &str, kind: Kind, help: &str, sample: Sample) {
+        if let Some(family) = self.families.get_mut(name) {
+            // A name has one type; whoever came first decides, so that the text stays valid.
+            if family.kind == kind {
+                family.samples.push(sample);
+            }
+            return;
         }
+        let family = Family {
+            kind,
+            help: help.to_owned(),
+            samples: vec![sample],
+        };
+        self.families.insert(name.to_owned(), family);
     }
 
     /// The families by name.

@@ -8,14 +8,17 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::exemplar::{Exemplar, Exemplars};
 use crate::number;
 
-/// Buckets in an octave: scale 5.
-const STEPS: usize = 32;
+/// OpenTelemetry's scale: a bucket's edges are `2^(2^-SCALE)` apart.
+pub const SCALE: u32 = 5;
+/// Buckets in an octave.
+const STEPS: usize = 1 << SCALE;
 /// Smallest octave: smaller values count as zero.
-const FIRST: i32 = -20;
+pub(crate) const FIRST: i32 = -20;
 /// One past the largest octave: larger values count in the last bucket.
-const LAST: i32 = 40;
+pub(crate) const LAST: i32 = 40;
 const OCTAVES: usize = (LAST - FIRST) as usize;
 /// Cells by which a mantissa finds its bucket. Narrower than the narrowest bucket, so a cell has at most one edge.
 const CELLS: usize = 128;
@@ -56,7 +59,7 @@ fn lower_edge(octave: i32, step: usize) -> f64 {
 
 /// A distribution of non-negative values.
 ///
-/// An unused one takes about 60 bytes; each octave that is hit takes 256 more.
+/// An unused one takes about 80 bytes; each octave that is hit takes 256 more, and the first exemplar 4 KiB.
 #[derive(Debug, Default)]
 pub struct Histogram {
     zero: AtomicU64,
@@ -64,6 +67,7 @@ pub struct Histogram {
     /// Bits of the largest value: for non-negative floats the order of the bits is the order of the values.
     max: AtomicU64,
     octaves: OnceLock<Box<[OnceLock<Box<Octave>>; OCTAVES]>>,
+    exemplars: Exemplars<OCTAVES>,
 }
 
 impl Histogram {
@@ -109,6 +113,14 @@ impl Histogram {
         true
     }
 
+    /// Says which request a value came from; the value itself is [`record`](Self::record)ed besides. The newest of
+    /// each octave is kept. Never waits: when two threads come at once, one of the two is kept.
+    pub fn exemplify(&self, exemplar: Exemplar) {
+        let octave = (exemplar.value.to_bits() >> 52) as i32 - 1023;
+        let octave = octave.clamp(FIRST, LAST - 1) - FIRST;
+        self.exemplars.keep(octave as usize, exemplar);
+    }
+
     /// What was recorded until about now.
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut buckets = Vec::new();
@@ -130,6 +142,7 @@ impl Histogram {
             buckets,
             sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
             max: f64::from_bits(self.max.load(Ordering::Relaxed)),
+            exemplars: self.exemplars.all(),
         }
     }
 
@@ -158,6 +171,8 @@ pub struct HistogramSnapshot {
     pub max: f64,
     /// (bucket, count), ascending, empty ones left out.
     buckets: Vec<(u16, u64)>,
+    /// (octave counted from the first, exemplar), ascending.
+    exemplars: Vec<(u8, Exemplar)>,
 }
 
 impl HistogramSnapshot {
@@ -195,6 +210,32 @@ impl HistogramSnapshot {
                 .sum::<u64>()
     }
 
+    /// The newest exemplar with a value from `2^from` up to, not including, `2^to`. The first and the last octave
+    /// stand for everything below and above.
+    pub fn exemplar_within(&self, from: i32, to: i32) -> Option<&Exemplar> {
+        self.exemplars
+            .iter()
+            .filter(|(octave, _)| (from..to).contains(&(i32::from(*octave) + FIRST)))
+            .map(|(_, exemplar)| exemplar)
+            .max_by(|a, b| a.at_ms.total_cmp(&b.at_ms))
+    }
+
+    /// Every exemplar, smallest value first.
+    pub fn exemplars(&self) -> impl Iterator<Item = &Exemplar> {
+        self.exemplars.iter().map(|(_, exemplar)| exemplar)
+    }
+
+    /// OpenTelemetry's form of the buckets at [`SCALE`]: index of the first and the counts from there on, with the
+    /// empty ones between. `None` when every value was zero.
+    pub fn dense(&self) -> Option<(i32, Vec<u64>)> {
+        let (first, last) = (self.buckets.first()?.0, self.buckets.last()?.0);
+        let mut counts = vec![0; usize::from(last - first) + 1];
+        for (bucket, count) in &self.buckets {
+            counts[usize::from(bucket - first)] = *count;
+        }
+        Some((i32::from(first) + FIRST * STEPS as i32, counts))
+    }
+
     /// Adds another histogram's values.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
@@ -208,6 +249,16 @@ impl HistogramSnapshot {
             {
                 Ok(at) => self.buckets[at].1 += count,
                 Err(at) => self.buckets.insert(at, (*bucket, *count)),
+            }
+        }
+        for (octave, exemplar) in &other.exemplars {
+            match self
+                .exemplars
+                .binary_search_by_key(octave, |(octave, _)| *octave)
+            {
+                Ok(at) if self.exemplars[at].1.at_ms >= exemplar.at_ms => {}
+                Ok(at) => self.exemplars[at].1 = *exemplar,
+                Err(at) => self.exemplars.insert(at, (*octave, *exemplar)),
             }
         }
     }

@@ -16,7 +16,7 @@ pub fn render_json(families: &BTreeMap<String, Family>) -> String {
             .samples
             .iter()
             .map(|sample| {
-                let labels: BTreeMap<_, _> = sample.labels.iter().cloned().collect();
+                let labels: BTreeMap<_, _> = sample.labels.iter().map(|(name, value)| (name, value)).collect();
                 match &sample.value {
                     SampleValue::Number(value) => json!({ "labels": labels, "value": value }),
                     SampleValue::Histogram { snapshot, scale } => {
@@ -30,15 +30,22 @@ pub fn render_json(families: &BTreeMap<String, Family>) -> String {
                 }
             })
             .collect();
-        let (name, kind) = match family.kind {
-            Kind::Counter => (format!("{name}_total"), "counter"),
-            Kind::Gauge => (name.clone(), "gauge"),
-            Kind::Histogram => (name.clone(), "histogram"),
+        let name = if family.kind == Kind::Counter {
+            format!("{name}_total")
+        } else {
+            name.clone()
         };
+        let kind = family.kind.as_str();
         all.insert(
             name,
             json!({ "kind": kind, "help": family.help, "series": series }),
         );
     }
     Value::Object(all).to_string()
+}
+
+/// Labels as a JSON object, in their order.
+pub(crate) fn labels_json(labels: &[(String, String)]) -> String {
+    let labels: BTreeMap<_, _> = labels.iter().map(|(name, value)| (name, value)).collect();
+    json!(labels).to_string()
 }

@@ -11,17 +11,25 @@
 #![forbid(unsafe_code)]
 
 mod collect;
+mod csv;
+mod erlang;
+mod exemplar;
 mod histogram;
 mod json;
 mod names;
 mod number;
+mod points;
 mod registry;
 mod text;
 
-pub use collect::{Collect, Collector, Family, Kind, Sample, SampleValue};
-pub use histogram::{Histogram, HistogramSnapshot};
+pub use collect::{Collect, Collector, Family, Kind, Labels, Sample, SampleValue};
+pub use csv::render_csv;
+pub use erlang::render_erlang;
+pub use exemplar::Exemplar;
+pub use histogram::{Histogram, HistogramSnapshot, SCALE};
 pub use json::render_json;
 pub use names::MetricError;
 pub use number::{Counter, Gauge};
+pub use points::render_points;
 pub use registry::{Metric, MetricRegistry};
 pub use text::{render_openmetrics, render_prometheus};

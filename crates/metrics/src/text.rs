@@ -31,11 +31,7 @@ pub fn render_openmetrics(families: &BTreeMap<String, Family>) -> String {
 fn render(families: &BTreeMap<String, Family>, form: Form) -> String {
     let mut out = String::with_capacity(4_096);
     for (name, family) in families {
-        let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
+        let kind = family.kind.as_str();
         let total = if family.kind == Kind::Counter {
             "_total"
         } else {
@@ -53,9 +49,10 @@ fn render(families: &BTreeMap<String, Family>, form: Form) -> String {
             match &sample.value {
                 SampleValue::Number(value) => {
                     line(&mut out, name, total, &sample.labels, None, *value);
+                    out.push('\n');
                 }
                 SampleValue::Histogram { snapshot, scale } => {
-                    histogram(&mut out, name, &sample.labels, snapshot, *scale);
+                    histogram(&mut out, name, &sample.labels, snapshot, *scale, form);
                 }
             }
         }
@@ -69,33 +66,42 @@ fn histogram(
     labels: &[(String, String)],
     snapshot: &HistogramSnapshot,
     scale: f64,
+    form: Form,
 ) {
     // The recorded unit is the exported one: its magnitude is the user's, so the range is wide.
     let wide = (scale - 1.0).abs() < f64::EPSILON;
     let (first, last, step) = if wide { (-20, 40, 2) } else { (0, 26, 1) };
+    let mut bucket = |le: &str, from: i32, to: i32, count: u64| {
+        line(out, name, "_bucket", labels, Some(le), count as f64);
+        if form == Form::OpenMetrics
+            && let Some(exemplar) = snapshot.exemplar_within(from, to)
+        {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                " # {{trace_id=\"{}\",span_id=\"{}\"}} {} {}",
+                exemplar.trace_id_hex(),
+                exemplar.span_id_hex(),
+                number(exemplar.value * scale),
+                number(exemplar.at_ms / 1_000.0)
+            );
+        }
+        out.push('\n');
+    };
+    let mut below = i32::MIN;
     for octave in (first..=last).step_by(step) {
         let edge = number(f64::from(octave).exp2() * scale);
-        line(
-            out,
-            name,
-            "_bucket",
-            labels,
-            Some(&edge),
-            snapshot.below_power(octave) as f64,
-        );
+        bucket(&edge, below, octave, snapshot.below_power(octave));
+        below = octave;
     }
-    line(
-        out,
-        name,
-        "_bucket",
-        labels,
-        Some("+Inf"),
-        snapshot.count as f64,
-    );
+    bucket("+Inf", below, i32::MAX, snapshot.count);
     line(out, name, "_sum", labels, None, snapshot.sum * scale);
+    out.push('\n');
     line(out, name, "_count", labels, None, snapshot.count as f64);
+    out.push('\n');
 }
 
+/// One line without its end.
 fn line(
     out: &mut String,
     name: &str,
@@ -119,7 +125,7 @@ fn line(
     if separator == ',' {
         out.push('}');
     }
-    let _ = writeln!(out, " {}", number(value));
+    let _ = write!(out, " {}", number(value));
 }
 
 /// Shortest decimal that reads back as the same `f64`; `OpenMetrics` wants edges with a point.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use linkmesh_registry::{RegistryError, Status};
+use linkmesh_routing::Control;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use serde::Serialize;
@@ -279,6 +280,34 @@ pub fn instance_renew(env: &Env, mesh: u32, instance: u32, lease_ms: f64) -> f64
         engine.deadline_moved();
         Ok(0.0)
     })
+}
+
+#[napi]
+pub fn instance_control(env: &Env, mesh: u32, instance: u32, order: String, for_ms: f64) -> f64 {
+    change(
+        env,
+        mesh,
+        |joined, now| {
+            let control = match order.as_str() {
+                "eject" if !(for_ms.is_finite() && for_ms >= 0.0) => {
+                    return Err(RegistryError::invalid("forMs", "is a number of at least 0"));
+                }
+                // The cast saturates; the router checks the range.
+                "eject" => Control::Eject((for_ms * 1_000.0) as u64),
+                "open-breaker" => Control::OpenBreaker,
+                "close-breaker" => Control::CloseBreaker,
+                "reset" => Control::Reset,
+                _ => {
+                    return Err(RegistryError::invalid(
+                        "order",
+                        "is eject, open-breaker, close-breaker or reset",
+                    ));
+                }
+            };
+            joined.engine.router.control(instance, control, now)
+        },
+        |()| 0.0,
+    )
 }
 
 #[napi]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use linkmesh_metrics::{
-    Collect, Collector, Kind, MetricError, render_json, render_openmetrics, render_prometheus,
+    Collect, Collector, Exemplar, Family, Kind, Metric, MetricError, render_csv, render_erlang,
+    render_json, render_openmetrics, render_points, render_prometheus,
 };
 use linkmesh_registry::Status;
 use napi::bindgen_prelude::*;
@@ -71,23 +72,18 @@ pub fn metric_open(
     })
 }
 
-/// Format of a rendering.
-#[derive(Clone, Copy)]
-enum Format {
-    Prometheus,
-    OpenMetrics,
-    Json,
-}
+/// A way to write what was gathered.
+type Write = fn(&BTreeMap<String, Family>) -> String;
 
 /// Gathers and writes on a thread of the pool, so that the event loop never waits for a scrape.
 pub struct Render {
     engine: Arc<Engine>,
-    format: Format,
+    write: Write,
 }
 
 impl Task for Render {
     type Output = String;
-    type JsValue = String;
+    type JsValue = Uint8Array;
 
     fn compute(&mut self) -> Result<String> {
         let mut collector = Collector::new();
@@ -95,40 +91,103 @@ impl Task for Render {
             .router
             .collect_metrics(&mut collector, self.engine.now());
         self.engine.metrics.collect(&mut collector);
-        let families = collector.finish();
-        Ok(match self.format {
-            Format::Prometheus => render_prometheus(&families),
-            Format::OpenMetrics => render_openmetrics(&families),
-            Format::Json => render_json(&families),
-        })
+        Ok((self.write)(&collector.finish()))
     }
 
-    fn resolve(&mut self, _env: Env, output: String) -> Result<String> {
-        Ok(output)
+    /// The bytes as they are: making a JavaScript string of a megabyte would be done on the event loop.
+    fn resolve(&mut self, _env: Env, output: String) -> Result<Uint8Array> {
+        Ok(output.into_bytes().into())
     }
 }
 
-#[napi(ts_return_type = "Promise<string>")]
+#[napi(ts_return_type = "Promise<Uint8Array>")]
 pub fn metrics_render(env: &Env, mesh: u32, format: String) -> Result<AsyncTask<Render>> {
     let render = ThreadState::of(env).edge(|state| {
-        let format = match format.as_str() {
-            "prometheus" => Format::Prometheus,
-            "openmetrics" => Format::OpenMetrics,
-            "json" => Format::Json,
+        let write: Write = match format.as_str() {
+            "prometheus" => render_prometheus,
+            "openmetrics" => render_openmetrics,
+            "json" => render_json,
+            "csv" => render_csv,
+            "erlang" => render_erlang,
+            "points" => render_points,
             _ => {
                 return Err(invalid(
                     "format",
-                    "the format is prometheus, openmetrics or json",
+                    "the format is prometheus, openmetrics, json, csv, erlang or points",
                 ));
             }
         };
         Ok(Render {
             engine: Arc::clone(&state.mesh(mesh)?.engine),
-            format,
+            write,
         })
     });
     // The one function that answers with a promise: refused input throws, and the shell reads `lastError`.
     render
         .map(AsyncTask::new)
         .map_err(|status| Error::new(napi::Status::InvalidArg, format!("status {status}")))
+}
+
+/// The exemplar of a call, checked.
+fn exemplar(
+    trace_id: &str,
+    span_id: &str,
+    value: f64,
+    at_ms: f64,
+) -> std::result::Result<Exemplar, Failure> {
+    Exemplar::parse(trace_id, span_id, value, at_ms).ok_or_else(|| {
+        invalid(
+            "traceId",
+            "an exemplar has a trace id of 32 and a span id of 16 lower-case hexadecimal digits, and a value of at least 0",
+        )
+    })
+}
+
+#[napi]
+pub fn metric_exemplar(
+    env: &Env,
+    mesh: u32,
+    metric: u32,
+    value: f64,
+    trace_id: String,
+    span_id: String,
+    at_ms: f64,
+) -> f64 {
+    ThreadState::of(env).edge_number(|state| {
+        let exemplar = exemplar(&trace_id, &span_id, value, at_ms)?;
+        let metric = state
+            .mesh(mesh)?
+            .metrics
+            .get(metric)
+            .ok_or_else(|| Failure::stale("metric"))?;
+        match metric {
+            Metric::Histogram(histogram) => histogram.exemplify(exemplar),
+            Metric::Counter(_) | Metric::Gauge(_) => {
+                return Err(invalid("metric", "only a histogram has exemplars"));
+            }
+        }
+        Ok(0.0)
+    })
+}
+
+#[napi]
+pub fn service_exemplar(
+    env: &Env,
+    mesh: u32,
+    service: u32,
+    latency_us: f64,
+    trace_id: String,
+    span_id: String,
+    at_ms: f64,
+) -> f64 {
+    ThreadState::of(env).edge_number(|state| {
+        let exemplar = exemplar(&trace_id, &span_id, latency_us, at_ms)?;
+        let guard = state.reader.pin();
+        let router = &state.mesh(mesh)?.engine.router;
+        if router.exemplify(&guard, service, exemplar) {
+            Ok(0.0)
+        } else {
+            Err(Failure::stale("service"))
+        }
+    })
 }

@@ -319,7 +319,7 @@ impl Router {
     }
 
     /// There may be places that were not there before.
-    fn grant_changed(&self, now_us: u64) {
+    pub(crate) fn grant_changed(&self, now_us: u64) {
         self.with_registry(|_, guard| self.grant_all(&mut self.queue(), guard, now_us));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Word {
 pub(crate) const COUNT_MAX: u32 = (1 << 17) - 1;
 const OPENS_MAX: u32 = 31;
 pub(crate) const UNTIL_MASK: u64 = (1 << 40) - 1;
+/// End of the open time of a breaker that was opened by hand: it does not end by itself. No clock gets there: 34 years.
+const BY_HAND: u64 = UNTIL_MASK;
 
 impl Word {
     pub(crate) const fn unpack(word: u64) -> Self {
@@ -68,6 +70,9 @@ impl Word {
     /// Whether the open time is over. A clock that stepped back would keep it open for longer than was ever meant:
     /// then it is over, too.
     fn is_over(self, policy: &BreakerPolicy, now_us: u64) -> bool {
+        if self.until_ms == BY_HAND {
+            return false;
+        }
         let now_ms = now_us / 1_000;
         now_ms >= self.until_ms || self.until_ms - now_ms > u64::from(policy.max_open_ms) + 1
     }
@@ -120,6 +125,26 @@ impl CircuitBreaker {
         self.word.store(0, Ordering::Relaxed);
         self.free_places();
         self.window.reset();
+    }
+
+    /// Opens it until further notice, or closes it with nothing remembered. What it changed, if anything.
+    #[cold]
+    pub(crate) fn force(&self, to: Breaker) -> Option<Transition> {
+        let word = Word {
+            state: to,
+            opens: 0,
+            count: 0,
+            until_ms: if to == Breaker::Open { BY_HAND } else { 0 },
+        };
+        self.window.reset();
+        // AcqRel: who sees the new state sees the empty window.
+        let before = Word::unpack(self.word.swap(word.pack(), Ordering::AcqRel));
+        // Probes that are under way decide nothing any more.
+        self.free_places();
+        (before.state != to).then_some(Transition {
+            from: before.state,
+            to,
+        })
     }
 
     /// State as last written; an open one whose time is over still says open.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use linkmesh_metrics::Collector;
+use linkmesh_metrics::{Collector, Exemplar};
 use linkmesh_registry::discovery::DiscoveryQuery;
 use linkmesh_registry::{
     Breaker, ConnectionPatch, ConnectionRegistry, ConnectionSpec, InstanceInfo, InstanceRecord,
@@ -139,6 +139,15 @@ impl Router {
                     .discover(&self.registry, guard, self, &query, now_us),
             )
         }))
+    }
+
+    /// Says which request of a service a latency came from, for its histogram. `false`: there is no such service.
+    pub fn exemplify(&self, guard: &Guard<'_>, service: u32, exemplar: Exemplar) -> bool {
+        let membership = self.membership(guard, service);
+        if let Some(membership) = membership {
+            membership.service.histogram.exemplify(exemplar);
+        }
+        membership.is_some()
     }
 
     fn service_info<'a>(&self, record: &'a ServiceRecord, guard: &Guard<'_>) -> ServiceInfo<'a> {

@@ -22,6 +22,7 @@ mod budget;
 mod candidate;
 mod cells;
 mod complete;
+mod control;
 mod decay;
 mod ejection;
 mod estimate;
@@ -54,6 +55,7 @@ mod window;
 
 pub use candidate::Filter;
 pub use cells::{INSTANCE_WORDS, MAX_INSTANCES, header_word, instance_word};
+pub use control::Control;
 pub use decay::{HALF_LIFE_MS, decay};
 pub use exchange::NODE_KEY;
 pub use explain::{ExplainedCandidate, Explanation, RECORDED_CANDIDATES, REMEMBERED_PICKS};

@@ -1,6 +1,7 @@
 /** What the gateway says about itself: `/metrics`, `/health`, `/services`, `/explain`. Read only. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Outcome } from '../../binding/contract.js'
+import type { MetricsFormat } from '../../metrics.js'
 import type { Exchange } from './exchange.js'
 import { HttpProblem } from './problem.js'
 import { parseQuery } from './target.js'
@@ -21,17 +22,32 @@ export const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map<string, Endpoint
   ['/explain', explain],
 ])
 
-const OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
-const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8'
+const METRIC_TYPES: Readonly<Record<MetricsFormat, string>> = {
+  prometheus: 'text/plain; version=0.0.4; charset=utf-8',
+  openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+  json: 'application/json',
+  csv: 'text/csv; charset=utf-8; header=present',
+  erlang: 'text/plain; charset=utf-8',
+  points: 'application/jsonl',
+}
+/** In this order of preference. */
+const ACCEPTED = [
+  ['openmetrics', 'application/openmetrics-text'],
+  ['json', 'application/json'],
+  ['csv', 'text/csv'],
+] as const
 
-/** Prometheus text, or OpenMetrics or JSON when the client asks for it by `Accept`. */
+/** Prometheus text, or what the client asks for by `?format=` or `Accept`. */
 async function metrics(exchange: Exchange): Promise<void> {
+  const { format: asked } = parseQuery(exchange.target.query)
   const accept = exchange.request.headers.accept ?? ''
-  if (accept.includes('application/openmetrics-text'))
-    send(exchange, 200, OPENMETRICS, await exchange.mesh.metrics.render('openmetrics'))
-  else if (accept.includes('application/json'))
-    send(exchange, 200, 'application/json', await exchange.mesh.metrics.render('json'))
-  else send(exchange, 200, PROMETHEUS, await exchange.mesh.metrics.render('prometheus'))
+  const format = asked === undefined ? (ACCEPTED.find(([, type]) => accept.includes(type))?.[0] ?? 'prometheus') : asked
+  if (typeof format !== 'string' || !Object.hasOwn(METRIC_TYPES, format))
+    throw new HttpProblem(400, 'LM_INVALID_ARGUMENT', `format is one of ${Object.keys(METRIC_TYPES).join(', ')}`, {
+      field: 'format',
+    })
+  const known = format as MetricsFormat
+  send(exchange, 200, METRIC_TYPES[known], await exchange.mesh.metrics.scrape(known))
 }
 
 /** 200 while requests are taken, 503 from the moment a drain begins, so that a balancer in front looks elsewhere. */
@@ -116,7 +132,7 @@ function trialPick(exchange: Exchange, service: string): unknown {
   return explanation
 }
 
-function send(exchange: Exchange, status: number, type: string, body: string): void {
+function send(exchange: Exchange, status: number, type: string, body: string | Uint8Array): void {
   const { response, request } = exchange
   response.writeHead(status, {
     'content-type': type,

@@ -7,7 +7,9 @@ import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
 import { type Edge, exceeded, Failure, invalid } from './edge.js'
 import { Engine, type Joined } from './engine.js'
-import { MetricCollector } from './metrics-text.js'
+import { MetricCollector } from './metrics-collector.js'
+import { readExemplar } from './metrics-exemplar.js'
+import { rendererOf } from './metrics-render.js'
 import { Slots } from './slots.js'
 
 const MAX_MESHES = 2 ** 17
@@ -126,6 +128,8 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         engine.router.renew(instance >>> 0, leaseMs, engine.now())
         engine.deadlineMoved()
       }),
+    instanceControl: (mesh, instance, order, forMs) =>
+      done(mesh, ({ engine }, now) => engine.router.control(instance >>> 0, order, forMs, now)),
     instanceInfo: (mesh, instance) => ask(mesh, ({ engine }) => engine.router.instanceInfoJson(instance >>> 0)),
     connectionOpen: (mesh, spec) =>
       edge.number(() => {
@@ -218,17 +222,33 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       return series.record(value) ? 0 : Status.InvalidArgument
     },
     metricsRender: async (mesh, format) => {
-      const text = edge.text(() => {
+      let text: string | undefined
+      edge.number(() => {
         const { engine } = must(mesh)
+        const write = rendererOf(format)
         const collector = new MetricCollector()
         engine.router.collectMetrics(collector)
         engine.metrics.collect(collector)
-        return collector.render(format)
+        text = write(collector.families())
+        return 0
       })
       // The one function that answers with a promise: refused input rejects, and the shell reads `lastError`.
-      if (text === '') throw new Error(edge.lastError())
-      return text
+      if (text === undefined) throw new Error(edge.lastError())
+      return Buffer.from(text)
     },
+    metricExemplar: (mesh, metric, value, traceId, spanId, atMs) =>
+      quietly(mesh, ({ series }) => {
+        const exemplar = readExemplar(traceId, spanId, value, atMs)
+        const one = series.get(metric)
+        if (one === undefined) throw Failure.stale('metric')
+        if (one.histogram === undefined) throw invalid('metric', 'only a histogram has exemplars')
+        one.histogram.exemplify(exemplar)
+      }),
+    serviceExemplar: (mesh, service, latencyUs, traceId, spanId, atMs) =>
+      quietly(mesh, ({ engine }) => {
+        const exemplar = readExemplar(traceId, spanId, latencyUs, atMs)
+        if (!engine.router.exemplify(service >>> 0, exemplar)) throw Failure.stale('service')
+      }),
 
     simulate: async () =>
       JSON.stringify({

@@ -3,6 +3,8 @@
  * `crates/metrics/src/histogram.rs`, bit by bit. Relative error at most 1.1 %.
  */
 
+import type { Exemplar } from './metrics-exemplar.js'
+
 /** 2^(k/32), correctly rounded: `Math.pow` may be off by a bit, and an edge must be the same in both backends. */
 const EDGES = [
   1,
@@ -40,7 +42,9 @@ const EDGES = [
   2,
 ] as const
 
-const STEPS = 32
+/** OpenTelemetry's scale: a bucket's edges are 2^(2^-SCALE) apart. */
+export const SCALE = 5
+const STEPS = 2 ** SCALE
 /** Smallest octave: smaller values count as zero. */
 const FIRST = -20
 /** One past the largest octave: larger values count in the last bucket. */
@@ -66,7 +70,13 @@ export class Histogram {
   #count = 0
   #sum = 0
   #max = 0
+  /** The newest of each octave. */
+  readonly #exemplars = new Map<number, Exemplar>()
 
+  /** Values below 2^-20. */
+  get zero(): number {
+    return this.#zero
+  }
   get count(): number {
     return this.#count
   }
@@ -92,6 +102,34 @@ export class Histogram {
     this.#sum += value
     if (value > this.#max) this.#max = value
     return true
+  }
+
+  /** Says which request a value came from; the value itself is recorded besides. */
+  exemplify(exemplar: Exemplar): void {
+    this.#exemplars.set(Math.min(LAST - 1, Math.max(FIRST, octaveOf(exemplar.value + 0))), exemplar)
+  }
+
+  /** The newest exemplar from 2^from up to, not including, 2^to. */
+  exemplarWithin(from: number, to: number): Exemplar | undefined {
+    let newest: Exemplar | undefined
+    for (const [octave, exemplar] of this.#exemplars) {
+      if (octave >= from && octave < to && (newest === undefined || exemplar.atMs >= newest.atMs)) newest = exemplar
+    }
+    return newest
+  }
+
+  /** Every exemplar, smallest value first. */
+  exemplars(): Exemplar[] {
+    return [...this.#exemplars].sort(([a], [b]) => a - b).map(([, exemplar]) => exemplar)
+  }
+
+  /** OpenTelemetry's form of the buckets at {@link SCALE}: index of the first, and the counts up to the last. */
+  dense(): { offset: number; counts: number[] } {
+    const buckets = this.#buckets
+    const first = buckets?.findIndex((count) => count > 0) ?? -1
+    if (buckets === undefined || first < 0) return { offset: 0, counts: [] }
+    const last = buckets.findLastIndex((count) => count > 0)
+    return { offset: first + FIRST * STEPS, counts: [...buckets.subarray(first, last + 1)] }
   }
 
   /** Value below which a share `q` (0 to 1) lies; 0 when nothing was recorded. */

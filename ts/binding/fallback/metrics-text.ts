@@ -1,63 +1,15 @@
-/**
- * What a scrape gathers, and how it is written: Prometheus text 0.0.4, OpenMetrics 1.0 and JSON, byte for byte what
- * `crates/metrics` writes (JSON but for the order of keys).
- */
-import type { Histogram } from './metrics-histogram.js'
+/** Prometheus text 0.0.4 and OpenMetrics 1.0, byte for byte what `crates/metrics/src/text.rs` writes. */
+import type { Family, Labels, MetricSample } from './metrics-collector.js'
 
-export type MetricKind = 'counter' | 'gauge' | 'histogram'
-export type MetricFormat = 'prometheus' | 'openmetrics' | 'json'
-type Labels = readonly (readonly [string, string])[]
+export type TextFormat = 'prometheus' | 'openmetrics'
 
-export type MetricSample =
-  | { readonly labels: Labels; readonly value: number }
-  /** `scale`: exported units in one recorded unit (1e-6: microseconds to seconds). */
-  | { readonly labels: Labels; readonly histogram: Histogram; readonly scale: number }
-
-interface Family {
-  readonly kind: MetricKind
-  readonly help: string
-  readonly samples: MetricSample[]
+export function renderText(families: readonly Family[], format: TextFormat): string {
+  const text = families.map((family) => renderFamily(family, format)).join('')
+  return format === 'openmetrics' ? `${text}# EOF\n` : text
 }
 
-/** Gathers series by family. A name has one kind; whoever came first decides. */
-export class MetricCollector {
-  readonly #families = new Map<string, Family>()
-
-  /** `name` with or without `_total`. */
-  counter(name: string, help: string, labels: Labels, value: number): void {
-    this.add(withoutTotal(name), 'counter', help, { labels, value })
-  }
-  gauge(name: string, help: string, labels: Labels, value: number): void {
-    this.add(name, 'gauge', help, { labels, value })
-  }
-  histogram(name: string, help: string, labels: Labels, histogram: Histogram, scale: number): void {
-    this.add(name, 'histogram', help, { labels, histogram, scale })
-  }
-
-  /** A series of a family whose name is without `_total`. */
-  add(name: string, kind: MetricKind, help: string, sample: MetricSample): void {
-    const family = this.#families.get(name) ?? { kind, help, samples: [] }
-    this.#families.set(name, family)
-    if (family.kind === kind) family.samples.push(sample)
-  }
-
-  /** Everything gathered, by name. */
-  render(format: MetricFormat): string {
-    const families = [...this.#families].sort(([a], [b]) => (a < b ? -1 : 1))
-    if (format === 'json') return renderJson(families)
-    return (
-      families.map(([name, family]) => renderText(name, family, format)).join('') +
-      (format === 'openmetrics' ? '# EOF\n' : '')
-    )
-  }
-}
-
-/** A counter's family goes without the suffix; the writers add it. */
-export function withoutTotal(name: string): string {
-  return name.endsWith('_total') ? name.slice(0, -'_total'.length) : name
-}
-
-function renderText(name: string, family: Family, format: MetricFormat): string {
+function renderFamily(family: Family, format: TextFormat): string {
+  const { name } = family
   const total = family.kind === 'counter' ? '_total' : ''
   // Prometheus 0.0.4 names a counter's family with the suffix, OpenMetrics without.
   const shown = format === 'prometheus' ? total : ''
@@ -65,19 +17,35 @@ function renderText(name: string, family: Family, format: MetricFormat): string 
   let text = `# HELP ${name}${shown} ${help}\n# TYPE ${name}${shown} ${family.kind}\n`
   for (const sample of family.samples) {
     if ('value' in sample) text += line(name + total, sample.labels, sample.value)
-    else text += renderHistogram(name, sample.labels, sample.histogram, sample.scale)
+    else text += renderHistogram(name, sample, format)
   }
   return text
 }
 
-function renderHistogram(name: string, labels: Labels, histogram: Histogram, scale: number): string {
+function renderHistogram(
+  name: string,
+  { labels, histogram, scale }: Extract<MetricSample, { histogram: unknown }>,
+  format: TextFormat,
+): string {
   const [first, last, step] = scale === 1 ? [-20, 40, 2] : [0, 26, 1]
   let text = ''
-  for (let octave = first; octave <= last; octave += step) {
-    const edge = decimal(2 ** octave * scale)
-    text += line(`${name}_bucket`, [...labels, ['le', edge]], histogram.belowPower(octave))
+  const bucket = (le: string, from: number, to: number, count: number) => {
+    const plain = line(`${name}_bucket`, [...labels, ['le', le]], count)
+    const exemplar = format === 'openmetrics' ? histogram.exemplarWithin(from, to) : undefined
+    if (exemplar === undefined) {
+      text += plain
+      return
+    }
+    const { traceId, spanId, value, atMs } = exemplar
+    const shown = `# {trace_id="${traceId}",span_id="${spanId}"} ${decimal(value * scale)} ${decimal(atMs / 1_000)}`
+    text += `${plain.slice(0, -1)} ${shown}\n`
   }
-  text += line(`${name}_bucket`, [...labels, ['le', '+Inf']], histogram.count)
+  let below = Number.NEGATIVE_INFINITY
+  for (let octave = first; octave <= last; octave += step) {
+    bucket(decimal(2 ** octave * scale), below, octave, histogram.belowPower(octave))
+    below = octave
+  }
+  bucket('+Inf', below, Number.POSITIVE_INFINITY, histogram.count)
   text += line(`${name}_sum`, labels, histogram.sum * scale)
   return text + line(`${name}_count`, labels, histogram.count)
 }
@@ -102,28 +70,4 @@ export function decimal(value: number): string {
   const digits = `${whole}${fraction}`
   const point = 1 + Number(exponent)
   return point <= 0 ? `${sign}0.${'0'.repeat(-point)}${digits}` : `${sign}${digits.padEnd(point, '0')}`
-}
-
-function renderJson(families: readonly [string, Family][]): string {
-  const all = families.map(([name, { kind, help, samples }]) => {
-    const series = samples.map((sample) => {
-      const labels = Object.fromEntries(sample.labels)
-      if ('value' in sample) return { labels, value: sample.value }
-      const { histogram, scale } = sample
-      const at = (q: number) => histogram.quantile(q) * scale
-      return {
-        labels,
-        count: histogram.count,
-        sum: histogram.sum * scale,
-        max: histogram.max * scale,
-        p50: at(0.5),
-        p90: at(0.9),
-        p95: at(0.95),
-        p99: at(0.99),
-        p999: at(0.999),
-      }
-    })
-    return [kind === 'counter' ? `${name}_total` : name, { kind, help, series }]
-  })
-  return JSON.stringify(Object.fromEntries(all))
 }

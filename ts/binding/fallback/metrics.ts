@@ -2,7 +2,7 @@
 import { exceeded, invalid } from './edge.js'
 import { Histogram } from './metrics-histogram.js'
 import { checkHelp, checkLabels, checkMetricName, readLabels } from './metrics-names.js'
-import { type MetricCollector, type MetricKind, withoutTotal } from './metrics-text.js'
+import { type MetricCollector, type MetricKind, withoutTotal } from './metrics-collector.js'
 
 const KINDS: readonly MetricKind[] = ['counter', 'gauge', 'histogram']
 /** Series in all families together. */

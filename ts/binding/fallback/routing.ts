@@ -5,13 +5,15 @@
  * parts are in `routing/`, one file for each of the crate's. Deliberately absent: atomics, locks, clocks and timers;
  * time and randomness are passed in.
  */
-import { type Handle, type Outcome, Status, type Ticket, type Views } from '../contract.js'
-import type { MetricCollector } from './metrics-text.js'
+import { type ControlOrder, type Handle, type Outcome, Status, type Ticket, type Views } from '../contract.js'
+import type { MetricCollector } from './metrics-collector.js'
+import type { Exemplar } from './metrics-exemplar.js'
 import type { Rng } from './random.js'
 import type { FallbackConnections } from './registry-connections.js'
 import * as administer from './routing/administer.js'
 import { backoffMs } from './routing/budget.js'
 import { close } from './routing/complete.js'
+import { control } from './routing/control.js'
 import { explanationOf } from './routing/explain.js'
 import * as housekeeping from './routing/housekeeping.js'
 import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './routing/info.js'
@@ -96,6 +98,11 @@ export class FallbackRouter {
   /** Extends the lease of an instance: it ends `leaseMs` from now. */
   renew(instance: Handle, leaseMs: number, nowUs: number): void {
     administer.renew(this.#state, instance, leaseMs, nowUs)
+  }
+
+  /** Carries out an operator's order about an instance. Requests under way on it go on. */
+  control(instance: Handle, order: ControlOrder, forMs: number, nowUs: number): void {
+    control(this.#state, instance, order, forMs, nowUs)
   }
 
   /** A thread is gone: its instances are removed, the tickets it held end as Cancelled, its waits are dropped. */
@@ -204,6 +211,13 @@ export class FallbackRouter {
   /** Adds what the router knows to a scrape. */
   collectMetrics(out: MetricCollector): void {
     collectMetrics(this.#state, out)
+  }
+
+  /** Says which request of a service a latency came from. False: there is no such service. */
+  exemplify(service: Handle, exemplar: Exemplar): boolean {
+    const membership = this.#state.memberships.get(service)
+    membership?.service.latencies.exemplify(exemplar)
+    return membership !== undefined
   }
 
   /** Why a ticket's instance was picked; undefined when the pick is not among the last 1,024. */

@@ -42,6 +42,7 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
       ...(options.data === undefined ? {} : { data: options.data }),
     })
     closers.push(() => mesh.close())
+    await listenForOrders(mesh)
     const compiled = await compileModules(modulesOf(config, folder, options.load !== undefined))
     const fleet = await startFleet(mesh, instanceSpecs(config, folder, compiled), config.workers)
     closers.push(() => fleet.close())
@@ -74,6 +75,15 @@ function modulesOf(config: Config, folder: string, withLoad: boolean): string[] 
   const modules = Object.values(config.services).map(({ module }) => module)
   if (withLoad && config.load) modules.push(config.load.module)
   return modules.map((module) => resolve(folder, module))
+}
+
+/** Opens the socket of `linkmesh admin`. A machine where that is not possible still runs everything else. */
+async function listenForOrders(mesh: Mesh): Promise<void> {
+  try {
+    await mesh.admin.listen()
+  } catch (error) {
+    process.stderr.write(`linkmesh: \`linkmesh admin\` cannot reach this process: ${(error as Error).message}\n`)
+  }
 }
 
 async function closeAll(closers: (() => Promise<unknown>)[]): Promise<void> {

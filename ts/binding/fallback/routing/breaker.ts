@@ -10,6 +10,8 @@ const COUNT_MAX = 2 ** 17 - 1
 const OPENS_MAX = 31
 /** Ends of open times are kept modulo this, milliseconds. */
 const UNTIL = 2 ** 40
+/** End of the open time of a breaker that was opened by hand: it does not end by itself. */
+const BY_HAND = UNTIL - 1
 /** Ends of leases are kept modulo this, microseconds: nine years. */
 const LEASE = 2 ** 48
 
@@ -48,6 +50,19 @@ export class CircuitBreaker {
   /** State as last written; an open one whose time is over still says open. */
   get state(): Breaker {
     return this.#state
+  }
+
+  /** Opens it until further notice, or closes it with nothing remembered. What it changed, if anything. */
+  force(to: typeof Breaker.Open | typeof Breaker.Closed): Transition | undefined {
+    const from = this.#state
+    this.#state = to
+    this.#opens = 0
+    this.#count = 0
+    this.#untilMs = to === Breaker.Open ? BY_HAND : 0
+    this.#window.reset()
+    // Probes that are under way decide nothing any more.
+    this.#places.fill(undefined)
+    return from === to ? undefined : { from, to }
   }
 
   /** Whether a pick may go to this instance now. Changes nothing. */
@@ -146,6 +161,7 @@ export class CircuitBreaker {
 
   /** Whether the open time is over: also when it lasts for longer than was ever meant, because the clock stepped back. */
   #isOver(policy: BreakerPolicy, nowUs: number): boolean {
+    if (this.#untilMs === BY_HAND) return false
     const nowMs = Math.floor(nowUs / 1_000)
     return nowMs >= this.#untilMs || this.#untilMs - nowMs > policy.maxOpenMs + 1
   }

@@ -20,6 +20,8 @@ export class InstanceState {
   readonly failing = new Estimate()
   /** Not eligible before this time, microseconds: it answered Rejected. */
   rejectedUntilUs = 0
+  /** Not eligible before this time, microseconds: an operator said so. */
+  ejectedUntilUs = 0
   /** It begins, or began again, with a small share at this time, microseconds. */
   warmingSinceUs: number
   /** `adaptive` only: recent latency, microseconds. */

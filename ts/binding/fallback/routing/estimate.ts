@@ -19,6 +19,12 @@ export class Estimate {
   #value = 0
   #atMs = 0
 
+  /** As if nothing had been measured. */
+  reset(): void {
+    this.#value = 0
+    this.#atMs = 0
+  }
+
   /** The value as stored, without decay. 0 = never set. */
   get stored(): number {
     return this.#value

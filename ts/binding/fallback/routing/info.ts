@@ -1,6 +1,6 @@
 /** What the router tells about itself: the contract's shapes, and metrics. As `crates/routing/src/info.rs`. */
 import { Breaker, type Handle, type InstanceInfo, Outcome, type ServiceInfo } from '../../contract.js'
-import type { MetricCollector } from '../metrics-text.js'
+import type { MetricCollector } from '../metrics-collector.js'
 import { type ServiceRecord, staleHandle } from '../registry.js'
 import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
 import { DEFAULT_POLICY } from './policy.js'

@@ -11,6 +11,8 @@ import type { Membership } from './membership.js'
 const FAILING_WEIGHT = 1_000
 /** Longest `Retry-After` that is honoured, microseconds. */
 const LONGEST_REJECTED_US = 300_000_000
+/** Longest ejection, microseconds: an hour. Longer than that: the clock stepped back, and it is over. */
+export const LONGEST_EJECTION_US = 3_600_000_000
 /** Score of a probe that is due. */
 const PROBE_SCORE = -1
 
@@ -73,6 +75,11 @@ function filterOf(
       return verdict.kind === 'open' ? 'breaker-open' : 'probe-taken'
     }
     candidate.probe = verdict.kind === 'probe'
+    const out = state.ejectedUntilUs - nowUs
+    if (!candidate.probe && out > 0 && out <= LONGEST_EJECTION_US) {
+      candidate.eligibleAtUs = state.ejectedUntilUs
+      return 'ejected'
+    }
   }
   if (candidate.limit !== 0 && candidate.inFlight >= candidate.limit) return 'at-limit'
   // Longer than it can be: the clock stepped back, and it is over.

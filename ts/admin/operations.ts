@@ -1,0 +1,50 @@
+/** What may be asked over the local socket, by name. Arguments are checked by what they are given to. */
+import type { Policy } from '../binding/contract.js'
+import type { LetterFilter } from '../binding/contract-journal.js'
+import type { RedriveAllOptions } from '../dead-letters.js'
+import type { Mesh } from '../mesh.js'
+import { checkRecord } from '../mesh/checks.js'
+import type { MetricsFormat } from '../metrics.js'
+import type { InstanceTarget, Orderer } from './administration.js'
+
+type Args = Record<string, unknown>
+/** One answer. */
+type Single = (mesh: Mesh, args: Args, who: Orderer, signal: AbortSignal) => unknown
+/** Answers until the signal fires. */
+type Many = (mesh: Mesh, args: Args, signal: AbortSignal) => AsyncIterable<unknown>
+
+const target = (args: Args): InstanceTarget => {
+  const { service, instance } = args as { service: string; instance?: string | number }
+  return instance === undefined ? { service } : { service, instance }
+}
+
+export const SINGLES: Readonly<Record<string, Single>> = {
+  list: (mesh) => mesh.admin.list(),
+  drain: (mesh, args, who) => mesh.admin.drain(target(args), who),
+  undrain: (mesh, args, who) => mesh.admin.undrain(target(args), who),
+  eject: (mesh, args, who) =>
+    mesh.admin.eject(target(args), { ...who, ...(args.forMs === undefined ? {} : { forMs: args.forMs as number }) }),
+  'set-weight': (mesh, args, who) => mesh.admin.setWeight(target(args), args.weight as number, who),
+  'open-breaker': (mesh, args, who) => mesh.admin.openBreaker(target(args), who),
+  'close-breaker': (mesh, args, who) => mesh.admin.closeBreaker(target(args), who),
+  reset: (mesh, args, who) => mesh.admin.reset(target(args), who),
+  'change-policy': (mesh, args, who) => mesh.admin.changePolicy(args.service as string, args.policy as Policy, who),
+  dump: (mesh) => mesh.admin.dump(),
+  metrics: (mesh, args) => mesh.metrics.render((args.format as MetricsFormat | undefined) ?? 'prometheus'),
+  redrive: (mesh, args, { by }, signal) =>
+    mesh.deadLetters.redriveAll(checkRecord(args.filter ?? {}, 'filter') as LetterFilter, {
+      ...(checkRecord(args.options ?? {}, 'options') as RedriveAllOptions),
+      ...(by === undefined ? {} : { by }),
+      signal,
+    }),
+  purge: (mesh, args, { by }) =>
+    mesh.deadLetters.purge(checkRecord(args.filter, 'filter') as LetterFilter, {
+      dryRun: args.dryRun === true,
+      ...(by === undefined ? {} : { by }),
+    }),
+}
+
+export const MANY: Readonly<Record<string, Many>> = {
+  follow: (mesh, _args, signal) => mesh.admin.follow(signal),
+  picks: (mesh, args, signal) => mesh.admin.followPicks(args.service as string, signal),
+}
