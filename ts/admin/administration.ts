@@ -143,7 +143,7 @@ export class Administration {
    * signal fires. A reader that is slower than what happens misses events and is told so by one of kind `gap`.
    */
   follow(signal?: AbortSignal): AsyncIterableIterator<AdminEvent> {
-    return followEvents(this.#core.mesh, signal)
+    return followEvents(this.#core, signal)
   }
 
   /** Explanations of the picks that this thread makes for a service, at most 50 a second. */

@@ -118,7 +118,10 @@ export class AdminSession {
     })
   }
 
-  /** Asks for many; leaving the loop ends it there, too. */
+  /**
+   * Asks for many; leaving the loop ends it there, too. Who stops reading stops the whole session after a few thousand:
+   * follow on a session of its own.
+   */
   async *follow<T = unknown>(op: string, args: object = {}): AsyncGenerator<T, void, undefined> {
     const items: T[] = []
     let wake: (() => void) | undefined

@@ -1,8 +1,8 @@
 /** One client of the local socket. Whatever it does, or fails to do, concerns nobody else. */
 import type { Socket } from 'node:net'
 import { LinkmeshError } from '../errors.js'
-import type { Mesh } from '../mesh.js'
 import { checkName, checkRecord } from '../mesh/checks.js'
+import type { Mesh } from '../mesh.js'
 import { MANY, SINGLES } from './operations.js'
 import { type Answer, type AnswerError, type Ask, Lines, MAX_ANSWER_BYTES, MAX_ASK_BYTES } from './protocol.js'
 

@@ -1,6 +1,6 @@
 /** Events of a mesh for somebody who follows them, with a bound on what waits for a slow reader. */
-import type { MeshEvent } from '../binding/contract.js'
-import type { Mesh } from '../mesh.js'
+import type { EventBatch, MeshEvent } from '../binding/contract.js'
+import type { Core } from '../mesh/core.js'
 
 /** An event of the mesh, or how many the reader missed. */
 export type AdminEvent = MeshEvent | { kind: 'gap'; missed: number }
@@ -66,8 +66,13 @@ export class Followed<T> implements AsyncIterableIterator<T> {
   }
 }
 
-/** Ends with the signal. Its listeners are on when this returns. */
-export function followEvents(mesh: Mesh, signal?: AbortSignal): Followed<AdminEvent> {
+/** Ends with the signal. Its listeners are on when this returns; what happened before is not told. */
+export function followEvents(core: Core, signal?: AbortSignal): Followed<AdminEvent> {
+  const { mesh, binding, handle } = core
+  const { last } = JSON.parse(binding.eventsSince(handle, Number.MAX_SAFE_INTEGER)) as EventBatch
+  const push = (event: MeshEvent): void => {
+    if (event.sequence > last) followed.push(event)
+  }
   const offs: (() => void)[] = []
   const followed = new Followed<AdminEvent>(
     (missed) => ({ kind: 'gap', missed }),
@@ -78,9 +83,9 @@ export function followEvents(mesh: Mesh, signal?: AbortSignal): Followed<AdminEv
   )
   const end = (): void => followed.end()
   offs.push(
-    mesh.on('change', (event) => followed.push(event)),
-    mesh.on('breaker', (event) => followed.push(event)),
-    mesh.on('thread-ended', (event) => followed.push(event)),
+    mesh.on('change', push),
+    mesh.on('breaker', push),
+    mesh.on('thread-ended', push),
     mesh.on('gap', () => followed.push({ kind: 'gap', missed: 1 })),
   )
   if (signal?.aborted) end()

@@ -2,8 +2,8 @@
 import type { Policy } from '../binding/contract.js'
 import type { LetterFilter } from '../binding/contract-journal.js'
 import type { RedriveAllOptions } from '../dead-letters.js'
-import type { Mesh } from '../mesh.js'
 import { checkRecord } from '../mesh/checks.js'
+import type { Mesh } from '../mesh.js'
 import type { MetricsFormat } from '../metrics.js'
 import type { InstanceTarget, Orderer } from './administration.js'
 

@@ -1,9 +1,9 @@
 /** The picks of one service as they are made, explained. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Explanation } from '../binding/contract.js'
-import type { Mesh } from '../mesh.js'
 import { nowMs } from '../mesh/clock.js'
 import type { PickMessage } from '../mesh/diagnostics.js'
+import type { Mesh } from '../mesh.js'
 import { Followed } from './events.js'
 
 /** Shortest time between two: nobody reads faster, and explaining costs more than picking. */

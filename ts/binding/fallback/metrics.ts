@@ -1,8 +1,8 @@
 /** Series by name and labels: the rules and limits of `crates/metrics/src/registry.rs`. */
 import { exceeded, invalid } from './edge.js'
+import { type MetricCollector, type MetricKind, withoutTotal } from './metrics-collector.js'
 import { Histogram } from './metrics-histogram.js'
 import { checkHelp, checkLabels, checkMetricName, readLabels } from './metrics-names.js'
-import { type MetricCollector, type MetricKind, withoutTotal } from './metrics-collector.js'
 
 const KINDS: readonly MetricKind[] = ['counter', 'gauge', 'histogram']
 /** Series in all families together. */

@@ -4,8 +4,8 @@ import { Failure, invalid } from '../edge.js'
 import { staleHandle } from '../registry.js'
 import { outOfRange } from '../registry-validate.js'
 import type { Transition } from './breaker.js'
-import { grantAll } from './queue.js'
 import { LONGEST_EJECTION_US } from './look.js'
+import { grantAll } from './queue.js'
 import type { RouterState } from './state.js'
 
 const ORDERS: ReadonlySet<ControlOrder> = new Set(['eject', 'open-breaker', 'close-breaker', 'reset'])
