@@ -63,7 +63,8 @@ export class MeshSteps {
   step(): void {
     const kind = this.#random.below(1_000)
     if (kind < 330) this.#pick()
-    else if (kind < 640) this.#complete()
+    else if (kind < 615) this.#complete()
+    else if (kind < 640) this.#completeMany()
     else if (kind < 700) this.#advance()
     else if (kind < 740) this.#wait()
     else if (kind < 770) this.#grants()
@@ -124,6 +125,16 @@ export class MeshSteps {
         ? r.of([Number.NaN, Number.POSITIVE_INFINITY, 1e300])
         : r.below(200_000)
     this.#pair.call('complete', this.#mesh, this.#take(this.#tickets), outcome as Outcome, latency)
+  }
+
+  #completeMany(): void {
+    const r = this.#random
+    const tickets = Float64Array.from({ length: r.below(5) }, () =>
+      r.chance(0.02) ? r.of([Number.NaN, -1, 1e300]) : this.#take(this.#tickets),
+    )
+    const outcome = r.chance(0.8) ? Outcome.Ok : r.below(8)
+    const count = r.chance(0.02) ? r.of([-1, 6, Number.NaN]) : r.below(tickets.length + 1)
+    this.#pair.call('completeMany', this.#mesh, tickets, count, outcome as Outcome)
   }
 
   #advance(): void {

@@ -24,6 +24,7 @@ const HOT: ReadonlySet<Name> = new Set<Name>([
   'ringPop',
   'pick',
   'complete',
+  'completeMany',
   'metricRecord',
   'retry',
 ])

@@ -102,6 +102,18 @@ onBothBackends('router', (binding) => {
     expect(end(pick(), Outcome.Ok, Number.NaN)).toBe(Status.InvalidArgument)
   })
 
+  it('takes many tickets at once, and each of them once', () => {
+    const { pick, end, b, mesh } = routed({}, {})
+    const tickets = Float64Array.from([pick(), pick(), 7, pick(), Number.NaN, pick()])
+    expect(end(tickets[1] as number)).toBe(0)
+    expect(b.completeMany(mesh, tickets, 4, Outcome.Ok)).toBe(2)
+    expect(b.completeMany(mesh, tickets, 6, Outcome.Ok)).toBe(1)
+    expect(b.completeMany(mesh, tickets, 0, Outcome.Ok)).toBe(0)
+    expect(b.completeMany(mesh, tickets, 7, Outcome.Ok)).toBe(Status.InvalidArgument)
+    expect(b.completeMany(mesh, tickets, 1, 7 as Outcome)).toBe(Status.InvalidArgument)
+    expect(b.completeMany(mesh + 1, tickets, 1, Outcome.Ok)).toBe(Status.StaleHandle)
+  })
+
   it('opens a breaker, admits leased probes, and closes or opens it for longer', () => {
     const breaker = {
       consecutiveFailures: 3,

@@ -135,6 +135,7 @@ export class Loop {
 
   #binding(thread: number): Binding {
     const scratch = new Uint32Array(SCRATCH_WORDS)
+    new Float64Array(scratch.buffer)[Scratch.PickedMsF64] = Number.NaN
     const policy = { timeoutMs: 5_000, queueLimit: 0 }
     const used: Partial<Binding> = {
       scratch: () => scratch,
@@ -152,6 +153,10 @@ export class Loop {
       complete: (_mesh, _ticket, outcome) => {
         this.outcomes.push(outcome)
         return 0
+      },
+      completeMany: (_mesh, _tickets, count, outcome) => {
+        for (let ticket = 0; ticket < count; ticket++) this.outcomes.push(outcome)
+        return count
       },
       retry: () => (this.retries-- > 0 ? 0 : -1),
       grants: () => 0,

@@ -135,8 +135,10 @@ export const Scratch = {
   RetryAfterMs: 2,
   /** `pick`: 1 when this request is a half-open probe. */
   Probe: 3,
+  /** `pick`: when it was made by the engine's clock, milliseconds, as float64 number 2; NaN on a manual clock. */
+  PickedMsF64: 2,
   /** `inboxPoll`: triples of (lane id, head, tail) start here. */
-  Lanes: 4,
+  Lanes: 6,
 } as const
 /** Words in the scratch array. */
 export const SCRATCH_WORDS = 256
@@ -285,10 +287,12 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
   eventsSince(mesh: Handle, sequence: number): string
 
   // --- router -------------------------------------------------------------------------------------
-  /** `keyHash` 0: no affinity. Fills the scratch words Instance, Thread, RetryAfterMs, Probe. Hot. */
+  /** `keyHash` 0: no affinity. Fills the scratch words Instance, Thread, RetryAfterMs, Probe, PickedMs. Hot. */
   pick(mesh: Handle, service: Handle, keyHash: number): Ticket | Status
   /** `latencyUs` negative: time since the pick. Hot. */
   complete(mesh: Handle, ticket: Ticket, outcome: Outcome, latencyUs: number): 0 | Status
+  /** The first `count` tickets at once, with one outcome and the time since their picks. How many were open. Hot. */
+  completeMany(mesh: Handle, tickets: Float64Array, count: number, outcome: Outcome): number | Status
   /** After `pick` said Saturated: queue for the next free slot. Id of the wait; the grant arrives by `grants`. `timeoutMs` bounds it. */
   wait(mesh: Handle, service: Handle, keyHash: number, timeoutMs: number): number | Status
   /** 0, or StaleTicket when the grant or the refusal is already under way. */

@@ -6,15 +6,22 @@ import {
   INSTANCE_WORDS,
   InstanceWord,
   type Outcome,
+  Scratch,
   type Ticket,
   type Views,
 } from '../binding/contract.js'
 import { type ErrorDetails, errorOfStatus, type LinkmeshError } from '../errors.js'
 import type { Mesh } from '../mesh.js'
+import { nowMs } from './clock.js'
 import { DeadlineWheel } from './deadlines.js'
 import type { Logger } from './logger.js'
 
 const SLOT_MASK = 0x1ffff
+/**
+ * How often the distance of the two clocks is measured. On macOS always: there Node's goes on while the machine sleeps,
+ * and the engine's stands still.
+ */
+const MEASUREMENTS = process.platform === 'darwin' ? Number.POSITIVE_INFINITY : 16
 
 export class Core {
   readonly binding: Binding
@@ -33,6 +40,11 @@ export class Core {
 
   readonly #pick: Binding['pick']
   readonly #complete: Binding['complete']
+  readonly #completeMany: Binding['completeMany']
+  readonly #times: Float64Array
+  /** From the engine's clock to that of this process, milliseconds: the least that was measured. */
+  #offsetMs = Number.NaN
+  #measured = 0
 
   constructor(binding: Binding, handle: Handle, name: string, thread: number, logger: Logger) {
     this.binding = binding
@@ -41,9 +53,11 @@ export class Core {
     this.thread = thread
     this.logger = logger
     this.scratch = binding.scratch()
+    this.#times = new Float64Array(this.scratch.buffer, this.scratch.byteOffset, this.scratch.length >>> 1)
     this.views = binding.views(handle)
     this.#pick = binding.pick
     this.#complete = binding.complete
+    this.#completeMany = binding.completeMany
   }
 
   /** Grows with every change of services or instances. */
@@ -55,8 +69,28 @@ export class Core {
     return this.#pick(this.handle, service, keyHash)
   }
 
+  /** When the last pick was made, milliseconds on the process clock: the router has read a clock already. */
+  get pickedMs(): number {
+    const ms = this.#times[Scratch.PickedMsF64] as number
+    const pickedMs = ms + this.#offsetMs
+    // On a manual clock it is not a number, and stays so.
+    return this.#measured < MEASUREMENTS || Number.isNaN(pickedMs) ? this.#measure(ms) : pickedMs
+  }
+
+  #measure(ms: number): number {
+    const now = nowMs()
+    this.#measured++
+    // The clocks are read one after the other, so any measurement is too large by the time between.
+    if (!(now - ms > this.#offsetMs)) this.#offsetMs = now - ms
+    return now
+  }
+
   complete(ticket: Ticket, outcome: Outcome, latencyUs: number): number {
     return this.#complete(this.handle, ticket, outcome, latencyUs)
+  }
+
+  completeMany(tickets: Float64Array, count: number, outcome: Outcome): number {
+    return this.#completeMany(this.handle, tickets, count, outcome)
   }
 
   /** Requests that are with an instance now, or 0 when the handle is stale. One read of shared memory. */

@@ -52,6 +52,9 @@ export class Dispatcher {
   readonly waits: Waits
   readonly #names: ServiceNames
   readonly #locals: (LocalInstance | undefined)[] = []
+  /** Tickets of answers that are completed together. */
+  readonly #done = new Float64Array(256)
+  #doneCount = 0
 
   constructor(core: Core) {
     this.core = core
@@ -106,9 +109,9 @@ export class Dispatcher {
   /** Starts the first attempt. Never throws: a failure is the call's answer. */
   launch(call: Call): void {
     this.outstanding++
-    if (call.timeoutMs !== Number.POSITIVE_INFINITY) call.deadline = nowMs() + call.timeoutMs
     const { parent, signal } = call
     if (parent !== undefined) {
+      call.deadline = nowMs() + call.timeoutMs
       if (parent.deadline < call.deadline) call.deadline = parent.deadline
       parent.adopt(call)
       if (call.settled) return
@@ -132,9 +135,11 @@ export class Dispatcher {
     }
     const ticket = core.pick(call.service.handle, call.keyHash)
     if (ticket <= 0) {
+      if (call.deadline === Number.POSITIVE_INFINITY) call.deadline = nowMs() + call.timeoutMs
       this.#refused(call, ticket)
       return
     }
+    if (call.deadline === Number.POSITIVE_INFINITY) call.deadline = core.pickedMs + call.timeoutMs
     this.deliver(call, ticket, core.scratch[Scratch.Instance] as number, core.scratch[Scratch.Thread] as number)
   }
 
@@ -272,6 +277,30 @@ export class Dispatcher {
     this.complete(call, Outcome.Ok)
     this.#finish(call)
     call.resolve(value)
+  }
+
+  /**
+   * As {@link succeeded}, for the answers of one look into the inbox: {@link completeTogether} follows before anybody
+   * hears of them, since promises tell their news when this turn's code has ended.
+   */
+  succeededTogether(call: Call, value: unknown): void {
+    const { ticket } = call
+    if (COMPLETE.hasSubscribers || ticket === 0) {
+      this.succeeded(call, value)
+      return
+    }
+    call.ticket = 0
+    this.#done[this.#doneCount++] = ticket
+    if (this.#doneCount === this.#done.length) this.completeTogether()
+    this.#finish(call)
+    call.resolve(value)
+  }
+
+  completeTogether(): void {
+    if (this.#doneCount === 0) return
+    this.core.completeMany(this.#done, this.#doneCount, Outcome.Ok)
+    this.#doneCount = 0
+    if (this.waits.size > 0) this.waits.takeSoon()
   }
 
   /** A stream began: its ticket stays open until it ends. */

@@ -367,6 +367,7 @@ export class Lanes implements RemotePath, ReplyPath {
       this.#drain(scratch[at] as number, scratch[at + 1] as number, scratch[at + 2] as number)
       if (this.#core.closed) return 0
     }
+    this.#dispatcher.completeTogether()
     return count
   }
 
@@ -459,10 +460,8 @@ export class Lanes implements RemotePath, ReplyPath {
     switch (kind & 0xff) {
       case FrameKind.Reply:
         this.#slots.remove(call)
-        {
-          this.#dispatcher.succeeded(call, value)
-          return
-        }
+        this.#dispatcher.succeededTogether(call, value)
+        return
       case FrameKind.Error: {
         this.#slots.remove(call)
         const error = errorFromText(value as string)

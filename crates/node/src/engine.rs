@@ -206,6 +206,11 @@ impl Engine {
 
     /// Microseconds since the mesh was opened.
     #[inline(always)]
+    /// Whether time moves only when somebody moves it.
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.clock, Clock::Manual(_))
+    }
+
     pub(crate) fn now(&self) -> u64 {
         match &self.clock {
             Clock::Monotonic(start) => start.elapsed().as_micros() as u64,

@@ -10,10 +10,12 @@ use std::ptr;
 
 use linkmesh_registry::Status;
 use linkmesh_routing::{Picked, hash_key};
+use linkmesh_tables::epoch::Guard;
 use linkmesh_tables::{RecordRing, RingError};
 use napi::sys;
 
 use crate::args::{Args, Batch, Joint, TextError, number};
+use crate::engine::Engine;
 use crate::named::Table;
 use crate::state::{Failure, ThreadState};
 
@@ -226,12 +228,16 @@ hot! {
         }
         let guard = state.reader.pin();
         let mut picked = Picked::default();
-        let ticket = engine.router.pick(&guard, &mut joined.rng, service, key, joined.peer.id, engine.now(), &mut picked);
+        let now = engine.now();
+        let ticket = engine.router.pick(&guard, &mut joined.rng, service, key, joined.peer.id, now, &mut picked);
         let scratch = &state.scratch.0;
         scratch[0].set(picked.instance);
         scratch[1].set(picked.thread);
         scratch[2].set(picked.retry_after_ms);
         scratch[3].set(u32::from(picked.probe));
+        let picked_ms = if engine.is_manual() { f64::NAN } else { now as f64 / 1_000.0 }.to_bits();
+        scratch[PICKED_MS].set(picked_ms as u32);
+        scratch[PICKED_MS + 1].set((picked_ms >> 32) as u32);
         match ticket {
             Ok(ticket) => ticket as i64,
             Err(status) => status as i64,
@@ -242,23 +248,32 @@ hot! {
             (args.u32(0), args.f64(1), args.u32(2), args.f64(3)) else { return INVALID };
         let Some(joined) = state.meshes.get(mesh) else { return STALE };
         // NaN fails every comparison, so it is refused here too.
-        if !(0.0..9_007_199_254_740_992.0).contains(&ticket) || outcome > 6 || !latency.is_finite() {
+        if !(0.0..MAX_TICKET).contains(&ticket) || outcome > 6 || !latency.is_finite() {
             return INVALID;
         }
         let engine = &*joined.engine;
         let guard = state.reader.pin();
-        match engine.router.complete(&guard, ticket as u64, outcome as u8, latency as i64, engine.now()) {
-            Ok(done) => {
-                if let Some(thread) = done.granted_thread {
-                    engine.signal(&guard, thread);
-                }
-                if done.more {
-                    engine.tick();
-                }
-                0
-            }
+        match complete_one(engine, &guard, ticket as u64, outcome as u8, latency as i64, engine.now()) {
+            Ok(()) => 0,
             Err(status) => status as i64,
         }
+    }
+    fn completeMany(state, args: 4) {
+        let (Some(mesh), Some(tickets), Some(count), Some(outcome)) =
+            (args.u32(0), args.doubles(1), args.u32(2), args.u32(3)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        let Some(tickets) = tickets.get(..count as usize) else { return INVALID };
+        if outcome > 6 {
+            return INVALID;
+        }
+        let engine = &*joined.engine;
+        let guard = state.reader.pin();
+        let now = engine.now();
+        tickets
+            .iter()
+            .filter(|ticket| (0.0..MAX_TICKET).contains(*ticket))
+            .filter(|ticket| complete_one(engine, &guard, **ticket as u64, outcome as u8, -1, now).is_ok())
+            .count() as i64
     }
 
     // --- metrics ----------------------------------------------------------------------------------------
@@ -387,14 +402,40 @@ hot! {
     }
 }
 
+/// The float64 that `pick` writes, `Scratch.PickedMsF64` in the contract, as two words.
+const PICKED_MS: usize = 4;
 /// Where `inboxPoll` writes, `Scratch.Lanes` in the contract.
-const LANES: usize = 4;
+const LANES: usize = 6;
+/// Tickets are integers below: what a float64 holds exactly.
+const MAX_TICKET: f64 = 9_007_199_254_740_992.0;
+
+/// Completes a ticket, and wakes whoever got its place.
+#[inline(always)]
+fn complete_one(
+    engine: &Engine,
+    guard: &Guard<'_>,
+    ticket: u64,
+    outcome: u8,
+    latency: i64,
+    now: u64,
+) -> Result<(), Status> {
+    let done = engine
+        .router
+        .complete(guard, ticket, outcome, latency, now)?;
+    if let Some(thread) = done.granted_thread {
+        engine.signal(guard, thread);
+    }
+    if done.more {
+        engine.tick();
+    }
+    Ok(())
+}
 
 #[inline(always)]
 fn with_id_table(
     state: &ThreadState,
     handle: Option<u32>,
-    body: impl FnOnce(&linkmesh_tables::FingerprintedIdTable, &linkmesh_tables::epoch::Guard<'_>) -> i64,
+    body: impl FnOnce(&linkmesh_tables::FingerprintedIdTable, &Guard<'_>) -> i64,
 ) -> i64 {
     let Some(Table::Id(table)) = handle.and_then(|handle| state.tables.get(handle)) else {
         return STALE;

@@ -191,8 +191,9 @@ pub(crate) struct ThreadState {
     last_error: Option<Failure>,
 }
 
-/// Owned by the thread's state and by each `ArrayBuffer` over it.
+/// Owned by the thread's state and by each `ArrayBuffer` over it. Some of its words are read as float64.
 #[derive(Debug)]
+#[repr(align(8))]
 pub(crate) struct ScratchMemory(pub(crate) Scratch);
 
 // SAFETY: the cells are only touched by the thread that made them; other threads at most drop the last

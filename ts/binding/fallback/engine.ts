@@ -139,6 +139,11 @@ export class Engine {
     return this.#manualUs ?? Number((process.hrtime.bigint() - this.#start) / 1_000n)
   }
 
+  /** Whether time moves only when somebody moves it. */
+  get manual(): boolean {
+    return this.#manualUs !== undefined
+  }
+
   /** Moves a manual clock, back too: that is what tests of clocks need. */
   advance(microseconds: number): void {
     if (this.#manualUs === undefined) {

@@ -33,6 +33,7 @@ type MeshFunctions = Omit<
 
 /** The functions of the contract from `meshOpen` to `metricsRender`, and those by which a thread is woken. */
 export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
+  const times = new Float64Array(scratch.buffer)
   const engines = new Map<string, Engine>()
   const meshes = new Slots<Joined>()
 
@@ -155,11 +156,13 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       const { engine, peer, rng } = joined
       if (engine.closed) return Status.Closed
       const picked = joined.picked
-      const ticket = engine.router.pick(rng, service >>> 0, keyHash >>> 0, peer.id, engine.now(), picked)
+      const nowUs = engine.now()
+      const ticket = engine.router.pick(rng, service >>> 0, keyHash >>> 0, peer.id, nowUs, picked)
       scratch[Scratch.Instance] = picked.instance
       scratch[Scratch.Thread] = picked.thread
       scratch[Scratch.RetryAfterMs] = picked.retryAfterMs
       scratch[Scratch.Probe] = Number(picked.probe)
+      times[Scratch.PickedMsF64] = engine.manual ? Number.NaN : nowUs / 1000
       return ticket
     },
     complete: (mesh, ticket, outcome, latencyUs) => {
@@ -173,6 +176,22 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       const status = engine.router.complete(ticket, (outcome >>> 0) as Outcome, latencyUs, engine.now(), engine.done)
       engine.completed(engine.done)
       return status
+    },
+    completeMany: (mesh, tickets, count, outcome) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      if (!(tickets instanceof Float64Array) || !(count >>> 0 <= tickets.length) || outcome >>> 0 >= OUTCOMES) {
+        return Status.InvalidArgument
+      }
+      const { engine } = joined
+      const nowUs = engine.now()
+      let open = 0
+      for (const ticket of tickets.subarray(0, count >>> 0)) {
+        if (!(ticket >= 0 && ticket < MAX_TICKET)) continue
+        if (engine.router.complete(ticket, (outcome >>> 0) as Outcome, -1, nowUs, engine.done) === 0) open++
+        engine.completed(engine.done)
+      }
+      return open
     },
     wait: (mesh, service, keyHash, timeoutMs) =>
       edge.number(() => {
