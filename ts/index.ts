@@ -13,6 +13,7 @@ export type {
   MeshEvent,
   Policy,
   ServiceInfo,
+  ThreadInfo,
   Ticket,
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
@@ -84,7 +85,7 @@ export {
   type,
 } from './mesh/contract.js'
 export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
-export type { BreakerEvent, ChangeEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
+export type { BreakerEvent, ChangeEvent, LoopEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
 export type { Logger } from './mesh/logger.js'
 export type { AttachOptions, DeadLetterOptions, JoinTarget, OpenOptions } from './mesh/options.js'
 export type { InstancePatch, Registration } from './mesh/registration.js'

@@ -7,7 +7,7 @@
 import { join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Administration } from './admin/administration.js'
-import type { Explanation, InstanceSpec, Policy, ServiceInfo } from './binding/contract.js'
+import type { Explanation, InstanceSpec, Policy, ServiceInfo, ThreadInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
 import type { PeerInfo } from './binding/contract-node.js'
 import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
@@ -358,6 +358,15 @@ export class Mesh {
   services(): ServiceInfo[] {
     this.#mustBeOpen()
     return JSON.parse(this.#core.binding.serviceList(this.#core.handle)) as ServiceInfo[]
+  }
+
+  /**
+   * The threads of this mesh and how their event loops do. A thread that is blocked is not dead: new requests go elsewhere,
+   * and back to it with its first turn. Watched from outside by a native thread; always idle on the fallback.
+   */
+  threads(): ThreadInfo[] {
+    this.#mustBeOpen()
+    return JSON.parse(this.#core.binding.threads(this.#core.handle)) as ThreadInfo[]
   }
 
   /** Why an instance was picked; undefined when the ticket is too old. Tickets: `route.pick()`, `linkmesh:pick`. */

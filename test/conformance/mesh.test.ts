@@ -26,7 +26,7 @@ onBothBackends('mesh', (binding) => {
     expect(b.meshClose(second)).toBe(Status.StaleHandle)
     expect(b.instanceInfo(mesh, there)).toBe('')
     expect(JSON.parse(b.instanceInfo(mesh, here)).address).toBe('http://a')
-    expect(JSON.parse(b.threads(mesh))[1]).toEqual({ id: 2, alive: false })
+    expect(JSON.parse(b.threads(mesh))[1]).toMatchObject({ id: 2, alive: false, blocked: false })
     const third = b.meshAttach(name)
     expect(b.meshClose(mesh)).toBe(0)
     expect(b.meshAttach(name)).toBe(Status.NotFound)

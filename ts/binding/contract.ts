@@ -149,7 +149,7 @@ export const InstanceWord = {
   Epoch: 0,
   /** The whole handle while the instance lives, else 0. */
   Handle: 1,
-  /** `health | breaker << 4 | flags << 8`. One word, so it can never be torn. */
+  /** `health | breaker << 4 | flags << 8`, flag 1: its event loop is blocked, flag 2: it is late. One word, so it can never be torn. */
   State: 2,
   InFlight: 3,
   Weight: 4,
@@ -163,6 +163,8 @@ export const InstanceWord = {
   Picked: 9,
   Succeeded: 10,
   Failed: 11,
+  /** How late the event loop of its thread is, microseconds; 0 below a millisecond. */
+  LagUs: 12,
 } as const
 export const INSTANCE_WORDS = 16
 
@@ -344,7 +346,7 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
   inboxArm(mesh: Handle): 0 | 1 | Status
   /** `callback` runs on this thread after it was armed and something came: frames, grants, events or a thread's end. Never keeps the process alive. */
   onWake(mesh: Handle, callback: () => void): 0 | Status
-  /** Ids of threads of this mesh, JSON array of {id, alive}. */
+  /** Threads of this mesh and how their event loops do, JSON array of {@link ThreadInfo}. */
   threads(mesh: Handle): string
   /** A body too large for a lane: handed over by id, taken exactly once. */
   blobPut(mesh: Handle, bytes: Uint8Array): number | Status
@@ -497,6 +499,18 @@ export interface ServiceInfo {
   latency: { count: number; p50Us: number; p90Us: number; p99Us: number; p999Us: number }
 }
 
+/** A thread of the mesh. */
+export interface ThreadInfo {
+  id: number
+  alive: boolean
+  /** Its event loop does not turn; its instances are passed over while others are eligible. */
+  blocked: boolean
+  /** How late its event loop is, microseconds: what a request waits there before it is seen. */
+  lagUs: number
+  /** Share of recent time in which it was at work for more than half a millisecond on end, 0 to 1. */
+  utilisation: number
+}
+
 export interface ConnectionSpec {
   /** `http`, `quic`, `worker`. */
   protocol: string
@@ -563,6 +577,7 @@ export type MeshEvent =
       to: InstanceInfo['breaker']
     }
   | { sequence: number; atUs: number; kind: 'thread-ended'; thread: number }
+  | { sequence: number; atUs: number; kind: 'loop'; thread: number; blocked: boolean; lagUs: number }
 export interface EventBatch {
   /** Sequence of the newest event there is. */
   last: number
@@ -584,7 +599,16 @@ export interface Explanation {
   candidates: {
     instance: Handle
     /** Why it could not be chosen, or null. */
-    filter: 'dead' | 'draining' | 'breaker-open' | 'probe-taken' | 'at-limit' | 'rejected-recently' | 'ejected' | null
+    filter:
+      | 'dead'
+      | 'draining'
+      | 'breaker-open'
+      | 'probe-taken'
+      | 'at-limit'
+      | 'rejected-recently'
+      | 'ejected'
+      | 'blocked'
+      | null
     /** Lower is better; null when the balancer did not score it. */
     score: number | null
     inFlight: number

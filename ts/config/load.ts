@@ -1,4 +1,5 @@
 /** Finds and reads a config file: TypeScript and ES modules by way of `compile.ts`, JSON as text. */
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseConfig } from './check.js'
@@ -70,7 +71,8 @@ async function readModule(path: string): Promise<unknown> {
   checkFile(path)
   let exported: unknown
   try {
-    exported = await importModule(path)
+    // By content: a file that has changed is another module.
+    exported = await importModule(path, createHash('sha256').update(readFileSync(path)).digest('hex'))
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError(path, [{ path: '', message: `could not be loaded: ${message}` }], cause)

@@ -196,6 +196,29 @@ const load = z.strictObject({
   requests: z.int().min(1).max(1_000_000_000).describe('Requests of a `--once` run; default 20,000').optional(),
 })
 
+const reload = z.strictObject({
+  watch: z.boolean().describe('Reload when the file changes; default true').optional(),
+  watchMs: z
+    .int()
+    .min(100)
+    .max(3_600_000)
+    .describe('How long errors and latency are watched after a reload; default 10,000')
+    .optional(),
+  minRequests: z.int().min(1).max(1_000_000).describe('Requests before anything is judged; default 50').optional(),
+  errorIncrease: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe('Rolls back when the share of failed requests grows by more than this; default 0.02')
+    .optional(),
+  latencyFactor: z
+    .number()
+    .min(1)
+    .max(1_000)
+    .describe('Rolls back when the p99 latency grows by more than this factor; default 3')
+    .optional(),
+})
+
 /** The whole config. Checks between fields are in `check.ts`. */
 export const configSchema = z.strictObject({
   $schema: z.string().max(2_048).optional(),
@@ -212,6 +235,7 @@ export const configSchema = z.strictObject({
   upstreams: z.record(name, upstream).default({}),
   gateway: gateway.optional(),
   load: load.optional(),
+  reload: reload.describe('Changes of this file while it runs').optional(),
 })
 
 /** A config as it is written. */

@@ -1,12 +1,13 @@
 /** The mesh's event log as listeners see it. Nothing is read unless something woke this thread. */
-import type { EventBatch, MeshEvent } from '../binding/contract.js'
+import type { EventBatch, MeshEvent, ThreadInfo } from '../binding/contract.js'
 import { invalid, shown } from './checks.js'
 import type { Core } from './core.js'
 import { BREAKER } from './diagnostics.js'
 
 export type BreakerEvent = Extract<MeshEvent, { kind: 'breaker' }>
 export type ThreadEndedEvent = Extract<MeshEvent, { kind: 'thread-ended' }>
-export type ChangeEvent = Exclude<MeshEvent, BreakerEvent | ThreadEndedEvent>
+export type LoopEvent = Extract<MeshEvent, { kind: 'loop' }>
+export type ChangeEvent = Exclude<MeshEvent, BreakerEvent | ThreadEndedEvent | LoopEvent>
 
 /** What each event carries. */
 export interface MeshEvents {
@@ -16,12 +17,14 @@ export interface MeshEvents {
   breaker: BreakerEvent
   /** A thread left the mesh. */
   'thread-ended': ThreadEndedEvent
+  /** The event loop of a thread is blocked, or turns again. */
+  loop: LoopEvent
   /** So much happened that events were dropped: read `services()` again. */
   gap: { last: number }
 }
 
 type Listener = (event: never) => void
-const NAMES = ['change', 'breaker', 'thread-ended', 'gap'] as const
+const NAMES = ['change', 'breaker', 'thread-ended', 'loop', 'gap'] as const
 
 export class Events {
   readonly #core: Core
@@ -59,7 +62,7 @@ export class Events {
     this.#sequence = batch.last
     if (batch.gap) {
       // The end of a thread may be among what was dropped, and somebody may wait for its answer.
-      const threads = JSON.parse(this.#core.binding.threads(this.#core.handle)) as { id: number; alive: boolean }[]
+      const threads = JSON.parse(this.#core.binding.threads(this.#core.handle)) as ThreadInfo[]
       for (const { id, alive } of threads) if (!alive) threadEnded(id)
       this.#emit('gap', { last: batch.last })
     }
@@ -70,7 +73,8 @@ export class Events {
       } else if (event.kind === 'breaker') {
         if (BREAKER.hasSubscribers) BREAKER.publish(event)
         this.#emit('breaker', event)
-      } else this.#emit('change', event)
+      } else if (event.kind === 'loop') this.#emit('loop', event)
+      else this.#emit('change', event)
     }
   }
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use linkmesh_metrics::MetricRegistry;
 use linkmesh_registry::Status;
-use linkmesh_routing::{Grant, Router, RouterOptions};
+use linkmesh_routing::{Grant, Router, RouterOptions, Watch};
 use linkmesh_tables::epoch::Guard;
 use linkmesh_tables::{Lane, Snapshot};
 use serde::Deserialize;
 
+use crate::heartbeat::Housekeeper;
 use crate::peer::{LaneLink, Peer};
 use crate::state::Failure;
 use crate::transport::Node;
@@ -77,9 +78,8 @@ pub(crate) struct Engine {
     pub(crate) metrics: MetricRegistry,
     /// Dead letters and audit trail.
     pub(crate) journals: crate::journal::Journals,
-    housekeeper: Mutex<Option<JoinHandle<()>>>,
-    nap: Mutex<bool>,
-    alarm: Condvar,
+    pub(crate) housekeeper: Arc<Housekeeper>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Engine {
@@ -131,6 +131,7 @@ impl Engine {
             zone: options.zone,
             seed,
         })?;
+        let start = Instant::now();
         let engine = Arc::new(Self {
             name: options.name.clone(),
             seed,
@@ -138,7 +139,7 @@ impl Engine {
             clock: if options.manual_clock {
                 Clock::Manual(AtomicU64::new(0))
             } else {
-                Clock::Monotonic(Instant::now())
+                Clock::Monotonic(start)
             },
             closed: AtomicBool::new(false),
             next_thread: AtomicU32::new(1),
@@ -150,9 +151,8 @@ impl Engine {
             blobs: crate::blobs::Blobs::default(),
             metrics: MetricRegistry::new(),
             journals: crate::journal::Journals::default(),
-            housekeeper: Mutex::new(None),
-            nap: Mutex::new(false),
-            alarm: Condvar::new(),
+            housekeeper: Arc::new(Housekeeper::new((!options.manual_clock).then_some(start))),
+            thread: Mutex::new(None),
         });
         if matches!(engine.clock, Clock::Monotonic(_)) {
             let weak = Arc::clone(&engine);
@@ -162,7 +162,7 @@ impl Engine {
                 .map_err(|error| {
                     Failure::new(Status::Internal, format!("no housekeeping thread: {error}"))
                 })?;
-            *lock(&engine.housekeeper) = Some(thread);
+            *lock(&engine.thread) = Some(thread);
         }
         engines.insert(options.name, Arc::clone(&engine));
         Ok(engine)
@@ -188,9 +188,8 @@ impl Engine {
         if let Some(node) = self.take_node() {
             node.end();
         }
-        *lock(&self.nap) = true;
-        self.alarm.notify_all();
-        if let Some(thread) = lock(&self.housekeeper).take() {
+        self.housekeeper.end();
+        if let Some(thread) = lock(&self.thread).take() {
             // It holds no lock while it waits and ends at the flag, so this is short. Its own panic is no
             // reason to take the process down.
             drop(thread.join());
@@ -253,27 +252,20 @@ impl Engine {
 
     /// Something with a deadline was added: look again how long to sleep.
     pub(crate) fn deadline_moved(&self) {
-        // Taking the lock orders this notice after the housekeeper's decision to sleep.
-        drop(lock(&self.nap));
-        self.alarm.notify_all();
+        self.housekeeper.ring();
     }
 
     fn keep_house(&self) {
+        let mut watch = Watch::default();
         loop {
             self.tick();
-            let nap = lock(&self.nap);
-            if *nap {
-                return;
-            }
-            let due = self.router.next_deadline().map_or(LONGEST_NAP, |deadline| {
-                Duration::from_micros(deadline.saturating_sub(self.now()))
+            let look_us = self.look_at_loops(&mut watch);
+            let goes_on = self.housekeeper.sleep(|| {
+                let due_us = self.router.next_deadline().unwrap_or(u64::MAX).min(look_us);
+                Duration::from_micros(due_us.saturating_sub(self.now()))
                     .clamp(Duration::from_millis(1), LONGEST_NAP)
             });
-            let (nap, _) = self
-                .alarm
-                .wait_timeout(nap, due)
-                .unwrap_or_else(PoisonError::into_inner);
-            if *nap {
+            if !goes_on {
                 return;
             }
         }
@@ -293,7 +285,7 @@ impl Engine {
                     .limit(f64::from(MAX_THREADS)),
             );
         }
-        Ok(self.add_peer(Peer::new(id)))
+        Ok(self.add_peer(Peer::new(id, &self.housekeeper)))
     }
 
     /// A connected node joins as one more thread.
@@ -307,7 +299,11 @@ impl Engine {
             .field("nodes")
             .limit(f64::from(MAX_NODES)));
         }
-        Ok(self.add_peer(Peer::of_node(FIRST_NODE_THREAD + count, node)))
+        Ok(self.add_peer(Peer::of_node(
+            FIRST_NODE_THREAD + count,
+            node,
+            &self.housekeeper,
+        )))
     }
 
     fn add_peer(&self, peer: Peer) -> Arc<Peer> {

@@ -383,6 +383,7 @@ hot! {
     }
     fn inboxPoll(state, args: 1) {
         let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get_mut(mesh)) else { return STALE };
+        joined.beat();
         joined.drive();
         let scratch = &state.scratch.0;
         let found = joined.poll(
@@ -398,6 +399,7 @@ hot! {
     fn inboxArm(state, args: 1) {
         let Some(joined) = args.u32(0).and_then(|mesh| state.meshes.get(mesh)) else { return STALE };
         joined.stop_driving();
+        joined.beat();
         i64::from(!joined.arm())
     }
 }

@@ -114,6 +114,21 @@ impl Joined {
         found
     }
 
+    /// Answers the heartbeat, in each turn of this thread's loop and before it sleeps.
+    #[inline(always)]
+    pub(crate) fn beat(&self) {
+        if self.peer.pulse.is_asked() {
+            self.answer();
+        }
+    }
+
+    #[cold]
+    fn answer(&self) {
+        if self.peer.pulse.answer(self.engine.now()) {
+            self.engine.loop_changed(&self.peer);
+        }
+    }
+
     /// Carries what was committed to the lane of a node, in this very call, and looks for the answer from now on.
     #[cold]
     pub(crate) fn send_to_node(&self, thread: u32) {

@@ -20,6 +20,7 @@ mod args;
 mod blobs;
 mod engine;
 mod external;
+mod heartbeat;
 mod hot;
 mod identity;
 mod info;

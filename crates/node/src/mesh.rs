@@ -61,6 +61,12 @@ pub fn mesh_close(env: &Env, mesh: u32) -> f64 {
 pub(crate) struct ThreadInfo {
     id: u32,
     alive: bool,
+    /// The event loop does not turn.
+    blocked: bool,
+    /// How late it is, microseconds.
+    lag_us: u32,
+    /// Share of recent time in which it was at work, 0 to 1.
+    utilisation: f64,
 }
 
 #[derive(Serialize)]
@@ -86,6 +92,9 @@ pub(crate) fn thread_list(state: &ThreadState, joined: &Joined) -> Vec<ThreadInf
         .map(|peer| ThreadInfo {
             id: peer.id,
             alive: peer.alive(),
+            blocked: peer.alive() && peer.pulse.is_blocked(),
+            lag_us: peer.pulse.lag_us(),
+            utilisation: peer.pulse.utilisation(),
         })
         .collect()
 }

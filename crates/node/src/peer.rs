@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use linkmesh_routing::Pulse;
 use linkmesh_tables::{Doorbell, Lane};
 use napi::Status as NapiStatus;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
 use crate::engine::lock;
+use crate::heartbeat::Housekeeper;
 
 /// Runs the thread's `onWake` callback. Weak: it never keeps the thread's loop alive.
 pub(crate) type Wake = ThreadsafeFunction<(), (), (), NapiStatus, false, true>;
@@ -40,6 +42,9 @@ pub(crate) struct Peer {
     wake: Mutex<Option<Arc<Wake>>>,
     incoming: Mutex<Vec<Arc<LaneLink>>>,
     incoming_version: AtomicU32,
+    /// What its event loop is asked and answers.
+    pub(crate) pulse: Pulse,
+    housekeeper: Arc<Housekeeper>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -52,7 +57,7 @@ impl std::fmt::Debug for Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32, housekeeper: &Arc<Housekeeper>) -> Self {
         Self {
             id,
             node: None,
@@ -62,14 +67,16 @@ impl Peer {
             wake: Mutex::new(None),
             incoming: Mutex::new(Vec::new()),
             incoming_version: AtomicU32::new(0),
+            pulse: Pulse::default(),
+            housekeeper: Arc::clone(housekeeper),
         }
     }
 
     /// A connected node: its lanes are read by the engine, which is called and needs no bell.
-    pub(crate) fn of_node(id: u32, node: &str) -> Self {
+    pub(crate) fn of_node(id: u32, node: &str, housekeeper: &Arc<Housekeeper>) -> Self {
         Self {
             node: Some(node.into()),
-            ..Self::new(id)
+            ..Self::new(id, housekeeper)
         }
     }
 
@@ -106,8 +113,35 @@ impl Peer {
     #[inline(always)]
     pub(crate) fn ring(&self) {
         if self.doorbell.ring() {
+            self.wake_for_work();
+        }
+    }
+
+    /// Wakes the thread for an answer to the heartbeat, if it sleeps.
+    pub(crate) fn ping(&self) {
+        if self.doorbell.ring() {
             self.wake();
         }
+    }
+
+    /// A loop of JavaScript that can be asked: a thread that is there and polls.
+    pub(crate) fn has_loop(&self) -> bool {
+        self.node.is_none() && self.alive() && lock(&self.wake).is_some()
+    }
+
+    /// It waits for a wake and nobody has given one.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.doorbell.is_armed()
+    }
+
+    /// Whoever has to be woken for work and does not come is blocked: the question is asked with the wake.
+    #[cold]
+    fn wake_for_work(&self) {
+        if let Some(now_us) = self.housekeeper.now() {
+            self.pulse.ask(now_us);
+            self.housekeeper.stir();
+        }
+        self.wake();
     }
 
     /// This thread is awake and will look into its inbox before it sleeps again: nobody has to wake it. A wake costs its

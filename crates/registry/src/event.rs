@@ -50,6 +50,12 @@ pub enum EventKind {
     ThreadEnded {
         thread: u32,
     },
+    Loop {
+        thread: u32,
+        blocked: bool,
+        #[serde(rename = "lagUs")]
+        lag_us: u32,
+    },
 }
 
 impl EventKind {
@@ -63,7 +69,7 @@ impl EventKind {
             | Self::InstanceChanged { service, .. }
             | Self::LeaseExpired { service, .. }
             | Self::Breaker { service, .. } => Some(service),
-            Self::ThreadEnded { .. } => None,
+            Self::ThreadEnded { .. } | Self::Loop { .. } => None,
         }
     }
 }

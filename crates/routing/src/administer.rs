@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use linkmesh_registry::{
-    InstancePatch, InstanceRecord, InstanceSpec, RegistryError, RegistrySnapshot, slot_of,
+    EventKind, InstancePatch, InstanceRecord, InstanceSpec, RegistryError, RegistrySnapshot,
+    slot_of,
 };
 
 use crate::cells::{Placement, instance_word as word};
 use crate::hash::{fmix32, hash_key};
 use crate::hashing::Node;
+use crate::heartbeat::Pulse;
 use crate::membership::{Member, Membership, NewMember};
 use crate::policy::{BalancingPolicy, Policy, SubsetFallback};
 use crate::router::Router;
@@ -169,6 +171,50 @@ impl Router {
             self.forget_waits(thread);
             self.close_tickets_of(guard, thread, now_us);
             self.grant_all(&mut self.queue(), guard, now_us);
+        });
+    }
+
+    /// An event loop was found blocked, or has answered again: its instances are passed over, or taken again. What
+    /// `pulse` says now is what counts, so it does not matter who of several callers comes last.
+    pub fn loop_changed(&self, thread: u32, pulse: &Pulse, now_us: u64) {
+        let order = self.administer();
+        self.log_changes();
+        let blocked = pulse.is_blocked();
+        if pulse.told.swap(blocked, Ordering::Relaxed) == blocked {
+            return;
+        }
+        self.with_registry(|registry, _| {
+            for instance in registry.instances() {
+                if instance.thread == thread && instance.address.is_none() {
+                    self.view(instance.handle).show_blocked(blocked);
+                }
+            }
+        });
+        let lag_us = pulse.lag_us();
+        self.registry.record_event(
+            now_us,
+            EventKind::Loop {
+                thread,
+                blocked,
+                lag_us,
+            },
+        );
+        drop(order);
+        if !blocked {
+            self.grant_changed(now_us);
+        }
+    }
+
+    /// How late the event loops of some threads are, microseconds, for those whose instances are to show it. One look
+    /// at every instance: for lags that have changed, not for each answer.
+    pub fn show_lags(&self, lags: &[(u32, u32)]) {
+        self.with_registry(|registry, _| {
+            for instance in registry.instances() {
+                let found = lags.iter().find(|(thread, _)| *thread == instance.thread);
+                if let (Some(&(_, lag_us)), None) = (found, &instance.address) {
+                    self.view(instance.handle).show_lag(lag_us);
+                }
+            }
         });
     }
 

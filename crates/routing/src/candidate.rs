@@ -25,6 +25,8 @@ pub enum Filter {
     RejectedRecently = 6,
     /// Kept out by outlier detection.
     Ejected = 7,
+    /// The event loop of its thread is blocked.
+    Blocked = 8,
 }
 
 impl Filter {
@@ -37,6 +39,7 @@ impl Filter {
             Self::AtLimit,
             Self::RejectedRecently,
             Self::Ejected,
+            Self::Blocked,
         ]
         .into_iter()
         .find(|filter| *filter as u8 == code)

@@ -41,6 +41,16 @@ pub mod instance_word {
     pub const SUCCEEDED: usize = 10;
     /// Requests completed badly, modulo 2^32.
     pub const FAILED: usize = 11;
+    /// How late the event loop of its thread is, microseconds; 0 below a millisecond.
+    pub const LAG_US: usize = 12;
+}
+
+/// Flags of the state word.
+pub(crate) mod state_flag {
+    /// The event loop of its thread is blocked.
+    pub(crate) const BLOCKED: u32 = 1 << 8;
+    /// The event loop of its thread is late: [`LAG_US`](super::instance_word::LAG_US) is not 0.
+    pub(crate) const LAGGING: u32 = 1 << 9;
 }
 
 /// Index of each word of the header; the contract's `HeaderWord`.
@@ -152,6 +162,28 @@ impl View<'_> {
         let _ = self.0[word::STATE].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
             Some(state & !mask | bits)
         });
+    }
+
+    /// See [`state_flag`].
+    pub(crate) fn show_blocked(self, blocked: bool) {
+        self.set_state(
+            state_flag::BLOCKED,
+            if blocked { state_flag::BLOCKED } else { 0 },
+        );
+    }
+
+    /// See [`state_flag`].
+    pub(crate) fn is_blocked(self) -> bool {
+        self.get(word::STATE) & state_flag::BLOCKED != 0
+    }
+
+    /// See [`instance_word::LAG_US`].
+    pub(crate) fn show_lag(self, lag_us: u32) {
+        self.set(word::LAG_US, lag_us);
+        self.set_state(
+            state_flag::LAGGING,
+            if lag_us > 0 { state_flag::LAGGING } else { 0 },
+        );
     }
 
     pub(crate) fn set_health(self, health: Health) {

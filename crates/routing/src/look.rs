@@ -5,7 +5,7 @@ use linkmesh_registry::Health;
 use crate::adaptive;
 use crate::breaker::Verdict;
 use crate::candidate::{Candidate, Filter};
-use crate::cells::{InstanceState, instance_word as word};
+use crate::cells::{InstanceState, View, instance_word as word, state_flag};
 use crate::ejection::LONGEST_REJECTED_US;
 use crate::estimate::to_ms;
 use crate::hash::rendezvous_score;
@@ -55,6 +55,11 @@ impl Selection<'_> {
         if candidate.filter.is_some() {
             return candidate;
         }
+        let flags = view.get(word::STATE);
+        if flags & state_flag::BLOCKED != 0 && !self.accept_blocked {
+            candidate.filter = Some(Filter::Blocked);
+            return candidate;
+        }
         if self.panic {
             // What keeps single ones out says little when most are out.
         } else if let Some(out) = self.kept_out(&mut candidate, state) {
@@ -75,7 +80,23 @@ impl Selection<'_> {
             };
         }
         candidate.score = self.score(&candidate, state);
+        if flags & state_flag::LAGGING != 0 {
+            candidate.score = self.score_late(&candidate, view);
+        }
         candidate
+    }
+
+    /// A score with what the event loop's lag adds to it: as many requests as the service answers in that time. For
+    /// balancers whose score is not a latency already, in which the lag is measured.
+    #[cold]
+    fn score_late(&self, candidate: &Candidate, view: View<'_>) -> f64 {
+        let balancer = self.membership.policy.balancer;
+        if self.key_hash != 0 || candidate.probe || balancer != Balancer::LeastRequest {
+            return candidate.score;
+        }
+        let lag_us = f64::from(view.get(word::LAG_US));
+        let weight = f64::from(self.membership.members[candidate.index].weight);
+        candidate.score + lag_us / self.membership.service.typical_latency_us() / weight
     }
 
     /// The candidate as refused by its breaker or by outlier detection. Notes when it would be a probe.

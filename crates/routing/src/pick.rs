@@ -161,6 +161,35 @@ impl Router {
         rng: &mut Rng,
         service: u32,
     ) -> Option<(Candidate, Option<Probe>)> {
+        self.choose_unblocked(selection, rng, service)
+            .or_else(|| self.choose_blocked(selection, rng, service))
+    }
+
+    /// Nobody is eligible: a member whose event loop is blocked is better than a refusal.
+    #[cold]
+    fn choose_blocked(
+        &self,
+        selection: &mut Selection<'_>,
+        rng: &mut Rng,
+        service: u32,
+    ) -> Option<(Candidate, Option<Probe>)> {
+        let mut members = selection.membership.members.iter();
+        if !members.any(|member| self.view(member.handle).is_blocked()) {
+            return None;
+        }
+        selection.accept_blocked = true;
+        // What was noted of them is not what they were chosen by.
+        selection.trace.clear();
+        self.choose_unblocked(selection, rng, service)
+    }
+
+    #[inline]
+    fn choose_unblocked(
+        &self,
+        selection: &mut Selection<'_>,
+        rng: &mut Rng,
+        service: u32,
+    ) -> Option<(Candidate, Option<Probe>)> {
         for _ in 0..ATTEMPTS {
             let candidate = selection.propose(rng)?;
             if let Ok(probe) =
@@ -236,8 +265,10 @@ impl Router {
             let candidate = selection.look(index);
             eligible_at_us = eligible_at_us.min(candidate.eligible_at_us);
             match candidate.filter {
-                // Eligible again since it was looked at: as good as a place that becomes free.
-                None | Some(Filter::AtLimit | Filter::RejectedRecently) => busy = true,
+                // Eligible again since it was looked at, or blocked since then: as good as a place that becomes free.
+                None | Some(Filter::AtLimit | Filter::RejectedRecently | Filter::Blocked) => {
+                    busy = true;
+                }
                 Some(Filter::BreakerOpen | Filter::ProbeTaken | Filter::Ejected) => ejected = true,
                 Some(Filter::Draining) => draining = true,
                 Some(Filter::Dead) => {}

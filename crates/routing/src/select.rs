@@ -53,6 +53,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) trace: Trace,
     /// Breakers and ejections are ignored.
     pub(crate) panic: bool,
+    /// Members whose event loop is blocked are eligible: nobody else is.
+    pub(crate) accept_blocked: bool,
     /// `adaptive` only: mean requests in flight of the members it looks at.
     pub(crate) usual_in_flight: f64,
     /// `adaptive` only: mean share of failures of the members it looks at.
@@ -73,6 +75,7 @@ impl<'a> Selection<'a> {
             now_us,
             trace: Trace::new(),
             panic: false,
+            accept_blocked: false,
             usual_in_flight: 0.0,
             usual_failing: 0.0,
         }

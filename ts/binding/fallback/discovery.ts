@@ -58,7 +58,7 @@ export class FallbackDiscovery {
     const kept = this.#kept.get(query.key)
     if (kept === undefined || nowUs - kept.atUs > LIFE_US || log.gapAfter(kept.sequence)) return undefined
     for (const event of log.iterateSince(kept.sequence))
-      if (event.kind !== 'thread-ended' && isTouchedBy(query, event.service)) return undefined
+      if ('service' in event && isTouchedBy(query, event.service)) return undefined
     kept.sequence = log.last
     return kept.results
   }

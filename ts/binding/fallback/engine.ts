@@ -1,5 +1,5 @@
 /** One engine per mesh: the router, its clock, who joined, and who is woken when something happens. */
-import { Status } from '../contract.js'
+import { Status, type ThreadInfo } from '../contract.js'
 import { Failure, invalid } from './edge.js'
 import { FallbackMetrics, type Metric } from './metrics.js'
 import { Rng } from './random.js'
@@ -202,8 +202,9 @@ export class Engine {
     if (more) this.tick()
   }
 
-  threads(): { id: number; alive: boolean }[] {
-    return this.#peers.map(({ id, alive }) => ({ id, alive }))
+  /** One thread, which cannot watch itself: its loop is never late while it asks. */
+  threads(): ThreadInfo[] {
+    return this.#peers.map(({ id, alive }) => ({ id, alive, blocked: false, lagUs: 0, utilisation: 0 }))
   }
 
   signal(thread: number): void {

@@ -37,6 +37,13 @@ export class LatencyHistogram {
     return this.largest
   }
 
+  /** Takes over what another one has recorded. */
+  add(other: LatencyHistogram): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.counts[bucket]! += other.counts[bucket] as number
+    this.total += other.total
+    if (other.largest > this.largest) this.largest = other.largest
+  }
+
   reset(): void {
     this.counts.fill(0)
     this.total = 0

@@ -1,0 +1,359 @@
+//! Which event loops are blocked and how late they are, told from outside them.
+//!
+//! A loop is asked by a word and answers in its next turn, at no cost to it but a look at that word. A loop that sleeps
+//! is woken for it, rarely; one that was woken, or is at work, and does not answer for [`BLOCKED_AFTER_US`] is blocked.
+//! So a blocked loop cannot hide, and an idle one is never taken for blocked. How long answers take is the loop's lag:
+//! what a request would wait before it is even seen. Nothing here sleeps or has a thread; see `crates/node` for both.
+
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// A loop that was asked and did not answer for this long is blocked, microseconds.
+pub const BLOCKED_AFTER_US: u64 = 50_000;
+/// Loops are looked at this often while there is traffic, microseconds.
+pub const LOOK_US: u64 = 10_000;
+/// Sleeping loops are woken for an answer this often while there is traffic, microseconds.
+const PING_US: u64 = 200_000;
+/// Both without traffic: an idle process is woken once a second.
+const CALM_US: u64 = 1_000_000;
+/// How long traffic is taken to go on after it was last seen, microseconds.
+const TRAFFIC_US: u64 = 1_000_000;
+/// An answer that takes longer found the loop at work, microseconds. Waking a sleeping thread takes less.
+const AT_WORK_US: u64 = 500;
+/// Lag below this is none: it is what waking takes.
+const LEAST_LAG_US: u32 = 1_000;
+
+/// What one event loop is asked and what it answered. The loop's own thread answers, any thread asks.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// When it was asked, microseconds, plus one; 0 = it was not, or has answered.
+    asked: AtomicU64,
+    lag_us: AtomicU32,
+    /// Share of looks that found it at work, thousandths.
+    utilisation: AtomicU32,
+    blocked: AtomicBool,
+    /// What the router was last told of `blocked`. Under its administration lock.
+    pub(crate) told: AtomicBool,
+    /// Step of the lag that the instances show; see [`lag_step`]. The watching thread's.
+    shown_step: AtomicU32,
+}
+
+/// What a look at a loop calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing.
+    Fine,
+    /// Wake it: it sleeps and is asked.
+    Wake,
+    /// It is blocked since just now: tell the router.
+    Blocked,
+}
+
+impl Pulse {
+    /// Asks now, unless it is asked already.
+    pub fn ask(&self, now_us: u64) {
+        let _ = self
+            .asked
+            .compare_exchange(0, now_us + 1, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
+    /// Whether an answer is due. The loop looks at each of its turns.
+    #[inline(always)]
+    pub fn is_asked(&self) -> bool {
+        // Relaxed: an answer one turn late is early enough.
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
+    /// The loop answers. True when it was taken for blocked: tell the router.
+    #[cold]
+    pub fn answer(&self, now_us: u64) -> bool {
+        let asked = self.asked.swap(0, Ordering::SeqCst);
+        if asked == 0 {
+            return false;
+        }
+        let waited_us = now_us.saturating_sub(asked - 1);
+        let shown = self.lag_us.load(Ordering::Relaxed);
+        let waited = u32::try_from(waited_us).unwrap_or(u32::MAX);
+        // SeqCst with `look`: either this sees that it was taken for blocked, or that look sees the answer.
+        let recovered = self.blocked.swap(false, Ordering::SeqCst);
+        // Up at once, down by halves: a loop that was late a moment ago is likely to be late again. One that has been
+        // blocked has paid for it, and begins anew.
+        let lag = if recovered {
+            0
+        } else if waited >= shown {
+            waited
+        } else {
+            shown - (shown - waited).div_ceil(2)
+        };
+        self.lag_us.store(lag, Ordering::Relaxed);
+        let busy = if waited_us > AT_WORK_US { 1_000 } else { 0 };
+        let share = self.utilisation.load(Ordering::Relaxed);
+        let share = (share * 15 + busy + 8) / 16;
+        self.utilisation.store(share, Ordering::Relaxed);
+        recovered
+    }
+
+    /// Looks at a loop. `asleep`: it waits for a wake and nobody has given one. `ping`: a sleeping one is to be woken
+    /// for an answer. `late`: the watcher itself was kept from looking, so nothing can be said of how long an answer
+    /// took.
+    pub fn look(&self, now_us: u64, asleep: bool, ping: bool, late: bool) -> Look {
+        let asked = self.asked.load(Ordering::SeqCst);
+        if asked == 0 {
+            if !asleep {
+                self.ask(now_us);
+                return Look::Fine;
+            }
+            if !ping {
+                return Look::Fine;
+            }
+            self.ask(now_us);
+            return Look::Wake;
+        }
+        if asleep || late {
+            // It went to sleep before it could see the question, or nobody could see the answer: asked anew.
+            let _ =
+                self.asked
+                    .compare_exchange(asked, now_us + 1, Ordering::SeqCst, Ordering::Relaxed);
+            return if asleep { Look::Wake } else { Look::Fine };
+        }
+        let waited_us = now_us.saturating_sub(asked - 1);
+        self.lag_us.fetch_max(
+            u32::try_from(waited_us).unwrap_or(u32::MAX),
+            Ordering::Relaxed,
+        );
+        if waited_us < BLOCKED_AFTER_US || self.blocked.swap(true, Ordering::SeqCst) {
+            return Look::Fine;
+        }
+        if self.asked.load(Ordering::SeqCst) != asked {
+            // It has just answered, and may have looked before it was taken for blocked.
+            self.blocked.store(false, Ordering::SeqCst);
+            return Look::Fine;
+        }
+        Look::Blocked
+    }
+
+    /// Whether it is blocked.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::SeqCst)
+    }
+
+    /// How late it is, microseconds: the longest answer of late, fading.
+    pub fn lag_us(&self) -> u32 {
+        self.lag_us.load(Ordering::Relaxed)
+    }
+
+    /// Share of recent time in which it was at work for more than half a millisecond on end, 0 to 1.
+    pub fn utilisation(&self) -> f64 {
+        f64::from(self.utilisation.load(Ordering::Relaxed)) / 1_000.0
+    }
+
+    /// The lag that its instances are to show, when that has changed by more than a step since the last call.
+    pub fn lag_to_show(&self) -> Option<u32> {
+        let lag_us = self.lag_us();
+        let step = lag_step(lag_us);
+        (self.shown_step.swap(step, Ordering::Relaxed) != step).then_some(if step == 0 {
+            0
+        } else {
+            lag_us
+        })
+    }
+}
+
+/// Steps of a factor of two from a millisecond on; 0 below.
+fn lag_step(lag_us: u32) -> u32 {
+    if lag_us < LEAST_LAG_US {
+        0
+    } else {
+        u32::BITS - lag_us.leading_zeros()
+    }
+}
+
+/// When loops are looked at: often while there is traffic, seldom else.
+#[derive(Debug, Default)]
+pub struct Watch {
+    due_us: u64,
+    ping_us: u64,
+    traffic_until_us: u64,
+    /// The last round woke sleeping loops: that one of them is awake says nothing.
+    pinged: bool,
+}
+
+/// One look at all loops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// See [`Pulse::look`].
+    pub ping: bool,
+    /// See [`Pulse::look`].
+    pub late: bool,
+}
+
+impl Watch {
+    /// A look now, if one is due. `stirred`: a sleeping loop was woken for work since the last call; the first sign of
+    /// traffic makes a look due.
+    pub fn begin(&mut self, now_us: u64, stirred: bool) -> Option<Round> {
+        // The process stood still, or had no processor.
+        let late = now_us.saturating_sub(self.due_us) > BLOCKED_AFTER_US;
+        if stirred {
+            if self.is_calm(now_us) {
+                // What was due in a second is due now.
+                self.due_us = self.due_us.min(now_us);
+                self.ping_us = self.ping_us.min(now_us);
+            }
+            self.traffic_until_us = now_us + TRAFFIC_US;
+        }
+        if now_us < self.due_us {
+            return None;
+        }
+        let calm = self.is_calm(now_us);
+        self.due_us = now_us + if calm { CALM_US } else { LOOK_US };
+        self.pinged = now_us >= self.ping_us;
+        if self.pinged {
+            self.ping_us = now_us + if calm { CALM_US } else { PING_US };
+        }
+        Some(Round {
+            ping: self.pinged,
+            late,
+        })
+    }
+
+    /// A loop was found awake: there is traffic, unless this very watch woke it.
+    pub fn saw_awake(&mut self, now_us: u64) {
+        if !self.pinged {
+            self.traffic_until_us = now_us + TRAFFIC_US;
+            self.due_us = self.due_us.min(now_us + LOOK_US);
+        }
+    }
+
+    /// When the next look is due, microseconds.
+    pub fn due_us(&self) -> u64 {
+        self.due_us
+    }
+
+    /// Whether it looks seldom, so that the first sign of traffic should wake the watcher.
+    pub fn is_calm(&self, now_us: u64) -> bool {
+        now_us >= self.traffic_until_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_does_not_answer_is_blocked_and_recovers_with_its_first_answer() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.look(0, false, false, false), Look::Fine);
+        assert!(pulse.is_asked());
+        assert_eq!(pulse.look(40_000, false, false, false), Look::Fine);
+        assert!(!pulse.is_blocked());
+        assert_eq!(pulse.look(50_000, false, false, false), Look::Blocked);
+        // Told once, however often it is looked at.
+        assert_eq!(pulse.look(60_000, false, true, false), Look::Fine);
+        assert!(pulse.is_blocked() && pulse.lag_us() >= 60_000);
+        assert!(pulse.answer(70_000));
+        assert!(!pulse.is_blocked());
+        assert!(!pulse.answer(70_001), "an answer without a question");
+        assert_eq!(pulse.lag_us(), 0, "what it was blocked for is over");
+    }
+
+    #[test]
+    fn an_idle_loop_is_never_blocked_however_long_it_sleeps() {
+        let pulse = Pulse::default();
+        for second in 0..100 {
+            let now_us = second * 1_000_000;
+            assert_eq!(pulse.look(now_us, true, false, false), Look::Fine);
+            assert!(!pulse.is_asked(), "not even asked");
+        }
+        // Asked while it was at work, it went to sleep without a look: woken, and its time begins anew.
+        pulse.ask(0);
+        assert_eq!(pulse.look(200_000_000, true, false, false), Look::Wake);
+        assert_eq!(pulse.look(200_049_000, false, false, false), Look::Fine);
+        assert!(!pulse.answer(200_049_500));
+        assert!(!pulse.is_blocked() && pulse.lag_us() < 50_000);
+    }
+
+    #[test]
+    fn a_sleeping_loop_that_does_not_answer_its_wake_is_blocked() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.look(0, true, true, false), Look::Wake);
+        // The wake was given, so it does not count as asleep any more.
+        assert_eq!(pulse.look(50_000, false, false, false), Look::Blocked);
+    }
+
+    #[test]
+    fn a_watcher_that_was_kept_from_looking_accuses_nobody() {
+        let pulse = Pulse::default();
+        pulse.ask(0);
+        assert_eq!(pulse.look(3_000_000, false, false, true), Look::Fine);
+        assert!(!pulse.is_blocked());
+        assert_eq!(pulse.look(3_050_000, false, false, false), Look::Blocked);
+    }
+
+    #[test]
+    fn lag_rises_at_once_and_fades_and_is_shown_by_steps() {
+        let pulse = Pulse::default();
+        let mut now_us = 0;
+        let mut turn = |waited_us: u64| {
+            pulse.ask(now_us);
+            pulse.answer(now_us + waited_us);
+            now_us += 10_000;
+        };
+        turn(20_000);
+        assert_eq!(pulse.lag_to_show(), Some(20_000));
+        turn(19_000);
+        assert_eq!(pulse.lag_to_show(), None, "the same step");
+        for _ in 0..100 {
+            turn(100);
+        }
+        assert_eq!(pulse.lag_to_show(), Some(0));
+        assert!(pulse.lag_us() < 200 && pulse.utilisation() < 0.01);
+        for _ in 0..100 {
+            turn(2_000);
+        }
+        assert!(pulse.utilisation() > 0.95);
+    }
+
+    /// Looks and pings from one time to another, with a loop found awake at each look or none.
+    fn looks(watch: &mut Watch, from_us: u64, to_us: u64, awake: bool) -> (u32, u32) {
+        let (mut looks, mut pings, mut now_us) = (0, 0, from_us);
+        while now_us < to_us {
+            if let Some(round) = watch.begin(now_us, false) {
+                looks += 1;
+                pings += u32::from(round.ping);
+                assert!(!round.late);
+                if awake {
+                    watch.saw_awake(now_us);
+                }
+            }
+            now_us = watch.due_us().max(now_us + 1);
+        }
+        (looks, pings)
+    }
+
+    #[test]
+    fn looks_are_frequent_with_traffic_and_rare_without() {
+        let mut watch = Watch::default();
+        // Loops that are awake because they were pinged are no traffic.
+        assert_eq!(looks(&mut watch, 0, 10_000_000, true), (10, 10));
+        // The first sign of traffic makes a look due at once, and that is not the watcher's being late.
+        assert_eq!(watch.begin(9_500_000, false), None);
+        let round = watch.begin(9_500_000, true).expect("due at once");
+        assert_eq!((round.ping, round.late), (true, false));
+        let (busy, pings) = looks(&mut watch, 9_510_000, 12_510_000, true);
+        assert!((280..=301).contains(&busy), "{busy} looks");
+        assert!((14..=16).contains(&pings), "{pings} pings");
+        // Calm again a second after the last of it.
+        let (calm, _) = looks(&mut watch, 12_510_000, 22_500_000, false);
+        assert!(calm < 120 && watch.is_calm(22_500_000), "{calm} looks");
+    }
+
+    #[test]
+    fn a_watcher_that_is_overdue_says_so_once() {
+        let mut watch = Watch::default();
+        watch.begin(0, true);
+        let due_us = watch.due_us();
+        let round = watch.begin(due_us + 5_000_000, false).expect("overdue");
+        assert!(round.late);
+        let due_us = watch.due_us();
+        assert!(!watch.begin(due_us, false).expect("in time").late);
+    }
+}
