@@ -39,6 +39,7 @@ import {
 import { Registration } from './mesh/registration.js'
 import { ReplyStream } from './mesh/reply-stream.js'
 import { Route } from './mesh/route.js'
+import type { Tracing } from './mesh/trace.js'
 import { Metrics } from './metrics.js'
 import type { Handler, RequestOptions, ServiceOptions, StreamOptions } from './service.js'
 
@@ -344,6 +345,14 @@ export class Mesh {
   route(service: string): Route {
     this.#mustBeOpen()
     return new Route(this.#core, this.#dispatcher, service)
+  }
+
+  /**
+   * Starts a span for each request and each handler of this thread from now on, by `linkmesh/otel` or a tracing of your
+   * own; undefined stops that. Without it a trace is handed on as it came. Costs nothing while it is not used.
+   */
+  useTracing(tracing: Tracing | undefined): void {
+    this.#core.tracing = tracing
   }
 
   // --- looking ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import { DeadlineEntry } from './deadlines.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { Outbox } from './outbox.js'
 import type { RemoteItems } from './remote-items.js'
+import type { RequestSpan } from './trace.js'
 
 /** What a name resolves to; read again when the registry has changed. */
 export interface ServiceEntry {
@@ -50,6 +51,8 @@ export class Call extends DeadlineEntry implements Cancellable {
   /** Only a slot is wanted: `route.wait()`. */
   slotOnly = false
   parent: Context | undefined = undefined
+  /** With a tracer, from the launch on. */
+  span: RequestSpan | undefined = undefined
 
   // Progress.
   settled = false
@@ -66,7 +69,7 @@ export class Call extends DeadlineEntry implements Cancellable {
   open = false
   onOpenEnd: ((error: unknown) => void) | undefined = undefined
 
-  // For the dead letters; untouched while there are none.
+  // For the dead letters and spans; untouched while there are none.
   /** When the attempt was handed to its instance. */
   pickedAtMs = 0
   /** Attempts that failed. */

@@ -3,6 +3,7 @@ import { CancelledError } from '../errors.js'
 import type { Mesh } from '../mesh.js'
 import type { RequestOptions, StreamOptions } from '../service.js'
 import { nowMs } from './clock.js'
+import { readTrace, type TraceContext } from './trace.js'
 
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({})
 
@@ -25,6 +26,7 @@ export class Context {
   /** Milliseconds on the process's monotonic clock when the caller stops waiting; Infinity for never. */
   readonly deadline: number
 
+  #trace: TraceContext | null | undefined
   #controller: AbortController | undefined
   #children: Set<Cancellable> | undefined
   #aborted = false
@@ -44,6 +46,12 @@ export class Context {
     this.metadata = metadata ?? NO_METADATA
     this.attempt = attempt
     this.deadline = deadline
+  }
+
+  /** Where the caller stands in a distributed trace; undefined when it said nothing. Nested requests hand it on. */
+  get trace(): TraceContext | undefined {
+    if (this.#trace === undefined) this.#trace = readTrace(this.metadata) ?? null
+    return this.#trace ?? undefined
   }
 
   /** Fires when the caller gives up, its deadline passes, its thread ends, or the mesh closes. Made on first use. */

@@ -15,6 +15,7 @@ import type { Mesh } from '../mesh.js'
 import { nowMs } from './clock.js'
 import { DeadlineWheel } from './deadlines.js'
 import type { Logger } from './logger.js'
+import type { Tracing } from './trace.js'
 
 const SLOT_MASK = 0x1ffff
 /**
@@ -35,6 +36,8 @@ export class Core {
   readonly deadlines = new DeadlineWheel()
   readonly logger: Logger
   closed = false
+  /** Set by `mesh.useTracing`. */
+  tracing: Tracing | undefined = undefined
   /** Set once, right after construction: handlers see it as `ctx.mesh`. */
   mesh!: Mesh
 

@@ -16,6 +16,7 @@ import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import { ServiceNames } from './names.js'
 import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
 import { readOptions } from './request-options.js'
+import { inheritTrace, type TraceContext, type Tracing, withTrace } from './trace.js'
 import { Waits } from './waits.js'
 
 /** A handler that runs in this thread. */
@@ -102,13 +103,17 @@ export class Dispatcher {
     if (this.core.closed) throw this.#closedError()
     const call = new Call(this, this.service(name), body, stream)
     if (options !== undefined) readOptions(call, options, this.core.binding)
-    if (parent !== undefined) call.parent = parent
+    if (parent !== undefined) {
+      call.parent = parent
+      call.metadata = inheritTrace(call.metadata, parent.metadata)
+    }
     return call
   }
 
   /** Starts the first attempt. Never throws: a failure is the call's answer. */
   launch(call: Call): void {
     this.outstanding++
+    if (this.core.tracing !== undefined && !call.slotOnly) beginSpan(call, this.core.tracing)
     const { parent, signal } = call
     if (parent !== undefined) {
       call.deadline = nowMs() + call.timeoutMs
@@ -148,14 +153,14 @@ export class Dispatcher {
     call.ticket = ticket
     call.instance = instance
     call.thread = thread
-    if (this.onGiveUp !== undefined || call.redriven) call.pickedAtMs = nowMs()
+    if (this.onGiveUp !== undefined || call.redriven || call.span !== undefined) call.pickedAtMs = nowMs()
     if (PICK.hasSubscribers) {
       publishPick({ service: call.service.name, ticket, instance, thread, attempt: call.attempt, key: call.key })
     }
     if (call.slotOnly) {
       // The ticket is the answer; whoever asked completes it.
       call.ticket = 0
-      this.#finish(call)
+      this.#finish(call, undefined)
       call.resolve({ ticket, instance })
       return
     }
@@ -198,7 +203,7 @@ export class Dispatcher {
     this.active++
     local.active++
     try {
-      result = local.handler(call.body, context)
+      result = this.run(local, call.body, context)
     } catch (error) {
       this.#released(local)
       this.failed(call, error, failureOf(error))
@@ -226,6 +231,14 @@ export class Dispatcher {
     this.#released(local)
     if (!call.settled && call.ticket === ticket) this.#answered(call, value)
     else if (isAsyncIterable(value)) void value[Symbol.asyncIterator]().return?.()
+  }
+
+  /** Runs a handler, within a span when there is a tracer. */
+  run(local: LocalInstance, body: unknown, context: Context): unknown {
+    const { tracing } = this.core
+    return tracing === undefined
+      ? local.handler(body, context)
+      : tracing.handle(context, () => local.handler(body, context))
   }
 
   #released(local: LocalInstance): void {
@@ -275,7 +288,7 @@ export class Dispatcher {
   /** The attempt went well. */
   succeeded(call: Call, value: unknown): void {
     this.complete(call, Outcome.Ok)
-    this.#finish(call)
+    this.#finish(call, undefined)
     call.resolve(value)
   }
 
@@ -317,7 +330,7 @@ export class Dispatcher {
   ended(call: Call, error: unknown): void {
     if (call.settled) return
     this.complete(call, error === undefined ? Outcome.Ok : failureOf(error))
-    this.#finish(call)
+    this.#finish(call, error)
   }
 
   /** The attempt failed: try again if that is safe and allowed, else tell the caller. */
@@ -346,6 +359,7 @@ export class Dispatcher {
     if (ticket === 0) return
     call.ticket = 0
     this.core.complete(ticket, outcome, -1)
+    if (call.span !== undefined && outcome !== Outcome.Cancelled) exemplify(this.core, call, call.span.context)
     // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
     if (this.waits.size > 0) this.waits.takeSoon()
     if (outcome !== Outcome.Ok) this.onChange?.()
@@ -359,14 +373,15 @@ export class Dispatcher {
   fail(call: Call, error: unknown): void {
     if (call.settled) return
     const { open, onOpenEnd } = call
-    this.#finish(call)
+    this.#finish(call, error)
     if (this.onGiveUp !== undefined && !call.redriven) this.onGiveUp(call, error)
     if (open) onOpenEnd?.(error)
     else call.reject(error)
   }
 
-  #finish(call: Call): void {
+  #finish(call: Call, error: unknown): void {
     call.settled = true
+    call.span?.end(error, call.attempt)
     this.outstanding--
     this.core.deadlines.remove(call)
     call.signal?.removeEventListener('abort', call)
@@ -456,6 +471,22 @@ export class Dispatcher {
     return errorOf('LM_CLOSED', `mesh ${this.core.name} is closed`)
   }
 }
+
+function beginSpan(call: Call, tracing: Tracing): void {
+  const span = tracing.request(call.service.name, call.metadata, call.parent)
+  call.span = span
+  call.metadata = withTrace(call.metadata, span.context)
+}
+
+/** The latency that was just counted gets the trace's name, when the trace is recorded at all. */
+function exemplify({ binding, handle }: Core, call: Call, { traceId, spanId, flags }: TraceContext): void {
+  if ((flags & SAMPLED) === 0) return
+  const latencyUs = Math.max(0, (nowMs() - call.pickedAtMs) * 1_000)
+  binding.serviceExemplar(handle, call.service.handle, latencyUs, traceId, spanId, Date.now())
+}
+
+/** Bit of the trace's flags. */
+const SAMPLED = 1
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'

@@ -103,7 +103,7 @@ export class Inbound {
     local.active++
     let result: unknown
     try {
-      result = local.handler(body, served.context)
+      result = this.#dispatcher.run(local, body, served.context)
     } catch (error) {
       this.#released(local)
       this.#replies.error(served.source, served.id, error, 0)

@@ -1,5 +1,6 @@
 /** Answers a request by a service of the mesh. */
 
+import { readTrace, withTrace } from '../../mesh/trace.js'
 import { mergeBody, readBody } from './body.js'
 import type { Exchange } from './exchange.js'
 import type { ServiceRoute } from './options.js'
@@ -13,10 +14,12 @@ export async function answerByService(exchange: Exchange, route: ServiceRoute): 
   const raw = route.body === 'raw'
   const payload = raw ? bytes : mergeBody(request, bytes, parseQuery(exchange.target.query), exchange.parameters)
   const key = keyOf(exchange, route.key)
+  const trace = readTrace(request.headers)
   const value = await mesh.request(route.service, payload, {
     timeoutMs: exchange.remainingMs(),
     signal: exchange.signal(),
     ...(key === undefined ? {} : { key }),
+    ...(trace === undefined ? {} : { metadata: withTrace(undefined, trace) }),
   })
   sendReply(response, value, route.contentType)
 }
