@@ -18,6 +18,10 @@ const target = (args: Args): InstanceTarget => {
   return instance === undefined ? { service } : { service, instance }
 }
 
+function audit(mesh: Mesh, { by = 'socket' }: Orderer, action: string, details: object): Promise<number> {
+  return mesh.audit.append({ actor: by, action: `admin.${action}`, target: 'dead letters', details })
+}
+
 export const SINGLES: Readonly<Record<string, Single>> = {
   list: (mesh) => mesh.admin.list(),
   drain: (mesh, args, who) => mesh.admin.drain(target(args), who),
@@ -31,17 +35,23 @@ export const SINGLES: Readonly<Record<string, Single>> = {
   'change-policy': (mesh, args, who) => mesh.admin.changePolicy(args.service as string, args.policy as Policy, who),
   dump: (mesh) => mesh.admin.dump(),
   metrics: (mesh, args) => mesh.metrics.render((args.format as MetricsFormat | undefined) ?? 'prometheus'),
-  redrive: (mesh, args, { by }, signal) =>
-    mesh.deadLetters.redriveAll(checkRecord(args.filter ?? {}, 'filter') as LetterFilter, {
-      ...(checkRecord(args.options ?? {}, 'options') as RedriveAllOptions),
-      ...(by === undefined ? {} : { by }),
-      signal,
-    }),
-  purge: (mesh, args, { by }) =>
-    mesh.deadLetters.purge(checkRecord(args.filter, 'filter') as LetterFilter, {
-      dryRun: args.dryRun === true,
-      ...(by === undefined ? {} : { by }),
-    }),
+  redrive: async (mesh, args, who, signal) => {
+    const filter = checkRecord(args.filter ?? {}, 'filter') as LetterFilter
+    const { perSecond, force, dryRun } = checkRecord(args.options ?? {}, 'options') as RedriveAllOptions
+    const options = {
+      ...(perSecond === undefined ? {} : { perSecond }),
+      ...(force === undefined ? {} : { force }),
+      ...(dryRun === undefined ? {} : { dryRun }),
+    }
+    await audit(mesh, who, 'redrive', { filter, ...options })
+    return mesh.deadLetters.redriveAll(filter, { ...options, ...who, signal })
+  },
+  purge: async (mesh, args, who) => {
+    const filter = checkRecord(args.filter, 'filter') as LetterFilter
+    const dryRun = args.dryRun === true
+    await audit(mesh, who, 'purge', { filter, dryRun })
+    return mesh.deadLetters.purge(filter, { dryRun, ...who })
+  },
 }
 
 export const MANY: Readonly<Record<string, Many>> = {

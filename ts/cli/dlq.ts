@@ -1,7 +1,12 @@
-/** `linkmesh dlq`: the dead letters of a data folder. Looking works while another process has the folder open. */
+/**
+ * `linkmesh dlq`: the dead letters of a data folder. Looking works while another process has the folder open; what changes
+ * them is done by that process, asked over its local socket.
+ */
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
+import { type AdminSession, connectAdmin, findAdmins } from '../admin.js'
 import { loadConfig } from '../config.js'
 import type { DeadLetterSummary, DeadLetters, LetterFilter, LetterState, RedriveSummary } from '../dead-letters.js'
 import { LinkmeshError } from '../errors.js'
@@ -87,15 +92,40 @@ export async function dlqExport(options: FilterOptions & { output?: string }): P
 export async function dlqPurge(options: FilterOptions & { dryRun?: boolean }): Promise<void> {
   if (!hasCondition(options))
     throw new UsageError('say which letters: --service, --reason, --state, --key, --before, --after or --id')
-  await holding(options, async (letters) => {
-    const count = await letters.purge(filterOf(options), { dryRun: options.dryRun === true, by: 'linkmesh dlq purge' })
-    if (options.json) print(JSON.stringify({ purged: count, dryRun: options.dryRun === true }))
-    else print(`${count} letters ${options.dryRun ? 'would be ' : ''}purged`)
-  })
+  const filter = filterOf(options)
+  const dryRun = options.dryRun === true
+  const count = await here(
+    options,
+    () => withLetters(options, false, (letters) => letters.purge(filter, { dryRun, by: by('purge') })),
+    (session) => session.ask<number>('purge', { filter, dryRun }, by('purge')),
+  )
+  if (options.json) print(JSON.stringify({ purged: count, dryRun }))
+  else print(`${count} letters ${dryRun ? 'would be ' : ''}purged`)
 }
 
-/** Starts the services of the config, without its gateway, and sends the letters to them. */
+/**
+ * Sends the letters to the services of the process that has the folder open; when there is none, starts the services of
+ * the config, without its gateway, and sends the letters to them.
+ */
 export async function dlqRedrive(options: RedriveCommandOptions): Promise<void> {
+  const summary = await here(
+    options,
+    () => redriveByConfig(options),
+    (session) =>
+      session.ask<RedriveSummary>(
+        'redrive',
+        {
+          filter: filterOf(options),
+          options: { dryRun: options.dryRun === true, force: options.force === true, perSecond: options.perSecond },
+        },
+        by('redrive'),
+      ),
+  )
+  print(options.json ? JSON.stringify(summary) : account(summary))
+  if (summary.failed + summary.parked > 0) process.exitCode = EXIT.failed
+}
+
+async function redriveByConfig(options: RedriveCommandOptions): Promise<RedriveSummary> {
   const loaded = await loadConfig(options.config)
   const { gateway: _gateway, load: _load, ...config } = loaded.config
   const run = await startRun({ ...loaded, config: config as typeof loaded.config }, { data: resolve(options.data) })
@@ -105,7 +135,7 @@ export async function dlqRedrive(options: RedriveCommandOptions): Promise<void> 
   process.once('SIGTERM', interrupt)
   try {
     const summary = await run.mesh.deadLetters.redriveAll(filterOf(options), {
-      by: 'linkmesh dlq redrive',
+      by: by('redrive'),
       dryRun: options.dryRun === true,
       force: options.force === true,
       perSecond: options.perSecond,
@@ -115,8 +145,7 @@ export async function dlqRedrive(options: RedriveCommandOptions): Promise<void> 
         : {}),
     })
     if (process.stderr.isTTY) process.stderr.write('\n')
-    print(options.json ? JSON.stringify(summary) : account(summary))
-    if (summary.failed + summary.parked > 0) process.exitCode = EXIT.failed
+    return summary
   } finally {
     process.off('SIGINT', interrupt)
     process.off('SIGTERM', interrupt)
@@ -135,29 +164,43 @@ async function looking(options: LetterOptions, work: (letters: DeadLetters) => P
   await withLetters(options, true, work)
 }
 
-/** Takes the folder for itself. */
-async function holding(options: LetterOptions, work: (letters: DeadLetters) => Promise<void>): Promise<void> {
+/** Does it in the process that has the folder open, when there is one and it listens, else in this one. */
+async function here<T>(
+  { data }: LetterOptions,
+  alone: () => Promise<T>,
+  there: (session: AdminSession) => Promise<T>,
+): Promise<T> {
+  const folder = resolve(data)
+  const peer = (await findAdmins()).find((one) => one.data === folder)
+  if (peer !== undefined) {
+    const session = await connectAdmin(peer.path)
+    try {
+      return await there(session)
+    } finally {
+      session.close()
+    }
+  }
   try {
-    await withLetters(options, false, work)
+    return await alone()
   } catch (error) {
     if (!(error instanceof LinkmeshError) || error.code !== 'LM_LOCKED') throw error
     throw new LinkmeshError(
       'LM_LOCKED',
-      `a running process has ${options.data} open: stop it first, or do it there by mesh.deadLetters`,
+      `a running process has ${data} open and does not listen: stop it first, call mesh.admin.listen() in it, or do it there by mesh.deadLetters`,
       { cause: error },
     )
   }
 }
 
-async function withLetters(
+async function withLetters<T>(
   { data }: LetterOptions,
   readOnly: boolean,
-  work: (letters: DeadLetters) => Promise<void>,
-): Promise<void> {
+  work: (letters: DeadLetters) => Promise<T>,
+): Promise<T> {
   const mesh = await Mesh.open({ name: `linkmesh-dlq-${process.pid}` })
   try {
     await mesh.deadLetters.openWith({ folder: join(resolve(data), 'dead-letters'), readOnly })
-    await work(mesh.deadLetters)
+    return await work(mesh.deadLetters)
   } finally {
     await mesh.close({ graceMs: 0 })
   }
@@ -187,6 +230,11 @@ function hasCondition({ data: _, json: __, from: ___, limit: ____, ...conditions
 function line(letter: DeadLetterSummary): string {
   const { id, state, service, reason, outcome, attempts, redrives, lastDeathMs, key } = letter
   return `${id}  ${state}  ${time(lastDeathMs)}  ${service}${key === undefined ? '' : ` [${key}]`}  ${reason}  ${outcome}  ${attempts} attempts, ${redrives} redrives`
+}
+
+/** Who it is in a letter's history and the audit trail. */
+function by(command: string): string {
+  return `linkmesh dlq ${command}, ${userInfo().username}`
 }
 
 function time(ms: number): string {

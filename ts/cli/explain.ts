@@ -1,9 +1,9 @@
 /** `linkmesh explain`: the next picks of a service, each with its candidates as they were. */
 import type { AdminSession } from '../admin.js'
 import type { Explanation, ServiceInfo } from '../binding/contract.js'
-import { adminSession, type MeshChoice } from './admin.js'
+import { adminSession } from './admin.js'
 import { UsageError } from './output.js'
-import { askRunning } from './running.js'
+import { askRunning, type RunningChoice } from './running.js'
 import { time } from './up/format.js'
 
 /** How long picks are waited for by the socket; the gateway waits as long. */
@@ -18,8 +18,7 @@ interface Answer {
   picks: Explanation[]
 }
 
-export interface ExplainOptions extends MeshChoice {
-  url?: string
+export interface ExplainOptions extends RunningChoice {
   /** Default 5; with `follow`, no end. */
   picks?: number
   /** Picks as they are made, until interrupted or so many as `picks` says. */
@@ -34,7 +33,7 @@ export async function explain(service: string, options: ExplainOptions): Promise
   const wanted = options.picks ?? DEFAULT_PICKS
   if (wanted > MAX_PICKS) throw new UsageError(`--picks is at most ${MAX_PICKS}; more with --follow`)
   const query = new URLSearchParams({ service, picks: String(wanted) })
-  const answer = await askRunning<Answer>(options.url, `/explain?${query}`, async (session) => ({
+  const answer = await askRunning<Answer>(options, `/explain?${query}`, async (session) => ({
     service,
     trial: false,
     picks: await nextPicks(session, service, wanted),
@@ -43,7 +42,7 @@ export async function explain(service: string, options: ExplainOptions): Promise
     process.stdout.write(`${JSON.stringify(answer)}\n`)
     return
   }
-  const known = await askRunning<{ services: ServiceInfo[] }>(options.url, '/services', async (session) => ({
+  const known = await askRunning<{ services: ServiceInfo[] }>(options, '/services', async (session) => ({
     services: await session.ask<ServiceInfo[]>('list'),
   }))
   if (answer.trial) process.stdout.write('No request came within a second, so one pick was made and given back.\n')

@@ -2,7 +2,7 @@
 /** The `linkmesh` command: which commands and options there are. What they do is in a file each. */
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { addAdminCommands } from './admin-commands.js'
+import { addAdminCommands, choosing } from './admin-commands.js'
 import { EXIT, reportError } from './output.js'
 
 const wholeNumber = (min: number, max: number) => (text: string) => {
@@ -91,26 +91,19 @@ export function buildProgram(): Command {
     .addOption(json())
     .action(guarded(async (options: { json?: boolean }) => (await import('./doctor.js')).doctor(options), ([options]) => options.json === true)) // biome-ignore format: one call
 
-  program
-    .command('services')
-    .description('services and instances of a running `linkmesh up`')
+  const kit = { wholeNumber, json, guarded }
+  choosing(program.command('services').description('services and instances of a running mesh'), kit)
     .addOption(url())
-    .addOption(json())
-    .action(guarded(async (options: { url?: string; json?: boolean }) => (await import('./services.js')).services(options), ([options]) => options.json === true)) // biome-ignore format: one call
+    .action(guarded(async (options: import('./running.js').RunningChoice) => (await import('./services.js')).services(options), ([options]) => options.json === true)) // biome-ignore format: one call
 
-  program
-    .command('explain')
-    .description('why the next picks of a service choose the instances they choose')
+  choosing(program.command('explain').description('why the next picks of a service choose the instances they choose'), kit)
     .argument('<service>', 'service and handler, `orders.get`')
     .option('--picks <n>', 'how many picks; with --follow any number', wholeNumber(1, 1e9))
     .option('--follow', 'picks as they are made, by the local socket, until interrupted')
-    .option('--mesh <name>', 'with --follow: name of the mesh, when several run')
-    .option('--pid <n>', 'with --follow: process of the mesh, when several run', wholeNumber(1, 2 ** 31 - 1))
     .addOption(url())
-    .addOption(json())
     .action(guarded(async (service: string, options: import('./explain.js').ExplainOptions) => (await import('./explain.js')).explain(service, options), ([, options]) => options.json === true)) // biome-ignore format: one call
 
-  addAdminCommands(program, { wholeNumber, json, guarded })
+  addAdminCommands(program, kit)
 
   const dlq = program.command('dlq').description('dead letters: messages that were given up, and what becomes of them')
   filtered(dlq.command('list').description('letters that match, by id'))
@@ -122,7 +115,7 @@ export function buildProgram(): Command {
     .addOption(data())
     .addOption(json())
     .action(guarded(async (id: number, options: import('./dlq.js').LetterOptions) => (await import('./dlq.js')).dlqShow(id, options), ([, options]) => options.json === true)) // biome-ignore format: one call
-  filtered(dlq.command('redrive').description('start the services of a config, without its gateway, and send the letters to them'))
+  filtered(dlq.command('redrive').description('send letters again: in the running process that has the folder open, else to the services of a config'))
     .option('--config <file>', 'linkmesh.config.{ts,mjs,js,json}; default: the one in this folder')
     .option('--dry-run', 'only say how many would be sent')
     .option('--force', 'parked ones, too')

@@ -1,6 +1,6 @@
 /** `linkmesh services`: what a running mesh has behind its names. */
 import type { ServiceInfo } from '../binding/contract.js'
-import { askRunning } from './running.js'
+import { askRunning, type RunningChoice } from './running.js'
 import { time, whole } from './up/format.js'
 
 interface Answer {
@@ -8,8 +8,8 @@ interface Answer {
   services: ServiceInfo[]
 }
 
-export async function services(options: { url?: string; json?: boolean }): Promise<void> {
-  const answer = await askRunning<Answer>(options.url, '/services', async (session) => {
+export async function services(options: RunningChoice): Promise<void> {
+  const answer = await askRunning<Answer>(options, '/services', async (session) => {
     const { backend, services } = await session.ask<Answer>('dump')
     return { backend, services }
   })

@@ -298,14 +298,14 @@ export class Dispatcher {
    */
   succeededTogether(call: Call, value: unknown): void {
     const { ticket } = call
-    if (COMPLETE.hasSubscribers || ticket === 0) {
+    if (COMPLETE.hasSubscribers || ticket === 0 || call.span !== undefined) {
       this.succeeded(call, value)
       return
     }
     call.ticket = 0
     this.#done[this.#doneCount++] = ticket
     if (this.#doneCount === this.#done.length) this.completeTogether()
-    this.#finish(call)
+    this.#finish(call, undefined)
     call.resolve(value)
   }
 
