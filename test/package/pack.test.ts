@@ -1,5 +1,5 @@
 /** The package as a stranger gets it: packed, installed into an empty folder, used from both module systems. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { publint } from 'publint'
@@ -76,8 +76,14 @@ describe.skipIf(missing)(`the packed package${missing ? ` (${missing} is not bui
       expect(answer.backend).toBe(native ? 'native' : 'fallback')
     })
 
-    it('every entry point loads both ways', async ({ skip }) => {
+    it('every entry point loads both ways, linkmesh/otel once its peers are there', async ({ skip }) => {
       if (offline) skip('the registry cannot be reached')
+      const peers = join(folder, 'node_modules/@opentelemetry')
+      rmSync(peers, { recursive: true, force: true })
+      const without = await run(path, ['-e', `require('linkmesh/otel')`], { cwd: folder, timeoutMs: 20_000 })
+      expect(without.code).not.toBe(0)
+      expect(without.output).toContain("Cannot find module '@opentelemetry/")
+      symlinkSync(join(root, 'node_modules/@opentelemetry'), peers, 'junction')
       const entries = Object.keys(manifest.exports).filter((entry) => !entry.endsWith('.json'))
       const names = entries.map((entry) => entry.replace('.', 'linkmesh'))
       const code = `
