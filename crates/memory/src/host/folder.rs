@@ -1,14 +1,23 @@
-//! The folder of this process's socket, which nobody else may enter.
+//! The folder of this user's sockets, which nobody else may enter.
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use super::socket::{MAX_PATH, Socket};
 
-/// A listening socket in an owner-only folder; both go when it is dropped.
+/// Entries of the folder that are looked at when a process opens: what killed processes have left goes.
+const MAX_SWEPT: usize = 4_096;
+/// A socket that is not listened on yet has this in its name.
+const UNFINISHED: &str = "new";
+/// From then on nobody is about to listen on it.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// A listening socket in the owner-only folder of this user; it goes when it is dropped, or else, when its process was killed,
+/// with the next one that opens.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: Socket,
@@ -16,43 +25,34 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Makes a folder with a random name in `base` and listens in it.
+    /// Listens under a random name in the folder `linkmesh-<user>` of `base`.
     pub(super) fn open(base: &Path) -> io::Result<Self> {
-        let name = random::<8>()?;
-        let folder = base.join(format!("linkmesh-{:016x}", u64::from_le_bytes(name)));
-        let path = folder.join("host");
-        if path.as_os_str().len() > MAX_PATH {
+        let folder = base.join(format!("linkmesh-{}", user()));
+        let name = format!("{:016x}", u64::from_le_bytes(random::<8>()?));
+        let path = folder.join(name);
+        let unfinished = path.with_extension(UNFINISHED);
+        if unfinished.as_os_str().len() > MAX_PATH {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
                     "the socket {} has more than {MAX_PATH} bytes: name a shorter folder",
-                    path.display()
+                    unfinished.display()
                 ),
             ));
         }
-        // Fails when it exists, whatever it is: nobody can have prepared it.
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let listen = || {
-            let made = fs::symlink_metadata(&folder)?;
-            if made.mode() & 0o077 != 0 || made.uid() != user() {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!(
-                        "{} is not owner-only, although it was made so: use another folder",
-                        folder.display()
-                    ),
-                ));
-            }
-            Socket::listen(&path, 16)
-        };
-        match listen() {
-            Ok(socket) => Ok(Self { socket, path }),
-            Err(error) => {
-                // Made above and empty; when it cannot be removed the error below is the one to tell.
-                let _ = fs::remove_dir(&folder);
-                Err(error)
-            }
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => check(&folder)?,
         }
+        sweep(&folder);
+        // Found by nobody before it listens: one that refuses has been left behind.
+        let socket = Socket::listen(&unfinished, 16)?;
+        if let Err(error) = fs::rename(&unfinished, &path) {
+            // Best effort: the next process removes it.
+            let _ = fs::remove_file(&unfinished);
+            return Err(error);
+        }
+        Ok(Self { socket, path })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -62,10 +62,51 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Best effort: what is left behind is an empty folder that only this user sees.
+        // Best effort: the next process removes it. The folder stays: another process may be about to use it.
         let _ = fs::remove_file(&self.path);
-        if let Some(folder) = self.path.parent() {
-            let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Somebody else may have made the folder, in a place where everybody can.
+fn check(folder: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(folder)?;
+    let others_may = found.mode() & 0o077;
+    if found.is_dir() && others_may == 0 && found.uid() == user() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "{} is not a folder that this user alone may enter: remove it, or use another folder",
+            folder.display()
+        ),
+    ))
+}
+
+/// Removes the sockets of processes that were killed.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.take(MAX_SWEPT).flatten() {
+        let path = entry.path();
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        let dead = if path.extension().is_some_and(|name| name == UNFINISHED) {
+            entry
+                .metadata()
+                .and_then(|found| found.modified())
+                .is_ok_and(|at| {
+                    SystemTime::now()
+                        .duration_since(at)
+                        .is_ok_and(|age| age > ABANDONED)
+                })
+        } else {
+            Socket::connect(&path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if is_socket && dead {
+            // Another process may have been faster.
+            let _ = fs::remove_file(&path);
         }
     }
 }
@@ -116,18 +157,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_is_owner_only_and_goes_with_the_listener() {
+    fn the_folder_is_owner_only_and_the_socket_goes_with_the_listener() {
         let base = tempfile::tempdir().unwrap();
         let listener = Listener::open(base.path()).unwrap();
         let folder = listener.path().parent().unwrap().to_owned();
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         assert!(Socket::connect(listener.path()).is_ok());
         drop(listener);
-        assert!(!folder.exists());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         let long = base.path().join("x".repeat(100));
         assert_eq!(
             Listener::open(&long).unwrap_err().kind(),
             io::ErrorKind::InvalidInput
+        );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_lives_stays() {
+        let base = tempfile::tempdir().unwrap();
+        let living = Listener::open(base.path()).unwrap();
+        let folder = living.path().parent().unwrap().to_owned();
+        let left = folder.join("0123456789abcdef");
+        drop(Socket::listen(&left, 1).unwrap());
+        let begun = folder.join("fedcba9876543210.new");
+        drop(Socket::listen(&begun, 1).unwrap());
+        fs::write(folder.join("notes"), "not ours").unwrap();
+        let next = Listener::open(base.path()).unwrap();
+        assert!(!left.exists());
+        assert!(begun.exists(), "somebody may be about to listen on it");
+        assert!(folder.join("notes").exists());
+        assert!(Socket::connect(living.path()).is_ok());
+        assert!(Socket::connect(next.path()).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join(format!("linkmesh-{}", user()));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(
+            Listener::open(base.path()).unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
+        );
+        fs::remove_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(base.path(), &folder).unwrap();
+        assert_eq!(
+            Listener::open(base.path()).unwrap_err().kind(),
+            io::ErrorKind::PermissionDenied
         );
     }
 

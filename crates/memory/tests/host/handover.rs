@@ -160,10 +160,12 @@ fn options_have_limits() {
 #[test]
 fn the_socket_is_behind_an_owner_only_folder_and_goes_with_the_host() {
     let node = Node::open(options());
-    let folder = node.host.path().parent().unwrap().to_owned();
-    assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    let path = node.host.path().to_owned();
+    let folder = path.parent().unwrap();
+    assert_eq!(std::fs::metadata(folder).unwrap().mode() & 0o777, 0o700);
+    assert!(path.exists());
     drop(node);
-    assert!(!folder.exists());
+    assert!(!path.exists());
 }
 
 #[test]
