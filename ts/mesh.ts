@@ -27,7 +27,7 @@ import { Dispatcher } from './mesh/dispatcher.js'
 import { Events, type MeshEvents } from './mesh/events.js'
 import { Lanes } from './mesh/lanes.js'
 import { IDEMPOTENT_KEY } from './mesh/names.js'
-import { closeNode, invite, nodeInfo, openNode, peers } from './mesh/node.js'
+import { closeNode, connect, invite, nodeInfo, openNode, peers } from './mesh/node.js'
 import {
   type AttachOptions,
   type CheckedOpen,
@@ -408,6 +408,12 @@ export class Mesh {
   async invite(options: { ttlMs?: number } = {}): Promise<string> {
     this.#mustBeOpen()
     return invite(this.#core, options)
+  }
+
+  /** Reaches one more node and keeps it; resolves when its services are known here. See {@link OpenOptions.join}. */
+  async connect(target: { address: string; token?: string }): Promise<PeerInfo> {
+    this.#mustBeOpen()
+    return connect(this.#core, target)
   }
 
   /** The nodes that are connected. */

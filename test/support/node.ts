@@ -21,7 +21,7 @@ export class NodeProcess {
   #count = 0
   readonly #waiting = new Map<number, (answer: Answer) => void>()
 
-  /** `data`: the folder of a process before this one. */
+  /** `data`: the folder of a node that was there before; it has another one otherwise. */
   constructor(data: string = mkdtempSync(join(tmpdir(), 'linkmesh-node-'))) {
     this.data = data
     this.child = spawn(process.execPath, [FILE], { stdio: ['pipe', 'pipe', 'pipe'], env: process.env })
@@ -61,11 +61,19 @@ export class NodeProcess {
   }
 }
 
+/** A process with its mesh open. */
+export interface Node {
+  node: NodeProcess
+  info: Answer
+}
+
+/** Asks again until it is so; how often that may be is the test's own time. */
+export async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo()));
+}
+
 /** A first node that serves `serve`, listening on this machine. */
-export async function founder(
-  serve: object[] = [],
-  options: object = {},
-): Promise<{ node: NodeProcess; info: Answer }> {
+export async function founder(serve: object[] = [], options: object = {}): Promise<Node> {
   const node = new NodeProcess()
   const info = await node.ask('open', {
     options: { listen: 'quic://127.0.0.1:0', data: node.data, ...options },
@@ -75,11 +83,7 @@ export async function founder(
 }
 
 /** One more node, joined to `first` by an invitation. */
-export async function joiner(
-  first: { node: NodeProcess; info: Answer },
-  serve: object[] = [],
-  options: object = {},
-): Promise<{ node: NodeProcess; info: Answer }> {
+export async function joiner(first: Node, serve: object[] = [], options: object = {}): Promise<Node> {
   const { token } = await first.node.ask('invite')
   const node = new NodeProcess()
   const info = await node.ask('open', {

@@ -34,6 +34,8 @@ export interface NodeOptions {
   /** Name of the network that a first node founds; at most 64 characters. */
   network: string
   latencyMode: LatencyMode
+  /** Share memory with nodes of this host where the system can. */
+  sameHost: boolean
   /** Name of this node, for people. */
   name: string
   /** The caller's clock now, milliseconds: deadlines of requests cross between nodes as what is left of them. */
@@ -73,7 +75,7 @@ export interface PeerInfo {
   thread: number
   /** Which end of the connection this process is. */
   side: 'client' | 'server'
-  /** How memory of the other process is reached. */
+  /** How requests reach the other process: `shared-memory` once two nodes of one host have linked up. */
   via: 'quic' | 'shared-memory'
   rttUs: number
   lostPackets: number

@@ -4,7 +4,7 @@ import { errorOfRejection, type LinkmeshError } from '../errors.js'
 import { checkFields, checkInteger, checkRecord, invalid } from './checks.js'
 import { nowMs } from './clock.js'
 import type { Core } from './core.js'
-import type { CheckedNode } from './options.js'
+import { type CheckedNode, checkTarget, type JoinTarget } from './options.js'
 
 const INVITE_FIELDS = new Set(['ttlMs'])
 const DEFAULT_INVITE_MS = 600_000
@@ -27,6 +27,13 @@ async function connectNode(core: Core, target: NodeTarget): Promise<PeerInfo> {
   } catch (cause) {
     throw errorOfRejection(cause, `the node at ${target.address}`)
   }
+}
+
+/** Reaches one more node of this network. */
+export function connect(core: Core, target: JoinTarget): Promise<PeerInfo> {
+  const checked = checkTarget(target, 'target')
+  nodeInfo(core)
+  return connectNode(core, checked)
 }
 
 /** What this node is; throws when the mesh stays within its process. */

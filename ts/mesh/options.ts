@@ -53,6 +53,8 @@ export interface OpenOptions extends ThreadOptions {
   nodeName?: string
   /** How the engine waits for packets; default `adaptive`: it spins for a moment after traffic, then sleeps. */
   latencyMode?: LatencyMode
+  /** Share memory with nodes of this host, for requests as for regions, where the system can; default true. False: QUIC. */
+  sameHost?: boolean
 }
 
 export interface JoinTarget {
@@ -100,6 +102,7 @@ const OPEN_FIELDS = new Set([
   'network',
   'nodeName',
   'latencyMode',
+  'sameHost',
 ])
 const ATTACH_FIELDS = new Set([...THREAD_FIELDS, 'timeoutMs'])
 const DEAD_LETTER_FIELDS = new Set([
@@ -166,6 +169,8 @@ function checkDeadLetters({ deadLetters, data }: OpenOptions): DeadLetterOptions
 /** Undefined when the mesh stays within its process. */
 function checkNode(options: OpenOptions): CheckedNode | undefined {
   const { listen = [], join = [], data = DEFAULT_DATA, latencyMode = 'adaptive', network = 'linkmesh' } = options
+  const { sameHost = true } = options
+  if (typeof sameHost !== 'boolean') throw invalid('options.sameHost', 'options.sameHost must be true or false')
   const addresses = typeof listen === 'string' ? [listen] : [...checkList(listen, 'options.listen')]
   const targets = checkList(Array.isArray(join) ? join : [join], 'options.join') as readonly JoinTarget[]
   if (latencyMode !== 'spin' && latencyMode !== 'adaptive' && latencyMode !== 'block')
@@ -192,6 +197,7 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
       data,
       network,
       latencyMode,
+      sameHost,
       name,
     },
     join: targets.map((target, index) => checkTarget(target, `options.join[${index}]`)),
@@ -206,7 +212,8 @@ function defaultNodeName(): string {
   return `${/^[A-Za-z0-9]/.test(host) ? '' : 'n'}${host}-${process.pid}`
 }
 
-function checkTarget(target: JoinTarget, field: string): NodeTarget {
+/** A node to reach, with its timeout. */
+export function checkTarget(target: JoinTarget, field: string): NodeTarget {
   checkFields(checkRecord(target, field), JOIN_FIELDS, field)
   const address = checkAddress(target.address, `${field}.address`, 1)
   const { token } = target

@@ -28,6 +28,9 @@ mod peers;
 mod remotes;
 mod transfers;
 
+#[cfg(target_os = "linux")]
+pub use nearby::session;
+
 pub use completions::{CompletionQueues, Drained, DrainedResult, MAX_UNDRAINED};
 pub use core::{Call, CallError, Endpoint};
 pub use options::EndpointOptions;

@@ -141,8 +141,8 @@ impl Nearby {
     pub(super) fn expect(&self, _: PeerSlot, _: &mut Expected) {}
 }
 
-/// One session for each connection.
+/// Under which session a connection's link is known to [`SameHost`](crate::host::SameHost).
 #[cfg(target_os = "linux")]
-fn session(slot: PeerSlot) -> Session {
+pub fn session(slot: PeerSlot) -> Session {
     Session(u64::from(slot.generation) << 32 | u64::from(slot.index))
 }

@@ -27,7 +27,7 @@
 //! its end is noticed by the hang-up of its sockets.
 //!
 //! Files: [`ring`] (arithmetic only), `layout` and `channel` (the ring in shared memory, sleeping, waking), `handover`
-//! (messages and proofs), `socket` (descriptors), `mapping`, `object`, `control` and `region` (memory and grants), `link`, `pending`, `service` and `watch` (who
+//! (messages and proofs), `socket` (descriptors), `mapping`, `object`, `control` and `region` (memory and grants), `link`, `pending`, `process`, `service` and `watch` (who
 //! is linked with whom), `folder`, `same_host` (sessions and grants). Deliberately absent: QUIC, grants' signatures, frame formats.
 
 pub mod ring;
@@ -50,6 +50,8 @@ mod mapping;
 mod object;
 #[cfg(target_os = "linux")]
 mod pending;
+#[cfg(target_os = "linux")]
+mod process;
 #[cfg(target_os = "linux")]
 mod region;
 #[cfg(target_os = "linux")]

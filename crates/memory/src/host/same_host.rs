@@ -11,6 +11,7 @@ use super::{
     channel::Channel,
     handover::Secret,
     link::{Link, OfferError, OfferTerms, OfferedGrant},
+    process::Process,
     region::MappedRegion,
     service::{Host, HostError, HostEvents, HostOptions, Refusal, Session},
 };
@@ -78,6 +79,8 @@ struct Entry {
     link: Option<Arc<Link>>,
     /// Until somebody takes it.
     channel: Option<Channel>,
+    /// The process at the other end, also after the link.
+    process: Option<Process>,
     /// There will be no link: the peer is on another host, or did not get through.
     quic_only: bool,
     granted: Vec<Granted>,
@@ -157,6 +160,15 @@ impl SameHost {
         sessions
             .get(&session)
             .is_some_and(|entry| entry.link.is_some())
+    }
+
+    /// True once the process that a session was linked with has ended, as the kernel says. A link may end before, or without it.
+    pub fn has_peer_ended(&self, session: Session) -> bool {
+        let sessions = self.table.sessions();
+        let process = sessions
+            .get(&session)
+            .and_then(|entry| entry.process.as_ref());
+        process.is_some_and(Process::has_ended)
     }
 
     /// The channel of a link, once.
@@ -305,6 +317,7 @@ impl HostEvents for Table {
             entry.granted.retain_mut(|granted| {
                 granted.holds(Some(now)) && self.count_offer(&granted.offer(link, now))
             });
+            entry.process = Process::open(link.peer_process());
             entry.link = Some(Arc::clone(link));
             entry.channel = Some(channel);
         }

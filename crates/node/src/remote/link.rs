@@ -2,55 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use linkmesh_registry::exchange::{Publisher, Subscriber};
+use linkmesh_requests::{Arrivals, Collected, Departures, FRAME_STREAMS, RingOver, Ways};
 use linkmesh_transport::core::{Direction, Io, PeerSlot, StreamError, StreamId};
 
 use crate::peer::{LaneLink, Peer};
-use crate::remote::inbound::FrameReader;
 use crate::remote::outlet::{Outlet, PAUSE_BYTES};
-use crate::remote::{FRAME_STREAMS, FRAMES, REGISTRY};
+use crate::remote::ring::Ring;
+use crate::remote::{FRAMES, REGISTRY};
 
-/// Bytes that are collected for one stream before lanes are left to wait.
-const COLLECT_BYTES: usize = 256 << 10;
 /// Where the registry stands among the streams that have something to send.
 const REGISTRY_PRIORITY: i32 = 1;
-
-/// A stream of ours and what it has not taken yet.
-#[derive(Debug)]
-pub(super) struct Sender {
-    stream: StreamId,
-    pub(super) bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Sender {
-    fn open(io: &mut Io<'_>, peer: PeerSlot, kind: u8, priority: i32) -> Result<Self, StreamError> {
-        Ok(Self {
-            stream: io.open(peer, kind, Direction::Unidirectional, priority)?,
-            bytes: Vec::new(),
-            taken: 0,
-        })
-    }
-
-    /// Hands over what the stream takes. True when nothing is left.
-    fn flush(&mut self, io: &mut Io<'_>, peer: PeerSlot) -> bool {
-        if self.taken < self.bytes.len() {
-            // A stream that is gone takes its node with it: `disconnected` follows.
-            let Ok(taken) = io.write(peer, self.stream, &self.bytes[self.taken..]) else {
-                return false;
-            };
-            self.taken += taken;
-        }
-        let all = self.taken == self.bytes.len();
-        if all {
-            self.bytes.clear();
-            self.bytes.shrink_to(COLLECT_BYTES);
-            self.taken = 0;
-        }
-        all
-    }
-}
 
 /// One connection to a node.
 #[derive(Debug)]
@@ -58,14 +22,22 @@ pub(super) struct Link {
     pub(super) slot: PeerSlot,
     /// Id of the node, 64 hex digits.
     pub(super) node: String,
+    /// Of which run of the node's process.
+    pub(super) boot_epoch: [u8; 16],
     /// As which thread it appears here.
     pub(super) peer: Arc<Peer>,
     /// Its instances are in the registry. Of several connections to a node, only those of the first are.
     pub(super) active: bool,
-    pub(super) frames: [Sender; FRAME_STREAMS],
-    pub(super) registry: Sender,
+    pub(super) arrivals: Arrivals<StreamId>,
+    pub(super) departures: Departures,
+    streams: [StreamId; FRAME_STREAMS],
+    /// Shared with the node, when it runs on this host.
+    pub(super) ring: Option<Box<Ring>>,
+    /// The ring has ended, and until then the end of its process is looked for.
+    pub(super) suspected: Option<Instant>,
+    pub(super) registry: Collected,
+    registry_stream: StreamId,
     pub(super) registry_in: Vec<u8>,
-    pub(super) readers: Vec<(StreamId, FrameReader)>,
     pub(super) publisher: Publisher,
     pub(super) subscriber: Subscriber,
     /// Handles here by handles there, and the other way round.
@@ -77,6 +49,8 @@ pub(super) struct Link {
     lanes: Vec<Arc<LaneLink>>,
     lanes_version: Option<u32>,
     paused: bool,
+    /// Frames wait for room in a lane: nobody says when there is some.
+    blocked: bool,
 }
 
 impl Link {
@@ -85,20 +59,27 @@ impl Link {
         io: &mut Io<'_>,
         slot: PeerSlot,
         node: String,
+        boot_epoch: [u8; 16],
         peer: Arc<Peer>,
         active: bool,
     ) -> Result<Self, StreamError> {
-        let mut frame = || Sender::open(io, slot, FRAMES, 0);
-        let frames = [frame()?, frame()?, frame()?, frame()?];
+        let mut open = |kind, priority| io.open(slot, kind, Direction::Unidirectional, priority);
+        let mut frames = || open(FRAMES, 0);
+        let streams = [frames()?, frames()?, frames()?, frames()?];
         Ok(Self {
-            registry: Sender::open(io, slot, REGISTRY, REGISTRY_PRIORITY)?,
+            registry_stream: open(REGISTRY, REGISTRY_PRIORITY)?,
             slot,
             node,
+            boot_epoch,
             peer,
             active,
-            frames,
+            arrivals: Arrivals::default(),
+            departures: Departures::default(),
+            streams,
+            ring: None,
+            suspected: None,
+            registry: Collected::default(),
             registry_in: Vec::new(),
-            readers: Vec::new(),
             publisher: Publisher::new(),
             subscriber: Subscriber::new(),
             near: HashMap::new(),
@@ -107,32 +88,36 @@ impl Link {
             lanes: Vec::new(),
             lanes_version: None,
             paused: false,
+            blocked: false,
         })
     }
 
-    /// The stream for frames of a request: always the same, so that a cancellation cannot overtake it.
-    pub(super) fn sender(&mut self, id: u32) -> &mut Sender {
-        &mut self.frames[id as usize % FRAME_STREAMS]
+    /// From here on frames go over the ring.
+    pub(super) fn use_ring(&mut self, ring: Ring) {
+        self.ring = Some(Box::new(ring));
+        self.departures.move_to_ring();
     }
 
-    /// True while every stream takes more.
-    pub(super) fn takes(&self) -> bool {
-        self.frames
-            .iter()
-            .all(|sender| sender.bytes.len() - sender.taken < COLLECT_BYTES)
-    }
-
-    /// Hands what was collected to QUIC. True when everything went.
+    /// Hands what was collected to QUIC and to the ring. True when everything went.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) -> bool {
         let slot = self.slot;
-        let registry = self.registry.flush(io, slot);
-        self.frames
-            .iter_mut()
-            .fold(registry, |all, sender| sender.flush(io, slot) && all)
+        let stream = self.registry_stream;
+        // A stream that is gone takes its node with it: `disconnected` follows.
+        let registry = self
+            .registry
+            .flush(|bytes| io.write(slot, stream, bytes).unwrap_or(0));
+        let mut ways = ToNode {
+            io,
+            slot,
+            streams: &self.streams,
+            ring: self.ring.as_deref_mut(),
+        };
+        self.departures.flush(&mut ways) && registry
     }
 
-    /// Lanes that end at this node, those of ended threads left out once they are read.
-    pub(super) fn lanes(&mut self) -> Vec<Arc<LaneLink>> {
+    /// Lanes that end at this node, those of ended threads left out once they are read. Given back by
+    /// [`keep_lanes`](Self::keep_lanes).
+    pub(super) fn take_lanes(&mut self) -> Vec<Arc<LaneLink>> {
         let version = self.peer.incoming_version();
         if self.lanes_version != Some(version) {
             let (version, lanes) = self.peer.incoming();
@@ -140,7 +125,11 @@ impl Link {
             self.lanes_version = Some(version);
             self.outlets.retain(|_, outlet| outlet.is_open());
         }
-        self.lanes.clone()
+        std::mem::take(&mut self.lanes)
+    }
+
+    pub(super) fn keep_lanes(&mut self, lanes: Vec<Arc<LaneLink>>) {
+        self.lanes = lanes;
     }
 
     /// Publishes what came in this turn, and stops reading from a node whose frames nobody takes.
@@ -150,21 +139,48 @@ impl Link {
             outlet.flush();
             waiting = waiting.max(outlet.queued());
         }
+        self.blocked = waiting > 0;
         if !self.paused && waiting > PAUSE_BYTES {
             self.paused = true;
-            for (stream, _) in &self.readers {
-                io.pause(self.slot, *stream);
+            for stream in self.arrivals.ids() {
+                io.pause(self.slot, stream);
             }
         } else if self.paused && waiting < PAUSE_BYTES / 2 {
             self.paused = false;
-            for (stream, _) in &self.readers {
-                io.resume(self.slot, *stream);
+            for stream in self.arrivals.ids() {
+                io.resume(self.slot, stream);
             }
         }
     }
 
-    /// True while frames wait for room in a lane: nobody says when there is some.
+    /// True while frames come over the ring and somebody takes them.
+    #[inline]
+    pub(super) fn reads_ring(&self) -> bool {
+        self.ring.is_some() && !self.paused && self.arrivals.reads_ring()
+    }
+
+    /// True while frames wait for room that nobody tells of: in a lane, or in the ring.
     pub(super) fn is_waiting(&self) -> bool {
-        self.outlets.values().any(|outlet| outlet.queued() > 0)
+        self.blocked || self.departures.uses_ring() && self.departures.is_waiting()
+    }
+}
+
+/// The ways to a node, for one flush.
+struct ToNode<'a, 'io> {
+    io: &'a mut Io<'io>,
+    slot: PeerSlot,
+    streams: &'a [StreamId; FRAME_STREAMS],
+    ring: Option<&'a mut Ring>,
+}
+
+impl Ways for ToNode<'_, '_> {
+    fn stream(&mut self, index: usize, bytes: &[u8]) -> usize {
+        self.io
+            .write(self.slot, self.streams[index], bytes)
+            .unwrap_or(0)
+    }
+
+    fn ring(&mut self, bytes: &[u8]) -> Result<usize, RingOver> {
+        self.ring.as_mut().ok_or(RingOver)?.write(bytes)
     }
 }

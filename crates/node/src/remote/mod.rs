@@ -10,20 +10,28 @@
 //! # What is true of a request whose node is lost
 //! A frame that is still in its lane was not delivered. One that was handed to QUIC may have been, and nobody can tell:
 //! its outcome is unknown, unless the other side refused it in so many words.
+//!
+//! # Nodes of one host
+//! Once two nodes have found that they share a kernel, frames go over a ring in shared memory (`ring`), and over the streams
+//! again should the ring end. `linkmesh_requests` keeps the order over both changes.
+//!
+//! Files: `bridge` (who is connected), `link` (one of them), `ring`, `local` (this process), `carry` (lanes → node),
+//! `deliver` (node → lanes), `outlet` (one lane), `exchange` (registries), `clock`.
 
 mod bridge;
+mod carry;
 mod clock;
-mod frame;
-mod inbound;
+mod deliver;
+mod exchange;
 mod link;
+mod local;
 mod outlet;
+mod ring;
 
 pub(crate) use bridge::Bridge;
 pub(crate) use clock::JsClock;
+pub(crate) use ring::Neighbours;
 
-/// Streams that carry frames: this many per direction, chosen by the request's id, so that one lost packet does not hold up
-/// every request.
-pub(crate) const FRAME_STREAMS: usize = 4;
 /// Kind of the streams with frames.
 pub(crate) const FRAMES: u8 = 0x20;
 /// Kind of the stream with the registry exchange.

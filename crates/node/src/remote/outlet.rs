@@ -5,12 +5,12 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::peer::LaneLink;
-use crate::remote::frame::{HEADER_BYTES, PAD};
+use linkmesh_requests::frame::{HEADER_BYTES, PAD};
 
 /// Bytes that may wait for room in a lane before requests for its thread are refused.
-pub(crate) const REFUSE_BYTES: usize = 1 << 20;
+pub(crate) const REFUSE_BYTES: usize = 16 << 20;
 /// Bytes that may wait before the node is not read any more.
-pub(crate) const PAUSE_BYTES: usize = 4 << 20;
+pub(crate) const PAUSE_BYTES: usize = 32 << 20;
 
 /// Writes frames into a lane; those for which it has no room wait here, in order.
 #[derive(Debug)]

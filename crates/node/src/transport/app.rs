@@ -88,7 +88,7 @@ impl Application for NodeApp {
     }
 
     fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, reason: &CloseReason) {
-        self.bridge.disconnected(peer);
+        self.bridge.disconnected(io, peer);
         self.memory.disconnected(io, peer, reason);
         self.arrivals.deliver(&mut self.memory, io);
         for waiting in &mut self.waiting {
@@ -195,6 +195,14 @@ impl Application for NodeApp {
             }
             !mine
         });
+    }
+
+    fn poll(&mut self, io: &mut Io<'_>) {
+        self.bridge.poll(io);
+    }
+
+    fn before_sleep(&mut self) -> bool {
+        self.bridge.before_sleep()
     }
 
     fn timeout(&mut self, io: &mut Io<'_>) {

@@ -19,6 +19,7 @@ use crate::memory::{Queues, Regions, Remotes};
 use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
+use crate::transport::near::Near;
 use crate::transport::{NodeApp, Refusal};
 
 /// Bytes of a name.
@@ -37,6 +38,7 @@ pub(super) struct NodeOptions {
     data: String,
     network: String,
     latency_mode: Latency,
+    same_host: bool,
     name: String,
     join: Vec<NodeTarget>,
     pub(super) now_ms: f64,
@@ -154,11 +156,16 @@ impl Node {
         start.limits.idle_timeout = IDLE;
         start.limits.keep_alive = Some(KEEP_ALIVE);
         let node_id = identity.node_id().to_string();
+        let near = Near::open(options.same_host);
         let quic = Quic::start(&start, |_| {
-            let bridge = Bridge::new(Arc::clone(engine), node_id.clone(), clock);
-            NodeApp::new(bridge, endpoint(&identity))
+            let (engine, me) = (Arc::clone(engine), node_id.clone());
+            let bridge = Bridge::new(engine, me, clock, near.neighbours.clone());
+            let mut memory = endpoint(&identity);
+            near.join(&mut memory);
+            NodeApp::new(bridge, memory)
         })
         .map_err(|error| error.refusal("options.listen"))?;
+        near.wake_by(quic.waker());
         let listening = listen
             .map(|_| written(quic.local_address()))
             .into_iter()
@@ -317,7 +324,11 @@ fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
             Side::Client => "client",
             Side::Server => "server",
         },
-        via: "quic",
+        via: if app.bridge.is_near(slot) {
+            "shared-memory"
+        } else {
+            "quic"
+        },
         rtt_us: stats.rtt.as_secs_f64() * 1e6,
         lost_packets: stats.lost_packets,
         sent_packets: stats.sent_packets,
@@ -327,9 +338,9 @@ fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
     })
 }
 
-/// Remote memory of this node, by descriptor where a peer runs on this host.
+/// Remote memory of this node.
 fn endpoint(identity: &Arc<NodeIdentity>) -> Endpoint {
-    let mut endpoint = Endpoint::new(EndpointOptions {
+    Endpoint::new(EndpointOptions {
         node: identity.node_id(),
         boot_epoch: u128::from_le_bytes(random_bytes()),
         random: Box::new(|| u128::from_le_bytes(random_bytes())),
@@ -337,16 +348,7 @@ fn endpoint(identity: &Arc<NodeIdentity>) -> Endpoint {
         verifier: identity.clone(),
         sessions: SessionLimits::default(),
         client: ClientOptions::default(),
-    });
-    #[cfg(target_os = "linux")]
-    {
-        use linkmesh_memory::host::{HostOptions, SameHost};
-        // Where there is no folder for its socket, everything goes over QUIC.
-        if let Ok(host) = SameHost::open(HostOptions::default()) {
-            endpoint.use_same_host(Arc::new(host));
-        }
-    }
-    endpoint
+    })
 }
 
 /// The wall clock at `at`, which is close to now.

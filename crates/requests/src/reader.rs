@@ -1,27 +1,30 @@
-//! Bytes of a stream, cut into frames.
+//! Bytes of a stream, or of a ring, cut into frames.
 
-use crate::remote::frame::{HEADER_BYTES, Header, MAX_FRAME_BYTES};
+use std::ops::ControlFlow;
+
+use crate::frame::{HEADER_BYTES, Header, MAX_FRAME_BYTES};
 
 /// The bytes are no frames: whoever sent them is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// What of a stream has come and is not a whole frame yet.
 #[derive(Debug, Default)]
-pub(crate) struct FrameReader {
+pub struct FrameReader {
     partial: Vec<u8>,
 }
 
 impl FrameReader {
-    /// Hands each whole frame to `take`: its header, and body with extras.
+    /// Hands each whole frame to `take`: its header, and body with extras. Answers how many bytes were left after the frame
+    /// at which `take` broke off; those are the caller's again.
     ///
     /// # Errors
     /// [`Malformed`]; the stream is of no use then.
-    pub(crate) fn read(
+    pub fn read(
         &mut self,
         mut bytes: &[u8],
-        mut take: impl FnMut(Header, &[u8]),
-    ) -> Result<(), Malformed> {
+        mut take: impl FnMut(Header, &[u8]) -> Result<ControlFlow<()>, Malformed>,
+    ) -> Result<usize, Malformed> {
         while !self.partial.is_empty() {
             let wanted = match self.partial.first_chunk() {
                 Some(header) => check(&Header::from_wire(header))?,
@@ -32,14 +35,19 @@ impl FrameReader {
             self.partial.extend_from_slice(now);
             bytes = later;
             if self.partial.len() < wanted {
-                return Ok(());
+                return Ok(0);
             }
-            let header = Header::from_wire(self.partial.first_chunk().expect("48 bytes or more"));
+            let Some(header) = self.partial.first_chunk().map(Header::from_wire) else {
+                continue;
+            };
             if check(&header)? > self.partial.len() {
                 continue;
             }
-            give(header, &self.partial, &mut take);
+            let flow = take(header, content(&header, &self.partial))?;
             self.partial.clear();
+            if flow.is_break() {
+                return Ok(bytes.len());
+            }
         }
         while let Some(header) = bytes.first_chunk() {
             let header = Header::from_wire(header);
@@ -48,15 +56,22 @@ impl FrameReader {
                 break;
             }
             let (frame, rest) = bytes.split_at(length);
-            give(header, frame, &mut take);
             bytes = rest;
+            if take(header, content(&header, frame))?.is_break() {
+                return Ok(bytes.len());
+            }
         }
         // Grows as bytes come, never by what a header promises.
         self.partial.extend_from_slice(bytes);
         if self.partial.is_empty() && self.partial.capacity() > KEEP_BYTES {
             self.partial = Vec::new();
         }
-        Ok(())
+        Ok(0)
+    }
+
+    /// What is not whole will not be: its sender sends it again, elsewhere.
+    pub fn forget(&mut self) {
+        self.partial = Vec::new();
     }
 }
 
@@ -72,7 +87,7 @@ fn check(header: &Header) -> Result<usize, Malformed> {
     if fits { Ok(length) } else { Err(Malformed) }
 }
 
-fn give(header: Header, frame: &[u8], take: &mut impl FnMut(Header, &[u8])) {
+fn content<'f>(header: &Header, frame: &'f [u8]) -> &'f [u8] {
     let content = header.body() as usize + header.extras() as usize;
-    take(header, &frame[HEADER_BYTES..HEADER_BYTES + content]);
+    &frame[HEADER_BYTES..HEADER_BYTES + content]
 }

@@ -1,0 +1,71 @@
+//! Processes of this host, for requests and for memory alike.
+
+use linkmesh_memory::endpoint::Endpoint;
+use linkmesh_transport::engine::EngineWaker;
+
+use crate::remote::Neighbours;
+
+/// What a node has to do with its neighbours while it starts. Where nothing can be shared everything goes over QUIC.
+pub(super) struct Near {
+    pub(super) neighbours: Neighbours,
+    #[cfg(target_os = "linux")]
+    host: Option<std::sync::Arc<linkmesh_memory::host::SameHost>>,
+    #[cfg(target_os = "linux")]
+    waker: std::sync::Arc<std::sync::OnceLock<EngineWaker>>,
+}
+
+#[cfg(target_os = "linux")]
+impl Near {
+    /// `wanted`: false leaves everything to QUIC.
+    pub(super) fn open(wanted: bool) -> Self {
+        use linkmesh_memory::host::{HostOptions, SameHost};
+        use std::sync::{Arc, OnceLock};
+
+        let waker = Arc::new(OnceLock::<EngineWaker>::new());
+        // Most likely: no folder for its socket.
+        let open = || SameHost::open(HostOptions::default()).ok().map(Arc::new);
+        let host = wanted.then(open).flatten();
+        let neighbours = host.as_ref().map_or_else(Neighbours::default, |host| {
+            let waker = Arc::clone(&waker);
+            Neighbours::new(Arc::clone(host), move || {
+                if let Some(waker) = waker.get() {
+                    waker.wake();
+                }
+            })
+        });
+        Self {
+            neighbours,
+            host,
+            waker,
+        }
+    }
+
+    pub(super) fn join(&self, memory: &mut Endpoint) {
+        if let Some(host) = &self.host {
+            memory.use_same_host(std::sync::Arc::clone(host));
+        }
+    }
+
+    /// The engine runs. What stirred before has nobody woken.
+    pub(super) fn wake_by(&self, waker: EngineWaker) {
+        let waker = self.waker.get_or_init(|| waker);
+        waker.wake();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(
+    clippy::unused_self,
+    reason = "the same face as where there is something to do"
+)]
+impl Near {
+    pub(super) fn open(_: bool) -> Self {
+        Self {
+            neighbours: Neighbours::default(),
+        }
+    }
+
+    pub(super) fn join(&self, _: &mut Endpoint) {}
+
+    pub(super) fn wake_by(&self, _: EngineWaker) {}
+}
