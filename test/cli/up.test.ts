@@ -104,6 +104,49 @@ describe('--once', () => {
   })
 })
 
+describe.skipIf(backend !== 'native')('--nodes', () => {
+  it('spreads the instances over processes, and every reply is right', async () => {
+    const { code, json, stderr } = await linkmesh([...once, '--nodes', '2', '--requests', '1500', '--rate', 'max'])
+    expect(stderr).toBe('')
+    const { instances, nodes } = json[0] as { instances: { id: string; node: number }[]; nodes: number[] }
+    expect(new Set(nodes).size).toBe(2)
+    const nodesOf = (service: string) => instances.filter(({ id }) => id.startsWith(service)).map(({ node }) => node)
+    expect(nodesOf('catalog')).toEqual([1, 2])
+    expect(nodesOf('orders')).toEqual([1, 2])
+    // There is one of it: it stays with the gateway.
+    expect(nodesOf('payments')).toEqual([1])
+    expect(summaryOf(json)).toMatchObject({ answered: 1500, failed: 0, lost: 0, wrong: 0, nodes: 2, nodesLost: 0 })
+    expect(code).toBe(0)
+  })
+
+  it('survives the kill of one: nothing is lost, the view shows it, and the summary says so', async () => {
+    const up = start([...once, '--nodes', '2', '--requests', '3000', '--rate', '500'])
+    const { nodes } = (await up.line(({ type }) => type === 'up')) as { nodes: number[] }
+    const { services } = (await up.line(
+      ({ type, requestsPerSecond }) => type === 'second' && (requestsPerSecond as number) > 0,
+    )) as { services: { name: string; instances: { id: string; node: string; perSecond: number }[] }[] }
+    const catalog = services.find(({ name }) => name === 'catalog')?.instances
+    expect(catalog).toMatchObject([{ node: '1' }, { node: '2' }])
+    process.kill(nodes[1] as number, 'SIGKILL')
+    await up.line(({ type, services }) => type === 'second' && JSON.stringify(services).includes('"killed"'))
+    const { code, json } = await up.ended
+    const summary = summaryOf(json)
+    expect(summary).toMatchObject({ routed: 3000, lost: 0, wrong: 0, nodes: 2, nodesLost: 1 })
+    // What may be repeated was: only orders that were under way can fail, and their outcome is unknown.
+    expect((summary.answered as number) + (summary.failed as number)).toBe(3000)
+    expect(summary.failed).toBeLessThan(30)
+    expect(code).toBe(0)
+  })
+
+  it('--chaos kills whole processes as well, and starts them again', async () => {
+    const { code, json } = await linkmesh([...once, '--nodes', '2', '--requests', '2500', '--rate', '400', '--chaos'])
+    const summary = summaryOf(json)
+    expect(summary).toMatchObject({ routed: 2500, lost: 0, wrong: 0 })
+    expect(summary.killed).toBeGreaterThan(0)
+    expect(code).toBe(0)
+  })
+})
+
 describe('serving', () => {
   it('drains on SIGTERM: what was sent is answered, then it ends with 0', async () => {
     const up = start(['up', STOREFRONT, '--port', '0', '--json', '--rate', '50'])

@@ -9,6 +9,7 @@ import { render, renderLine } from '../../ts/cli/up/view.js'
 
 const instance = (id: string, more: Partial<InstanceFigures> = {}): InstanceFigures => ({
   id,
+  node: null,
   thread: 0,
   state: 'up',
   breaker: 'closed',

@@ -80,6 +80,7 @@ export function buildProgram(): Command {
     .option('--seed <n>', 'repeats a run: the same requests in the same order', wholeNumber(0, 0xffff_ffff))
     .option('--port <n>', 'port of the gateway, 0 = any free one', wholeNumber(0, 65_535))
     .option('--data <folder>', 'keep dead letters and the audit trail in this folder')
+    .option('--nodes <n>', 'spread the instances over so many processes of this machine, this one included', wholeNumber(1, 64))
     .option('--chaos', 'kill and slow instances during the run')
     .option('--no-load', 'send nothing, only serve')
     .addOption(json())

@@ -28,7 +28,8 @@ export function servicesText(services: ServiceInfo[]): string {
     `${service.name}  ${service.policy.balancer}  p50 ${time(service.latency.p50Us)}  p99 ${time(service.latency.p99Us)}  retries ${whole(service.retries)}  queued ${service.queued}`,
     ...service.instances.map((one) => {
       const name = one.metadata.instance ?? `#${one.handle}`
-      const where = one.address ?? `thread ${one.thread}`
+      const node = one.metadata['linkmesh.node']
+      const where = one.address ?? (node === undefined ? `thread ${one.thread}` : `node ${node.slice(0, 8)}`)
       return `  ${name}  ${where}  ${one.health}  breaker ${one.breaker}  in flight ${one.inFlight}  picked ${whole(one.picked)}  failed ${whole(one.failed)}  ${time(one.latencyUs)}`
     }),
   ])

@@ -20,6 +20,8 @@ export interface UpOptions {
   rate?: number | 'max'
   seed?: number
   port?: number
+  /** Processes; 1 unless it says otherwise. */
+  nodes?: number
   /** Folder of dead letters and audit trail. */
   data?: string
   json?: boolean
@@ -43,6 +45,7 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   const run = await startRun(loaded, {
     seed,
     ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
     ...(options.data === undefined ? {} : { data: resolve(options.data) }),
     ...(load ? { load } : {}),
     onAnswer: monitor.onAnswer,
@@ -86,7 +89,7 @@ async function driven(
   void stopped.then(() => run.load?.stop())
   const report = await run.load.start()
   const killed = await settle()
-  const summary = summarize(report, retries(run) - before, killed, run.mesh.backend)
+  const summary = summarize(report, retries(run) - before, killed, run.nodes(), run.mesh.backend)
   process.stdout.write(json ? `${JSON.stringify({ type: 'summary', ...summary })}\n` : renderSummary(summary))
   if (!isGood(summary) || (options.once && summary.routed === 0)) process.exitCode = EXIT.failed
 }

@@ -18,7 +18,12 @@ export const CONFIG_LIMITS = {
   tags: 64,
   portMax: 65_535,
   timeoutMs: 24 * 3_600_000,
+  joins: 16,
+  addressLength: 300,
 } as const
+
+/** Only the form: names are resolved, and addresses bound, when the node opens. */
+const ADDRESS = /^quic:\/\/(\[[0-9a-fA-F:.%]+\]|[^\s:/@[\]]+):\d{1,5}$/
 
 const milliseconds = (what: string) => z.int().min(1).max(CONFIG_LIMITS.timeoutMs).describe(`${what}, milliseconds`)
 const count = (max: number, what: string) => z.int().min(0).max(max).describe(what)
@@ -224,6 +229,33 @@ export const configSchema = z.strictObject({
   $schema: z.string().max(2_048).optional(),
   name: name.default('linkmesh'),
   seed: z.int().min(0).max(0xffff_ffff).describe('Seed of every random choice of the router').optional(),
+  listen: z
+    .string()
+    .max(CONFIG_LIMITS.addressLength)
+    .regex(ADDRESS, 'quic://host:port, an IPv6 host in brackets')
+    .describe('Makes this process a node that others reach: quic://0.0.0.0:7443; port 0 for any')
+    .optional(),
+  join: z
+    .array(
+      z.strictObject({
+        address: z
+          .string()
+          .max(CONFIG_LIMITS.addressLength)
+          .regex(ADDRESS, 'quic://host:port, an IPv6 host in brackets')
+          .describe('What the other side listens on: quic://10.0.0.7:7443'),
+        token: z
+          .string()
+          .min(1)
+          .max(65_536)
+          .describe(
+            'One-time token, for the first time only; better taken by `linkmesh join`, which stores an identity',
+          )
+          .optional(),
+      }),
+    )
+    .max(CONFIG_LIMITS.joins)
+    .describe('Nodes to reach and keep: their services are called like those here')
+    .optional(),
   workers: z
     .int()
     .min(1)

@@ -66,7 +66,10 @@ export class Chaos {
 
   private choose(): FleetInstance | undefined {
     const up = this.fleet.instances.filter((one) => one.state === 'up')
-    const able = up.filter((one) => up.some((other) => other.service === one.service && other.thread !== one.thread))
+    // Where there are several processes, what is killed is one of them: the others carry on.
+    const apart = (one: FleetInstance, other: FleetInstance): boolean =>
+      one.node === undefined ? other.thread !== one.thread : other.node !== one.node
+    const able = up.filter((one) => up.some((other) => other.service === one.service && apart(one, other)))
     const candidates =
       able.length > 0
         ? able

@@ -15,6 +15,8 @@ export type InstanceState = 'up' | 'slow' | 'killed' | 'starting'
 export interface FleetInstance {
   id: string
   service: string
+  /** Its process, counted from 1, when there are several. */
+  node?: number
   /** Index of its worker thread; -1 in the main thread. */
   thread: number
   state: InstanceState
@@ -149,7 +151,8 @@ class MainThreadFleet implements Fleet {
   }
 }
 
-function find(instances: readonly FleetInstance[], id: string): FleetInstance {
+/** The instance of that id. */
+export function find(instances: readonly FleetInstance[], id: string): FleetInstance {
   const found = instances.find((instance) => instance.id === id)
   if (!found) throw new RangeError(`there is no instance ${JSON.stringify(id)}`)
   return found

@@ -1,18 +1,23 @@
 /** Everything `linkmesh up` starts, in order, and its way down in the opposite order. */
-import { resolve } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { type Gateway, type GatewayAnswer, type GatewayRoute, startGateway } from '../../adapters/http.js'
 import { compileModules } from '../../config/compile.js'
 import { type Config, mergePolicies, type RouteConfig } from '../../config/schema.js'
 import type { LoadedConfig } from '../../config.js'
-import { Mesh } from '../../index.js'
+import { Mesh, type OpenOptions } from '../../index.js'
 import type { LoadOptions } from '../load/messages.js'
 import { type Fleet, startFleet } from './fleet.js'
 import { instanceSpecs } from './instance-spec.js'
 import { LoadThread } from './load-thread.js'
+import { NodesFleet, startNodes } from './nodes.js'
 
 export interface RunOptions {
   port?: number
   seed?: number
+  /** Processes, this one included; default 1. */
+  nodes?: number
   /** Folder of dead letters and audit trail; without it nothing outlives the run. */
   data?: string
   /** Undefined: no load generator. */
@@ -25,6 +30,8 @@ export interface Run {
   fleet: Fleet
   gateway: Gateway | undefined
   load: LoadThread | undefined
+  /** Process ids by node, this one first (undefined for one that is down), and how often one was lost. */
+  nodes(): { pids: (number | undefined)[]; lost: number }
   /** Lets in-flight requests finish, then closes everything. Idempotent. */
   close(): Promise<void>
 }
@@ -36,15 +43,22 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
   const close = () => (closing ??= closeAll(closers))
   try {
     const seed = options.seed ?? config.seed
+    const { nodes = 1 } = options
+    const place = await placeOf(config, folder, options)
+    if (place.temporary) closers.push(() => rm(place.data, { recursive: true, force: true }))
     const mesh = await Mesh.open({
       name: config.name,
       ...(seed === undefined ? {} : { seed }),
-      ...(options.data === undefined ? {} : { data: options.data }),
+      ...place.options,
     })
     closers.push(() => mesh.close())
     await listenForOrders(mesh)
     const compiled = await compileModules(modulesOf(config, folder, options.load !== undefined))
-    const fleet = await startFleet(mesh, instanceSpecs(config, folder, compiled), config.workers)
+    const specs = instanceSpecs(config, folder, compiled)
+    const fleet =
+      nodes === 1
+        ? await startFleet(mesh, specs, config.workers)
+        : await startNodes(mesh, specs, { count: nodes, workers: config.workers, seed, data: place.data })
     closers.push(() => fleet.close())
     registerUpstreams(mesh, config)
     let gateway: Gateway | undefined
@@ -63,10 +77,37 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
       })
       closers.push(() => (load as LoadThread).close())
     }
-    return { mesh, fleet, gateway, load, close }
+    const several = fleet instanceof NodesFleet ? fleet : { pids: [process.pid], lost: 0 }
+    return { mesh, fleet, gateway, load, nodes: () => ({ pids: several.pids, lost: several.lost }), close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** How the mesh is opened: as a node when the config or `--nodes` says so, with a folder for its identity. */
+async function placeOf(
+  config: Config,
+  folder: string,
+  { nodes = 1, data }: RunOptions,
+): Promise<{ options: OpenOptions; data: string; temporary: boolean }> {
+  const { listen, join: targets } = config
+  const kept = data === undefined ? { deadLetters: false } : { data }
+  if (listen === undefined && targets === undefined && nodes === 1)
+    return { options: data === undefined ? {} : { data }, data: data ?? folder, temporary: false }
+  // A network that lasts no longer than this run leaves nothing behind.
+  const temporary = data === undefined && listen === undefined && targets === undefined
+  const place = data ?? (temporary ? await mkdtemp(join(tmpdir(), 'linkmesh-up-')) : resolve(folder, '.linkmesh'))
+  return {
+    options: {
+      ...kept,
+      data: place,
+      nodeName: config.name,
+      ...(listen === undefined && nodes === 1 ? {} : { listen: listen ?? 'quic://127.0.0.1:0' }),
+      ...(targets === undefined ? {} : { join: targets as OpenOptions['join'] & object }),
+    },
+    data: place,
+    temporary,
   }
 }
 

@@ -40,12 +40,16 @@ export class Screen {
     const { backend } = run.mesh
     if (json) {
       process.stdout.write(
-        `${JSON.stringify({ type: 'up', url: run.gateway?.url ?? null, seed, backend, instances: run.fleet.instances, pid: process.pid })}\n`,
+        `${JSON.stringify({ type: 'up', url: run.gateway?.url ?? null, seed, backend, instances: run.fleet.instances, pid: process.pid, nodes: run.nodes().pids })}\n`,
       )
       return
     }
-    const threads = new Set(run.fleet.instances.map((one) => one.thread)).size
-    const where = backend.kind === 'native' ? `${threads} worker threads` : 'the main thread'
+    const threads = new Set(run.fleet.instances.map((one) => `${one.node} ${one.thread}`)).size
+    const processes = run.nodes().pids.length
+    const where =
+      backend.kind === 'native'
+        ? `${threads} worker threads${processes > 1 ? ` of ${processes} processes` : ''}`
+        : 'the main thread'
     const count = `${Object.keys(config.services).length} services, ${run.fleet.instances.length} instances in ${where}`
     process.stdout.write(
       `${config.name} is up${run.gateway ? ` at ${run.gateway.url}` : ''}: ${count}, ${backend.kind} backend · seed ${seed}\n`,

@@ -5,8 +5,13 @@ import type { LoadReport } from '../load/messages.js'
 import type { Fleet, InstanceState } from './fleet.js'
 import { INSTANCE_FIELD } from './serve-instance.js'
 
+/** Metadata field with the id of the node that an instance came from. */
+const NODE_FIELD = 'linkmesh.node'
+
 export interface InstanceFigures {
   id: string
+  /** Its process: the number that `up` gave it, or the first digits of its id; null while there is only this one. */
+  node: string | null
   /** Worker thread; -1 in the main thread, null for an instance by address. */
   thread: number | null
   state: InstanceState | ServiceInfo['instances'][number]['health']
@@ -71,14 +76,25 @@ export class Figures {
     seconds: number,
   ): ServiceFigures {
     const instances = new Map<string, InstanceFigures>()
-    for (const { id, thread, state } of this.fleet.instances.filter((one) => one.service === name))
-      instances.set(id, { id, thread, state, breaker: '-', inFlight: 0, perSecond: 0, latencyUs: 0, failed: 0 })
+    for (const { id, node, thread, state } of this.fleet.instances.filter((one) => one.service === name))
+      instances.set(id, {
+        id,
+        node: node === undefined ? null : String(node),
+        thread,
+        state,
+        breaker: '-',
+        inFlight: 0,
+        perSecond: 0,
+        latencyUs: 0,
+        failed: 0,
+      })
     for (const member of members)
       for (const found of member.instances) {
         const id = found.metadata[INSTANCE_FIELD] ?? found.address ?? `#${found.handle}`
         const thread = found.address === null ? found.thread : null
         const figures: InstanceFigures = instances.get(id) ?? {
           id,
+          node: found.metadata[NODE_FIELD]?.slice(0, 8) ?? null,
           thread,
           state: found.health,
           breaker: '-',

@@ -12,6 +12,9 @@ export interface Summary {
   wrong: number
   skipped: number
   killed: number
+  /** Processes, and how many of them ended before they were told to. */
+  nodes: number
+  nodesLost: number
   elapsedMs: number
   requestsPerSecond: number
   latency: LoadReport['latency']
@@ -20,11 +23,17 @@ export interface Summary {
   backend: Backend
 }
 
-export function summarize(report: LoadReport, retried: number, killed: number, backend: Readonly<Backend>): Summary {
+export function summarize(
+  report: LoadReport,
+  retried: number,
+  killed: number,
+  nodes: { pids: readonly unknown[]; lost: number },
+  backend: Readonly<Backend>,
+): Summary {
   const { routed, answered, failed, lost, wrong, skipped, elapsedMs, latency, errors, samples } = report
   const requestsPerSecond = elapsedMs > 0 ? Math.round((routed / elapsedMs) * 1_000) : 0
   return {
-    routed, answered, retried, failed, lost, wrong, skipped, killed, elapsedMs: Math.round(elapsedMs), requestsPerSecond,
+    routed, answered, retried, failed, lost, wrong, skipped, killed, nodes: nodes.pids.length, nodesLost: nodes.lost, elapsedMs: Math.round(elapsedMs), requestsPerSecond,
     latency, errors, samples, backend: { ...backend },
   } // biome-ignore format: one field per line says nothing more
 }
@@ -44,6 +53,7 @@ export function renderSummary(summary: Summary): string {
     `${(summary.elapsedMs / 1_000).toFixed(1)} s, ${whole(summary.requestsPerSecond)} requests/s`,
     `latency from the intended send time: p50 ${time(latency.p50Us)} · p99 ${time(latency.p99Us)} · p99.9 ${time(latency.p999Us)} · max ${time(latency.maxUs)}`,
     ...(summary.killed > 0 ? [`instances killed on the way: ${summary.killed}`] : []),
+    ...(summary.nodes > 1 ? [`processes: ${summary.nodes}, lost on the way: ${summary.nodesLost}`] : []),
     ...(summary.skipped > 0 ? [`log lines that are no request: ${whole(summary.skipped)}`] : []),
     ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
     ...summary.samples.map((sample) => `  ${sample}`),

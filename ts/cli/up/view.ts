@@ -70,7 +70,8 @@ function serviceLines(service: ServiceFigures, state: ViewState, color: ReturnTy
 
 function instanceLine(instance: InstanceFigures, state: ViewState, color: ReturnType<typeof paint>): string {
   const chosen = instance.id === state.chosen
-  const where = instance.thread === null ? 'address' : instance.thread < 0 ? 'main' : `thread ${instance.thread}`
+  const thread = instance.thread === null ? 'address' : instance.thread < 0 ? 'main' : `thread ${instance.thread}`
+  const where = instance.node === null ? thread : `node ${instance.node}`
   const text = row([
     chosen ? '›' : '',
     `  ${instance.id}`,

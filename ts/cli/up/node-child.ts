@@ -1,0 +1,117 @@
+/** One of the other nodes of `linkmesh up --nodes N`, as the process with the gateway sees it. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Mesh } from '../../index.js'
+import { type Fleet, type FleetInstance, find } from './fleet.js'
+import type { InstanceSpec } from './instance-spec.js'
+import type { NodeCommand, NodeMessage, NodeStart } from './node-process.js'
+
+const START_TIMEOUT_MS = 60_000
+/** How long a node may take to finish what it works on. */
+const CLOSE_TIMEOUT_MS = 10_000
+
+export class NodeChild implements Fleet {
+  readonly instances: readonly FleetInstance[]
+  /** How often its process ended before it was told to. */
+  lost = 0
+  private child: ChildProcess | undefined
+  private closing = false
+
+  constructor(
+    private readonly mesh: Mesh,
+    private readonly node: number,
+    private readonly specs: readonly InstanceSpec[],
+    private readonly options: { workers: number | undefined; seed: number | undefined; data: string },
+  ) {
+    this.instances = specs.map(
+      ({ id, service }): FleetInstance => ({ id, service, node, thread: -1, state: 'starting' }),
+    )
+  }
+
+  /** Undefined while it is down. */
+  get pid(): number | undefined {
+    return this.child?.pid
+  }
+
+  /** Resolves when all of its instances serve, and are known here. */
+  async start(): Promise<void> {
+    const { workers, seed, data } = this.options
+    const command: NodeStart = {
+      type: 'start',
+      name: `${this.mesh.name}-${this.node}`,
+      address: this.mesh.listening as string,
+      token: await this.mesh.invite(),
+      data: join(data, `node-${this.node}`),
+      specs: [...this.specs],
+      ...(workers === undefined ? {} : { workers }),
+      ...(seed === undefined ? {} : { seed }),
+    }
+    const child = fork(new URL('./node-process.js', import.meta.url), { execArgv: [] })
+    this.child = child
+    child.once('exit', () => {
+      if (this.child === child) this.child = undefined
+      if (!this.closing) this.lost++
+      this.mark('killed')
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
+    try {
+      child.send(command)
+      const ready = await Promise.race([
+        once(child, 'message'),
+        once(child, 'exit').then(() => [
+          { type: 'failed', message: 'it ended while it started' } satisfies NodeMessage,
+        ]),
+      ])
+      const message = ready[0] as NodeMessage
+      if (message.type === 'failed') throw new Error(`Node ${this.node}: ${message.message}`)
+      for (const { id, thread } of message.instances) find(this.instances, id).thread = thread
+      this.mark('up')
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  slow(id: string, slow: boolean): void {
+    const { state } = find(this.instances, id)
+    if (state === 'killed' || state === 'starting') return
+    this.child?.send({ type: 'slow', id, slow } satisfies NodeCommand)
+    // The other instances of its thread are slow as well, as in this process.
+    const { thread } = find(this.instances, id)
+    for (const instance of this.instances) if (instance.thread === thread) instance.state = slow ? 'slow' : 'up'
+  }
+
+  /** Ends the whole process in the middle of what it does. */
+  async kill(_id: string): Promise<void> {
+    const { child } = this
+    if (child === undefined) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  async revive(id: string): Promise<void> {
+    const { state } = find(this.instances, id)
+    if (state === 'slow') return this.slow(id, false)
+    if (state !== 'killed') return
+    this.mark('starting')
+    await this.start()
+  }
+
+  /** Lets it finish what it works on. */
+  async close(): Promise<void> {
+    this.closing = true
+    const { child } = this
+    if (child === undefined) return
+    const ended = once(child, 'exit')
+    const timer = setTimeout(() => child.kill('SIGKILL'), CLOSE_TIMEOUT_MS)
+    if (child.connected) child.send({ type: 'close' } satisfies NodeCommand)
+    else child.kill('SIGKILL')
+    await ended
+    clearTimeout(timer)
+  }
+
+  private mark(state: FleetInstance['state']): void {
+    for (const instance of this.instances) instance.state = state
+  }
+}

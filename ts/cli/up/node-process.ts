@@ -1,0 +1,61 @@
+/** Entry of one of the other processes of `linkmesh up --nodes N`: joins the node with the gateway and serves its share. */
+import { Mesh } from '../../index.js'
+import { type Fleet, type FleetInstance, startFleet } from './fleet.js'
+import type { InstanceSpec } from './instance-spec.js'
+
+export interface NodeStart {
+  type: 'start'
+  /** Of its mesh. */
+  name: string
+  address: string
+  /** Used when its folder has no identity yet. */
+  token: string
+  data: string
+  specs: InstanceSpec[]
+  workers?: number
+  seed?: number
+}
+
+/** What the process with the gateway may ask. */
+export type NodeCommand = NodeStart | { type: 'slow'; id: string; slow: boolean } | { type: 'close' }
+
+/** What it is told. */
+export type NodeMessage = { type: 'ready'; instances: readonly FleetInstance[] } | { type: 'failed'; message: string }
+
+let mesh: Mesh | undefined
+let fleet: Fleet | undefined
+
+const tell = (message: NodeMessage): void => {
+  process.send?.(message)
+}
+
+async function start({ name, address, token, data, specs, workers, seed }: NodeStart): Promise<void> {
+  mesh = await Mesh.open({
+    name,
+    nodeName: name,
+    join: { address, token },
+    data,
+    deadLetters: false,
+    ...(seed === undefined ? {} : { seed }),
+  })
+  fleet = await startFleet(mesh, specs, workers)
+  tell({ type: 'ready', instances: fleet.instances })
+}
+
+async function close(): Promise<void> {
+  // The instances leave the other registries before their threads end.
+  await fleet?.close()
+  await mesh?.close()
+  process.disconnect()
+}
+
+process.on('message', (command: NodeCommand) => {
+  if (command.type === 'slow') fleet?.slow(command.id, command.slow)
+  else if (command.type === 'close') void close()
+  else start(command).catch((error: Error) => tell({ type: 'failed', message: error.message }))
+})
+// Whoever started it has ended without a word.
+process.on('disconnect', () => process.exit())
+// A Ctrl-C reaches the whole group: the process with the gateway says when to end.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})

@@ -1,0 +1,94 @@
+/**
+ * `linkmesh up --nodes N`: the instances spread over processes of this machine. This one is node 1, with the gateway; the
+ * others are started here, join it by a token, and serve what they are dealt.
+ */
+import type { Mesh } from '../../index.js'
+import { type Fleet, type FleetInstance, find, startFleet } from './fleet.js'
+import type { InstanceSpec } from './instance-spec.js'
+import { NodeChild } from './node-child.js'
+
+export interface NodesOptions {
+  /** How many processes, this one included. */
+  count: number
+  /** Threads of each. */
+  workers: number | undefined
+  seed: number | undefined
+  /** Folder for the folders of the other nodes. */
+  data: string
+}
+
+/** Starts all nodes and resolves when each instance serves. */
+export async function startNodes(
+  mesh: Mesh,
+  specs: readonly InstanceSpec[],
+  options: NodesOptions,
+): Promise<NodesFleet> {
+  const [own = [], ...others] = dealNodes(specs, options.count)
+  const started: Fleet[] = []
+  try {
+    started.push(await startFleet(mesh, own, options.workers))
+    const children = others.map((share, index) => new NodeChild(mesh, index + 2, share, options))
+    started.push(...children)
+    await Promise.all(children.map((child) => child.start()))
+    return new NodesFleet(started[0] as Fleet, children)
+  } catch (error) {
+    for (const fleet of started.reverse()) await fleet.close()
+    throw error
+  }
+}
+
+/** Instances per node. Copies of a service lie apart; a service with one instance stays with the gateway. */
+export function dealNodes(specs: readonly InstanceSpec[], count: number): InstanceSpec[][] {
+  const nodes: InstanceSpec[][] = Array.from({ length: count }, () => [])
+  const dealt = new Map<string, number>()
+  for (const spec of specs) {
+    const copy = dealt.get(spec.service) ?? 0
+    dealt.set(spec.service, copy + 1)
+    nodes[copy % count]?.push(spec)
+  }
+  return nodes
+}
+
+/** Everything that runs, wherever. An instance of another node ends with its whole process. */
+export class NodesFleet implements Fleet {
+  readonly instances: readonly FleetInstance[]
+  constructor(
+    private readonly own: Fleet,
+    private readonly children: readonly NodeChild[],
+  ) {
+    for (const instance of own.instances) instance.node = 1
+    this.instances = [...own.instances, ...children.flatMap((child) => child.instances)]
+  }
+
+  /** Process ids by node, this one first; undefined for one that is down. */
+  get pids(): (number | undefined)[] {
+    return [process.pid, ...this.children.map((child) => child.pid)]
+  }
+
+  /** Processes that ended before they were told to. */
+  get lost(): number {
+    return this.children.reduce((sum, child) => sum + child.lost, 0)
+  }
+
+  slow(id: string, slow: boolean): void {
+    this.fleetOf(id).slow(id, slow)
+  }
+
+  kill(id: string): Promise<void> {
+    return this.fleetOf(id).kill(id)
+  }
+
+  revive(id: string): Promise<void> {
+    return this.fleetOf(id).revive(id)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.children.map((child) => child.close()))
+    await this.own.close()
+  }
+
+  private fleetOf(id: string): Fleet {
+    const { node = 1 } = find(this.instances, id)
+    return node === 1 ? this.own : (this.children[node - 2] as NodeChild)
+  }
+}
