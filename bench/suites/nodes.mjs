@@ -1,0 +1,170 @@
+/**
+ * A request from one process to another on this machine: 200 bytes there and back, a promise each.
+ *
+ * linkmesh twice: over shared memory, as nodes of one host do, and over QUIC (encrypted), as nodes of two hosts do. Rivals: a
+ * Unix socket and TCP (`node:net`) with frames of our own, and HTTP/1.1 with connections kept open, none of them encrypted.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { quantile } from '../harness/measure.mjs'
+import { viaHttp, viaMesh, viaSocket } from '../harness/nodes-rivals.mjs'
+import { shuffled } from '../harness/random.mjs'
+import { report } from '../harness/report.mjs'
+import { read, write } from '../harness/threads/echo.mjs'
+
+const BODY_BYTES = 200
+const SHARED = 'linkmesh, shared memory'
+const QUIC = 'linkmesh, QUIC'
+
+export async function run({ quick, random }) {
+  const folder = mkdtempSync(join(tmpdir(), 'linkmesh-bench-'))
+  const socket = join(folder, 'echo')
+  const file = fileURLToPath(new URL('../harness/nodes-server.mjs', import.meta.url))
+  const server = spawn(process.execPath, [file, join(folder, 'server'), socket], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  try {
+    const [line] = await once(createInterface({ input: server.stdout }), 'line')
+    const { address, tokens, tcp, http } = JSON.parse(line)
+    const contenders = {
+      [SHARED]: await viaMesh({
+        name: 'bench-nodes-shared',
+        address,
+        token: tokens[0],
+        data: join(folder, 'shared'),
+        sameHost: true,
+      }),
+      [QUIC]: await viaMesh({
+        name: 'bench-nodes-quic',
+        address,
+        token: tokens[1],
+        data: join(folder, 'quic'),
+        sameHost: false,
+      }),
+      'Unix socket (node:net)': await viaSocket(socket),
+      'TCP (node:net)': await viaSocket(tcp, '127.0.0.1'),
+      'HTTP/1.1 (node:http)': viaHttp(http),
+    }
+    if (contenders[QUIC].via !== 'quic') throw new Error('the node that was to use QUIC does not')
+    await measure(contenders, { quick, random })
+    for (const { close } of Object.values(contenders)) await close()
+  } finally {
+    server.kill('SIGKILL')
+    await once(server, 'exit')
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function measure(contenders, { quick, random }) {
+  const names = Object.keys(contenders)
+  const rounds = async (count, job) => {
+    const results = Object.fromEntries(names.map((name) => [name, []]))
+    for (let round = 0; round <= count; round++) {
+      for (const name of shuffled(names, random)) {
+        const result = await job(contenders[name].call)
+        // The first round warms up.
+        if (round > 0) results[name].push(result)
+      }
+    }
+    return results
+  }
+  for (const name of names) await rate(contenders[name].call, 64, quick ? 1_000 : 3_000)
+
+  const ms = quick ? 150 : 400
+  const repeats = quick ? 5 : 11
+  const one = await rounds(repeats, (call) => hot(call, ms))
+  report({
+    title: 'request and answer, one right after the other',
+    unit: 'µs',
+    better: 'lower',
+    subject: SHARED,
+    lines: names.map((name) => ({ name, value: median(one[name], 'p50'), more: { p99: median(one[name], 'p99') } })),
+    gates: [{ rival: 'Unix socket (node:net)', atLeast: 10 }],
+  })
+  for (const inFlight of [16, 128]) {
+    const results = await rounds(repeats, (call) => rate(call, inFlight, ms))
+    report({
+      title: `requests a second, ${inFlight} in flight`,
+      unit: '/s',
+      better: 'higher',
+      subject: SHARED,
+      lines: names.map((name) => ({ name, value: median(results[name], 'rate') })),
+      gates: inFlight === 128 ? [{ rival: 'Unix socket (node:net)', atLeast: 2 }] : [],
+    })
+  }
+  const cold = await rounds(quick ? 2 : 6, (call) => idle(call, 8))
+  report({
+    title: 'request and answer after 20 ms idle',
+    unit: 'µs',
+    better: 'lower',
+    subject: SHARED,
+    lines: names.map((name) => {
+      const times = cold[name].flatMap((result) => result.times)
+      return { name, value: quantile(times, 0.5), more: { p99: quantile(times, 0.99) } }
+    }),
+    gates: [{ rival: 'Unix socket (node:net)', atLeast: 1 }],
+  })
+}
+
+let counter = 0
+
+/** One request; throws when the answer is not the one to this request. */
+async function ask(call) {
+  const body = new Uint8Array(BODY_BYTES)
+  const sent = counter++ >>> 0
+  write(body, sent)
+  const reply = await call(body)
+  if (reply.length !== BODY_BYTES || read(reply) !== (sent + 1) >>> 0) throw new Error('an answer to another request')
+}
+
+/** Requests a second with `inFlight` of them under way. */
+async function rate(call, inFlight, ms) {
+  let done = 0
+  const began = performance.now()
+  const until = began + ms
+  const lane = async () => {
+    while (performance.now() < until) {
+      await ask(call)
+      done++
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, lane))
+  return { rate: (done * 1_000) / (performance.now() - began) }
+}
+
+/** Time of a request, µs, one right after the other. */
+async function hot(call, ms) {
+  const times = []
+  const until = performance.now() + ms
+  while (performance.now() < until) {
+    const began = performance.now()
+    await ask(call)
+    times.push((performance.now() - began) * 1_000)
+  }
+  return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }
+}
+
+/** Time of a request, µs, after both processes were idle for 20 ms. */
+async function idle(call, samples) {
+  const times = []
+  for (let sample = 0; sample < samples; sample++) {
+    await sleep(20)
+    const began = performance.now()
+    await ask(call)
+    times.push((performance.now() - began) * 1_000)
+  }
+  return { times }
+}
+
+function median(results, field) {
+  return quantile(
+    results.map((result) => result[field]),
+    0.5,
+  )
+}
