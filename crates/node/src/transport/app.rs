@@ -148,11 +148,12 @@ impl Application for NodeApp {
     }
 
     fn poll(&mut self, io: &mut Io<'_>) {
+        self.bridge.poll(io);
         self.arrivals.deliver(&mut self.memory, io);
     }
 
     fn before_sleep(&mut self) -> bool {
-        !self.arrivals.is_due(&self.memory)
+        self.bridge.before_sleep() && !self.arrivals.is_due(&self.memory)
     }
 
     fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
@@ -195,14 +196,6 @@ impl Application for NodeApp {
             }
             !mine
         });
-    }
-
-    fn poll(&mut self, io: &mut Io<'_>) {
-        self.bridge.poll(io);
-    }
-
-    fn before_sleep(&mut self) -> bool {
-        self.bridge.before_sleep()
     }
 
     fn timeout(&mut self, io: &mut Io<'_>) {
