@@ -90,5 +90,16 @@ export async function joiner(first: Node, serve: object[] = [], options: object 
     options: { join: [{ address: first.info.listening, token }], data: node.data, ...options },
     serve,
   })
+  // What it serves is known there a moment later.
+  const names = new Set(serve.map((one) => (one as { name: string }).name))
+  if (info.nodeId !== undefined) await until(async () => serves(await first.node.ask('services'), info.nodeId, names))
   return { node, info }
+}
+
+function serves({ services }: Answer, nodeId: string, names: ReadonlySet<string>): boolean {
+  const offered = services.filter((service: Answer) =>
+    service.instances.some(({ metadata }: Answer) => metadata['linkmesh.node'] === nodeId),
+  )
+  const known = new Set(offered.map(({ name }: Answer) => name))
+  return [...names].every((name) => known.has(name))
 }
