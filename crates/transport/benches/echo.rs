@@ -7,6 +7,7 @@
 //! cargo bench -p linkmesh-transport --bench echo -- memory       both ends without sockets, CPU time: whatever else runs
 //! cargo bench -p linkmesh-transport --bench echo -- idle 10000   memory of idle connections at the accepting process, and
 //!                                                                what they do to the latency of one that is not
+//! … -- drive udp                                                 one rival, as another program tells it (see `drive`)
 //! ```
 //!
 //! Every figure is the median of the rounds, in which the rivals take turns; replies are compared byte by byte. Nothing is
@@ -17,6 +18,8 @@
 #[path = "../tests/support/identity.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each user takes its part")]
 mod identity;
+#[path = "support/drive.rs"]
+mod drive;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -214,6 +217,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Processor time, seconds, in steps of a clock tick.
+    fn cpu_time(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .unwrap_or_default();
+        // The name of the program is in brackets and may hold anything.
+        let fields = stat.rsplit(')').next().unwrap_or("");
+        let ticks: f64 = (fields.split_whitespace().skip(11).take(2))
+            .filter_map(|ticks| ticks.parse::<f64>().ok())
+            .sum();
+        ticks / 100.0
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Its end of input is its end.
@@ -234,9 +251,11 @@ fn wait_for_end_of_input() {
 fn serve(kind: &str) {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     match kind {
-        "udp" => {
+        "udp" | "udp-block" => {
             let socket = UdpSocket::bind(any).expect("a socket");
-            socket.set_nonblocking(true).expect("a socket");
+            socket
+                .set_nonblocking(kind == "udp")
+                .expect("a socket");
             announce(socket.local_addr().expect("bound"));
             std::thread::spawn(|| {
                 wait_for_end_of_input();
@@ -406,10 +425,12 @@ impl Rival for Quinn {
 
 fn connect(kind: &str, address: SocketAddr) -> Box<dyn Rival> {
     match kind {
-        "udp" => {
+        "udp" | "udp-block" => {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
             socket.connect(address).expect("a socket");
-            socket.set_nonblocking(true).expect("a socket");
+            socket
+                .set_nonblocking(kind == "udp")
+                .expect("a socket");
             Box::new(Udp(socket))
         }
         "engine" => {
@@ -669,6 +690,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["serve", kind] => serve(kind),
+        ["drive", kind] => drive::drive(kind),
         ["idle", count] => idle(count.parse().expect("a number")),
         ["memory"] => memory(),
         ["rounds", rounds] => compare(rounds.parse().expect("a number")),

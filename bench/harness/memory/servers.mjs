@@ -1,0 +1,59 @@
+/** What runs in the other process, by contender. Each echoes, or holds memory, at an address of this machine. */
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { built } from '../native.mjs'
+import { quinnThroughNapi } from './quinn-napi.mjs'
+
+export const serve = {
+  /** Holds one region that goes over QUIC and one that can be mapped, and serves `echo`. */
+  async linkmesh({ data, bytes }) {
+    const { Mesh } = await built('index.js')
+    const mesh = await Mesh.open({
+      name: 'bench-memory-server',
+      listen: 'quic://127.0.0.1:0',
+      data,
+      nodeName: 'server',
+    })
+    await mesh.memory.export('far', new SharedArrayBuffer(bytes))
+    await mesh.memory.export('near', { bytes })
+    mesh.service('echo', (body) => body)
+    return {
+      address: { address: mesh.listening, token: await mesh.invite() },
+      ask: async ({ to }) => ({
+        far: await mesh.memory.grant('far', { to, rights: 'rwa', ttlMs: 86_400_000 }),
+        near: await mesh.memory.grant('near', { to, rights: 'rwa', ttlMs: 86_400_000 }),
+      }),
+    }
+  },
+
+  async net({ path }) {
+    const server = createServer({ noDelay: true }, (socket) => socket.on('data', (bytes) => socket.write(bytes)))
+    server.listen(path === undefined ? { port: 0, host: '127.0.0.1' } : { path })
+    await once(server, 'listening')
+    return { address: path === undefined ? { port: server.address().port } : { path } }
+  },
+
+  async dgram() {
+    const socket = createSocket('udp4', (bytes, from) => socket.send(bytes, from.port, from.address))
+    socket.bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    return { address: { port: socket.address().port } }
+  },
+
+  async quinnNapi() {
+    const { Server, configuration } = await quinnThroughNapi()
+    const server = new Server(await configuration(), '127.0.0.1', 0)
+    const accept = async () => {
+      const connection = await server.inboundConnection()
+      const stream = await connection.inboundStream()
+      for (;;) {
+        const bytes = await stream.read(1 << 16)
+        if (bytes === null) return
+        await stream.write(bytes)
+      }
+    }
+    accept().catch((error) => process.stderr.write(`quinn through napi: ${error.stack}\n`))
+    return { address: { port: server.port() } }
+  },
+}
