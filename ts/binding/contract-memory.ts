@@ -102,13 +102,15 @@ export const CompletionFlag = {
   Bulk: 8,
   /** Not the end: so many bytes of a bulk transfer are through. */
   Progress: 16,
+  /** It was done in memory that is mapped here: the next one can be done within a call, see `memoryReadSync`. */
+  Nearby: 32,
 } as const
 
 /** Which argument a refusal is about. */
 export const CompletionField = { None: 0, Offset: 1, Length: 2, Remote: 3, Rights: 4, Version: 5 } as const
 
-/** Words of a synchronous compare-and-swap in the page's header. */
-export const SyncWord = { Expected64: 0, Desired64: 1, Previous64: 2 } as const
+/** Words of a synchronous atomic in the page's header. */
+export const SyncWord = { Expected64: 0, Operand64: 0, Desired64: 1, Previous64: 2 } as const
 
 export interface MemoryBinding {
   // --- regions of this process ----------------------------------------------------------------------
@@ -154,10 +156,17 @@ export interface MemoryBinding {
   memoryFlush(mesh: Handle, count: number, spinUs: number): number
   /** Gives an operation up: 0 when it never left, 1 when it did, -1 when its completion is there already. Hot. */
   memoryCancel(mesh: Handle, id: number): 0 | 1 | Status
-  /** Reads within the call. Bytes written to `target`, all of it, or a status. Hot. */
+  /**
+   * Reads within the call. Bytes written to `target`, all of it, or a status. Hot.
+   *
+   * As for all three that wait within the call: with a `timeoutMs` of 0 it is done only when that takes no waiting, in
+   * memory that is mapped here and to which nothing of this thread is on its way; `NoMatch` otherwise.
+   */
   memoryReadSync(mesh: Handle, remote: Handle, offset: number, target: Uint8Array, timeoutMs: number): number
   /** Compares and swaps within the call; operands and the previous value are {@link SyncWord}s of the page. Hot. */
   memoryCasSync(mesh: Handle, remote: Handle, offset: number, timeoutMs: number): 0 | Status
+  /** Fetches and adds within the call; operand and previous value as for `memoryCasSync`. Hot. */
+  memoryAddSync(mesh: Handle, remote: Handle, offset: number, timeoutMs: number): 0 | Status
   /** Starts a bulk read; completes by the record of that id. */
   memoryBulkRead(
     mesh: Handle,

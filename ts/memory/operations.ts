@@ -21,7 +21,7 @@ import { nowMs } from '../mesh/clock.js'
 import type { Core } from '../mesh/core.js'
 import type { Poller } from '../mesh/lanes.js'
 import { Slots } from '../mesh/slots.js'
-import { errorOfCompletion, type Pending } from './operation.js'
+import { errorOfCompletion, type OperationOptions, type Pending } from './operation.js'
 import { bodyRoom, OperationPage } from './page.js'
 
 /** How long a flush may drive the engine, microseconds. */
@@ -73,6 +73,14 @@ export class Operations implements Poller {
     }
     if (pending.timeoutMs !== Number.POSITIVE_INFINITY) pending.deadline = nowMs() + pending.timeoutMs
     this.#core.deadlines.add(pending)
+  }
+
+  /**
+   * Whether an operation may be done within the call, in memory that is mapped here: nothing before it waits to be
+   * submitted, and the event loop has had its turn.
+   */
+  mayBeDoneAtOnce(options: OperationOptions | undefined): boolean {
+    return this.#count === 0 && options?.signal === undefined && ++this.#flushes <= FLUSHES_IN_A_ROW
   }
 
   /** Makes room for records and bodies; whatever is written after this and before the next call goes in one frame. */

@@ -1,4 +1,5 @@
 /** Memory of another process. */
+import { Status } from '../binding/contract.js'
 import { INLINE_BYTES, MemoryOp, type RemoteInfo, SyncWord } from '../binding/contract-memory.js'
 import { errorOf } from '../errors.js'
 import { checkTimeout } from '../mesh/checks.js'
@@ -7,7 +8,7 @@ import { checkBody, checkLength, checkOffset, checkOperand, checkTarget, checkWo
 import { nameOf, type OperationOptions, type TransferOptions } from './operation.js'
 import type { Operations } from './operations.js'
 import { bodyRoom } from './page.js'
-import { Atomic, Fence, Read, type Single, Versioned, type VersionedRead, Write } from './single.js'
+import { Atomic, Fence, type Place, Read, type Single, Versioned, type VersionedRead, Write } from './single.js'
 
 /** Most bytes of one call: longer transfers go piece by piece. */
 const MAX_TRANSFER = 2 ** 40
@@ -39,12 +40,14 @@ export interface SyncOptions {
  * An atomic that is answered was applied once, whatever the network did. When the node is lost with an operation in its
  * hands, the error's `outcome` says `unknown`; it is never sent a second time.
  */
-export class RemoteRegion {
+export class RemoteRegion implements Place {
   readonly name: string
   /** Id of the node whose memory it is. */
   readonly node: string
   readonly length: number
   readonly rights: RemoteInfo['rights']
+  /** @internal */
+  near = false
   readonly #operations: Operations
   readonly #handle: number
   readonly #timeoutMs: number
@@ -95,7 +98,13 @@ export class RemoteRegion {
     options: TransferOptions | undefined,
   ): Promise<Uint8Array> {
     const operations = this.#operations
-    const pending = new Read(operations, options, this.#timeoutOf(options), offset, length, this.name, target)
+    if (this.near && length <= INLINE_BYTES && operations.mayBeDoneAtOnce(options)) {
+      const { core } = operations
+      const bytes = target ?? new Uint8Array(length)
+      const status = core.binding.memoryReadSync(core.handle, this.#handle, offset, bytes, 0)
+      if (this.#isDone(status, MemoryOp.Read, offset, length)) return Promise.resolve(bytes)
+    }
+    const pending = new Read(operations, options, this.#timeoutOf(options), offset, length, this, target)
     operations.begin(pending)
     if (length <= INLINE_BYTES) {
       operations.reserve(1, 0)
@@ -140,7 +149,7 @@ export class RemoteRegion {
   #write(offset: number, body: Uint8Array, options: TransferOptions | undefined): Promise<void> {
     const operations = this.#operations
     const { length } = body
-    const pending = new Write(operations, options, this.#timeoutOf(options), offset, length, this.name)
+    const pending = new Write(operations, options, this.#timeoutOf(options), offset, length, this)
     operations.begin(pending)
     if (length <= INLINE_BYTES) {
       operations.reserve(1, bodyRoom(length))
@@ -201,7 +210,17 @@ export class RemoteRegion {
       const first = checkOperand(a, aField)
       const second = checkOperand(b, bField)
       const operations = this.#operations
-      const pending = new Atomic(operations, options, this.#timeoutOf(options), op, offset, 8, this.name)
+      if (this.near && operations.mayBeDoneAtOnce(options)) {
+        const { core, page } = operations
+        page.u64[SyncWord.Expected64] = first
+        page.u64[SyncWord.Desired64] = second
+        const status =
+          op === MemoryOp.FetchAdd
+            ? core.binding.memoryAddSync(core.handle, this.#handle, offset, 0)
+            : core.binding.memoryCasSync(core.handle, this.#handle, offset, 0)
+        if (this.#isDone(status, op, offset, 8)) return Promise.resolve(page.u64[SyncWord.Previous64] as bigint)
+      }
+      const pending = new Atomic(operations, options, this.#timeoutOf(options), op, offset, 8, this)
       operations.begin(pending)
       operations.reserve(1, 0)
       operations.record(pending, op, this.#handle, offset, 8, first, second, undefined, 0, 0)
@@ -222,7 +241,7 @@ export class RemoteRegion {
       this.#mustBeInside(version, 8, 'options.version')
       const target = options.target === undefined ? undefined : checkTarget(options.target, length)
       const operations = this.#operations
-      const pending = new Versioned(operations, options, this.#timeoutOf(options), offset, length, this.name, target)
+      const pending = new Versioned(operations, options, this.#timeoutOf(options), offset, length, this, target)
       operations.begin(pending)
       operations.reserve(1, 0)
       const { op } = pending
@@ -238,7 +257,7 @@ export class RemoteRegion {
     try {
       this.#mustBeOpen()
       const operations = this.#operations
-      const pending = new Fence(operations, options, this.#timeoutOf(options), MemoryOp.Fence, 0, 0, this.name)
+      const pending = new Fence(operations, options, this.#timeoutOf(options), MemoryOp.Fence, 0, 0, this)
       operations.begin(pending)
       operations.reserve(1, 0)
       operations.record(pending, MemoryOp.Fence, this.#handle, 0, 0, 0n, 0n, undefined, 0, 0)
@@ -291,6 +310,14 @@ export class RemoteRegion {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close()
+  }
+
+  /** Whether an operation was done within the call; false when it has to go the long way. */
+  #isDone(status: number, op: number, offset: number, length: number): boolean {
+    if (status >= 0) return true
+    if (status !== Status.NoMatch) throw this.#operations.core.error(status, nameOf(op, offset, length, this.name))
+    this.near = false
+    return false
   }
 
   #timeoutOf(options: OperationOptions | undefined): number {

@@ -3,6 +3,13 @@ import { Completion, CompletionFlag, MemoryOp } from '../binding/contract-memory
 import { nameOf, type OperationOptions, Pending, type TransferOptions } from './operation.js'
 import type { Operations } from './operations.js'
 
+/** The remote region of an operation. */
+export interface Place {
+  readonly name: string
+  /** Its memory is mapped here, as far as is known. */
+  near: boolean
+}
+
 /** What a versioned read found. */
 export interface VersionedRead {
   readonly bytes: Uint8Array
@@ -27,7 +34,7 @@ export abstract class Single<T> extends Pending {
   readonly op: number
   readonly offset: number
   readonly length: number
-  readonly region: string
+  readonly region: Place
 
   constructor(
     operations: Operations,
@@ -36,7 +43,7 @@ export abstract class Single<T> extends Pending {
     op: number,
     offset: number,
     length: number,
-    region: string,
+    region: Place,
   ) {
     super(operations, options, timeoutMs)
     this.promise = new Promise<T>(executor as never)
@@ -67,6 +74,7 @@ export abstract class Single<T> extends Pending {
       this.#reject(error)
       return
     }
+    if (operations.flag(record, CompletionFlag.Nearby)) this.region.near = true
     let value: T
     try {
       value = this.value(record)
@@ -86,7 +94,7 @@ export abstract class Single<T> extends Pending {
   }
 
   describe(): string {
-    return nameOf(this.op, this.offset, this.length, this.region)
+    return nameOf(this.op, this.offset, this.length, this.region.name)
   }
 }
 
@@ -100,7 +108,7 @@ export class Read extends Single<Uint8Array> {
     timeoutMs: number,
     offset: number,
     length: number,
-    region: string,
+    region: Place,
     target: Uint8Array | undefined,
   ) {
     super(operations, options, timeoutMs, MemoryOp.Read, offset, length, region)
@@ -130,7 +138,7 @@ export class Write extends Single<void> {
     timeoutMs: number,
     offset: number,
     length: number,
-    region: string,
+    region: Place,
   ) {
     super(operations, options, timeoutMs, MemoryOp.Write, offset, length, region)
     this.#onProgress = options?.onProgress
@@ -163,7 +171,7 @@ export class Versioned extends Single<VersionedRead> {
     timeoutMs: number,
     offset: number,
     length: number,
-    region: string,
+    region: Place,
     target: Uint8Array | undefined,
   ) {
     super(operations, options, timeoutMs, MemoryOp.ReadVersioned, offset, length, region)

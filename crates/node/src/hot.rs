@@ -343,6 +343,18 @@ hot! {
         }
     }
 
+    fn memoryAddSync(state, args: 4) {
+        let (Some(mesh), Some(remote), Some(offset), Some(timeout_ms)) =
+            (args.u32(0), args.u32(1), args.f64(2), args.f64(3)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
+        let Some(offset) = integer_offset(offset) else { return INVALID };
+        match memory.fetch_add_sync(remote, offset, timeout_ms) {
+            Ok(()) => 0,
+            Err(fate) => crate::memory::refused(state, &fate),
+        }
+    }
+
     // --- threads ----------------------------------------------------------------------------------------
 
     fn laneCommit(state, args: 3) {

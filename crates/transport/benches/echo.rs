@@ -15,11 +15,11 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
+#[path = "support/drive.rs"]
+mod drive;
 #[path = "../tests/support/identity.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each user takes its part")]
 mod identity;
-#[path = "support/drive.rs"]
-mod drive;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -220,8 +220,8 @@ impl Server {
 impl Server {
     /// Processor time, seconds, in steps of a clock tick.
     fn cpu_time(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
-            .unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         // The name of the program is in brackets and may hold anything.
         let fields = stat.rsplit(')').next().unwrap_or("");
         let ticks: f64 = (fields.split_whitespace().skip(11).take(2))
@@ -253,9 +253,7 @@ fn serve(kind: &str) {
     match kind {
         "udp" | "udp-block" => {
             let socket = UdpSocket::bind(any).expect("a socket");
-            socket
-                .set_nonblocking(kind == "udp")
-                .expect("a socket");
+            socket.set_nonblocking(kind == "udp").expect("a socket");
             announce(socket.local_addr().expect("bound"));
             std::thread::spawn(|| {
                 wait_for_end_of_input();
@@ -428,9 +426,7 @@ fn connect(kind: &str, address: SocketAddr) -> Box<dyn Rival> {
         "udp" | "udp-block" => {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
             socket.connect(address).expect("a socket");
-            socket
-                .set_nonblocking(kind == "udp")
-                .expect("a socket");
+            socket.set_nonblocking(kind == "udp").expect("a socket");
             Box::new(Udp(socket))
         }
         "engine" => {

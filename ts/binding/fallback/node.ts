@@ -58,6 +58,7 @@ export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & Identit
     memoryCancel: memory,
     memoryReadSync: memory,
     memoryCasSync: memory,
+    memoryAddSync: memory,
     memoryBulkRead: memory,
     memoryBulkWrite: memory,
     memoryTake: memory,

@@ -18,6 +18,7 @@ const DELIVERED: u32 = 2;
 const UNKNOWN: u32 = 4;
 pub(super) const BULK: u32 = 8;
 pub(super) const PROGRESS: u32 = 16;
+pub(super) const NEARBY: u32 = 32;
 
 /// `CompletionField` of the contract.
 const NO_FIELD: u32 = 0;
@@ -110,6 +111,11 @@ pub(super) fn malformed() -> Fate {
 /// Of one that waits for nobody: the node is closed.
 pub(super) fn closed() -> Fate {
     fate((Status::Closed, NO_FIELD, 0), Outcome::NotDelivered, false)
+}
+
+/// Of one that could not be done at once, and was to be done at once or not at all.
+pub(super) fn not_now() -> Fate {
+    fate((Status::NoMatch, NO_FIELD, 0), Outcome::NotDelivered, true)
 }
 
 /// Of one that was sent when the node was closed.

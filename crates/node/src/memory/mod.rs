@@ -31,8 +31,11 @@ use crate::memory::page::Fate;
 use crate::state::{Failure, ThreadState};
 use crate::transport::Node;
 
-/// Keeps a refusal for `lastError`; its status.
+/// Keeps a refusal for `lastError`; its status. That something cannot be done at once is no failure.
 pub(crate) fn refused(state: &mut ThreadState, fate: &Fate) -> i64 {
+    if fate.status == Status::NoMatch as i32 {
+        return i64::from(fate.status);
+    }
     i64::from(state.fail(fate::failure(fate)))
 }
 

@@ -4,13 +4,9 @@
 //! knows why it cannot be done.
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{
-    bulk_may_read, bulk_read, bulk_write, compare_swap, execute, is_mapped, read,
-};
+pub(super) use linux::{atomic, bulk_may_read, bulk_read, bulk_write, execute, is_mapped, read};
 #[cfg(not(target_os = "linux"))]
-pub(super) use nowhere::{
-    bulk_may_read, bulk_read, bulk_write, compare_swap, execute, is_mapped, read,
-};
+pub(super) use nowhere::{atomic, bulk_may_read, bulk_read, bulk_write, execute, is_mapped, read};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -49,14 +45,19 @@ mod linux {
         answer(remote.mapped()?.read(offset, target))
     }
 
+    /// A fetch-and-add or a compare-and-swap; what was there before.
     #[inline]
-    pub(in crate::memory) fn compare_swap(
-        remote: &Remote,
-        offset: u64,
-        expected: u64,
-        desired: u64,
-    ) -> Answer<u64> {
-        answer(remote.mapped()?.compare_swap(offset, expected, desired))
+    pub(in crate::memory) fn atomic(remote: &Remote, operation: Operation<'_>) -> Answer<u64> {
+        let region = remote.mapped()?;
+        match operation {
+            Operation::FetchAdd { offset, operand } => answer(region.fetch_add(offset, operand)),
+            Operation::CompareSwap {
+                offset,
+                expected,
+                desired,
+            } => answer(region.compare_swap(offset, expected, desired)),
+            _ => None,
+        }
     }
 
     /// Whether a bulk read of these bytes is allowed.
@@ -99,6 +100,7 @@ mod linux {
             name: submission.name,
             ..Completion::default()
         };
+        completion.fate.flags = fate::NEARBY;
         match submission.operation {
             Operation::Read { offset, length } => {
                 read_into(region, offset, length, None, completion, completions)
@@ -125,24 +127,12 @@ mod linux {
                     completions,
                 )
             }
-            Operation::FetchAdd { offset, operand } => finish(
-                answer(region.fetch_add(offset, operand)),
+            Operation::FetchAdd { .. } | Operation::CompareSwap { .. } => finish(
+                atomic(remote, submission.operation),
                 completion,
                 completions,
             ),
-            Operation::CompareSwap {
-                offset,
-                expected,
-                desired,
-            } => finish(
-                answer(region.compare_swap(offset, expected, desired)),
-                completion,
-                completions,
-            ),
-            Operation::Nop => {
-                completion.value = 0;
-                completions.push(&completion, &[])
-            }
+            Operation::Nop => completions.push(&completion, &[]),
         }
     }
 
@@ -188,6 +178,8 @@ mod linux {
 /// Where no memory comes by descriptor.
 #[cfg(not(target_os = "linux"))]
 mod nowhere {
+    use linkmesh_memory::frame::Operation;
+
     use crate::memory::page::{Completions, Fate, Submission};
     use crate::memory::remotes::Remote;
 
@@ -201,7 +193,7 @@ mod nowhere {
         None
     }
 
-    pub(in crate::memory) fn compare_swap(_: &Remote, _: u64, _: u64, _: u64) -> Answer<u64> {
+    pub(in crate::memory) fn atomic(_: &Remote, _: Operation<'_>) -> Answer<u64> {
         None
     }
 

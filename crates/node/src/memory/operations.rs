@@ -25,6 +25,8 @@ use crate::transport::{Node, NodeApp};
 
 /// Longest that a flush drives the engine.
 const MAX_SPIN: Duration = Duration::from_millis(1);
+/// Packets, or trains of them, that one look takes at most: about 100 µs of work.
+const TURNS: usize = 16;
 /// How long a synchronous call holds the engine at a time, so that other threads get their turn.
 const SYNC_SLICE: Duration = Duration::from_micros(100);
 /// Bits of a handle that say which slot it is in.
@@ -347,9 +349,14 @@ impl Operations {
                 });
             }
             if completions.count > 0 || spin.is_zero() {
-                lease.turn();
+                // What has come by now, which is much while a transfer runs.
+                for _ in 0..TURNS {
+                    if !lease.turn() {
+                        break;
+                    }
+                }
             } else {
-                lease.spin(spin, |app| app.memory.has_completed(queue));
+                lease.spin_alone(spin, |app| app.memory.has_completed(queue));
             }
             table.take(lease.application(), queue, completions);
             if !table.fences.is_empty() {
@@ -407,7 +414,7 @@ impl Operations {
         Some(u32::from(outcomes.iter().any(left)))
     }
 
-    /// Reads within the call.
+    /// Reads within the call. With a timeout of 0 only what needs no waiting.
     #[inline]
     pub(crate) fn read_sync(
         &mut self,
@@ -446,29 +453,59 @@ impl Operations {
     ) -> Result<(), Fate> {
         // SAFETY: on the page's thread, inside a call from its JavaScript; nothing else of the page is in use.
         let (expected, desired) = unsafe { (self.page.header(0), self.page.header(1)) };
+        let operation = Operation::CompareSwap {
+            offset,
+            expected,
+            desired,
+        };
+        self.atomic_sync(handle, operation, timeout_ms)
+    }
+
+    /// Fetches and adds within the call; the operand and the answer are in the page's header.
+    #[inline]
+    pub(crate) fn fetch_add_sync(
+        &mut self,
+        handle: u32,
+        offset: u64,
+        timeout_ms: f64,
+    ) -> Result<(), Fate> {
+        // SAFETY: as in `compare_swap_sync`.
+        let operand = unsafe { self.page.header(0) };
+        let operation = Operation::FetchAdd { offset, operand };
+        self.atomic_sync(handle, operation, timeout_ms)
+    }
+
+    #[inline]
+    fn atomic_sync(
+        &mut self,
+        handle: u32,
+        operation: Operation<'_>,
+        timeout_ms: f64,
+    ) -> Result<(), Fate> {
         let known = (self.table.known(&self.node, handle)).ok_or_else(fate::stale)?;
-        let mut previous = 0;
-        match nearby::compare_swap(&known.remote, offset, expected, desired) {
-            Some(answer) if known.far == 0 => previous = answer?,
-            _ => {
-                let operation = Operation::CompareSwap {
-                    offset,
-                    expected,
-                    desired,
-                };
-                self.call_sync(handle, operation, timeout_ms, |success| {
-                    if let Success::Value(value) = success {
-                        previous = value;
-                    }
-                })?;
-            }
-        }
-        // SAFETY: as above.
+        let answer = if known.far == 0 {
+            nearby::atomic(&known.remote, operation)
+        } else {
+            None
+        };
+        let previous = if let Some(answer) = answer {
+            answer?
+        } else {
+            let mut previous = 0;
+            self.call_sync(handle, operation, timeout_ms, |success| {
+                if let Success::Value(value) = success {
+                    previous = value;
+                }
+            })?;
+            previous
+        };
+        // SAFETY: as in `compare_swap_sync`.
         unsafe { self.page.set_header(2, previous) };
         Ok(())
     }
 
     /// Hands an operation to the engine and drives it until it has completed, at the latest by its deadline.
+    #[cold]
     fn call_sync(
         &mut self,
         handle: u32,
@@ -476,27 +513,37 @@ impl Operations {
         timeout_ms: f64,
         mut use_success: impl FnMut(Success<'_>),
     ) -> Result<(), Fate> {
+        if timeout_ms == 0.0 {
+            return Err(fate::not_now());
+        }
         let queue = self.queue + 1;
         self.sync_calls = self.sync_calls.wrapping_add(1);
         let token = u64::from(queue) << 32 | u64::from(self.sync_calls);
-        let submitted = self.node.with(|app, io| {
-            let now = io.now();
-            let call = Call {
-                remote: RemoteId(handle),
-                operation,
-                fence: false,
-                deadline: Some(deadline(now, timeout_ms).unwrap_or(now)),
-                token,
-            };
-            let submitted = app.memory.submit(&call, now);
-            app.memory.flush(io);
-            submitted
-        });
-        (submitted.ok_or_else(fate::closed)?).map_err(|error| fate::of_call(&error))?;
+        let mut submitted = false;
+        let mut ended = None;
         loop {
-            let mut ended = None;
             let driven = self.node.lease(|lease| {
-                lease.spin(SYNC_SLICE, |app| app.memory.has_completed(queue));
+                if !submitted {
+                    let taken = lease.with(|app, io| {
+                        let now = io.now();
+                        let call = Call {
+                            remote: RemoteId(handle),
+                            operation,
+                            fence: false,
+                            deadline: Some(deadline(now, timeout_ms).unwrap_or(now)),
+                            token,
+                        };
+                        let taken = app.memory.submit(&call, now);
+                        app.memory.flush(io);
+                        taken
+                    });
+                    submitted = true;
+                    if let Err(error) = taken {
+                        ended = Some(Err(fate::of_call(&error)));
+                        return;
+                    }
+                }
+                lease.spin_alone(SYNC_SLICE, |app| app.memory.has_completed(queue));
                 lease.application().memory.drain(queue, |drained| {
                     // One at a time: anything else would be of a call that a panic has ended.
                     if drained.token == token {
@@ -514,8 +561,8 @@ impl Operations {
             });
             match (ended, driven) {
                 (Some(ended), _) => return ended,
-                // Whether it was done, nobody can tell any more.
-                (None, None) => return Err(fate::lost(operation.is_mutation())),
+                (None, None) if submitted => return Err(fate::lost(operation.is_mutation())),
+                (None, None) => return Err(fate::closed()),
                 (None, Some(())) => std::thread::yield_now(),
             }
         }

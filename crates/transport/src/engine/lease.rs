@@ -61,7 +61,21 @@ impl<'a, A: Application> Lease<'a, A> {
     }
 
     /// Drives until `done` says so (true) or the time is over (false). Asked before the first poll and after each packet.
-    pub fn spin(&mut self, longest: Duration, mut done: impl FnMut(&mut A) -> bool) -> bool {
+    pub fn spin(&mut self, longest: Duration, done: impl FnMut(&mut A) -> bool) -> bool {
+        self.drive(longest, false, done)
+    }
+
+    /// As [`spin`](Self::spin), but ends as well when another thread waits for the engine.
+    pub fn spin_alone(&mut self, longest: Duration, done: impl FnMut(&mut A) -> bool) -> bool {
+        self.drive(longest, true, done)
+    }
+
+    fn drive(
+        &mut self,
+        longest: Duration,
+        alone: bool,
+        mut done: impl FnMut(&mut A) -> bool,
+    ) -> bool {
         let mut ends: Option<Instant> = None;
         loop {
             if done(&mut self.driver.application) {
@@ -71,7 +85,7 @@ impl<'a, A: Application> Lease<'a, A> {
                 // The driver reads the clock every few polls; nothing here needs it finer.
                 let now = self.driver.now;
                 let ends = *ends.get_or_insert_with(|| Instant::now() + longest);
-                if now >= ends {
+                if now >= ends || (alone && self.counted.0.is_wanted()) {
                     return done(&mut self.driver.application);
                 }
                 yield_now();

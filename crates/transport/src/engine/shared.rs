@@ -110,6 +110,11 @@ impl<A: Application> Shared<A> {
         guard
     }
 
+    /// True when a thread waits for the driver.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts a lease. With `alone`, only when there is no other.
     pub(super) fn begin_lease(&self, alone: bool) -> bool {
         // Relaxed: the count says who bothers to wait for the lock; the lock orders everything else.
