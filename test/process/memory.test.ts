@@ -41,6 +41,11 @@ describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${N
     rmSync(data, { recursive: true, force: true })
   })
 
+  it('says what it can', () => {
+    expect(mesh.capabilities()).toContain('remote-memory')
+    expect(mesh.capabilities().includes('host-memory')).toBe(process.platform === 'linux')
+  })
+
   let count = 0
   /** A new region over there and a grant for this process. */
   async function region(
@@ -301,6 +306,43 @@ describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${N
           }
       })()
       expect(error).toMatchObject({ code: 'LM_EXPIRED', outcome: 'not-delivered' })
+    })
+
+    it('lets timers and sockets have their turn during a loop that never waits for them', async () => {
+      const { remote } = await opened(64)
+      let ticks = 0
+      const timer = setInterval(() => ticks++, 1)
+      const target = new Uint8Array(8)
+      let turns = 0
+      for (; ticks < 20; turns++) {
+        await remote.read(0, 8, target)
+        await remote.fetchAdd(8, 1n)
+      }
+      clearInterval(timer)
+      expect(await remote.fetchAdd(8, 0n)).toBe(BigInt(turns))
+    })
+
+    it('is cancelled before it begins, not after it is done', async () => {
+      const { remote } = await opened(64)
+      const controller = new AbortController()
+      expect(await remote.fetchAdd(0, 1n, { signal: controller.signal })).toBe(0n)
+      controller.abort()
+      await expect(remote.fetchAdd(0, 1n, { signal: controller.signal })).rejects.toMatchObject({
+        code: 'LM_CANCELLED',
+      })
+      expect(await remote.fetchAdd(0, 0n)).toBe(1n)
+    })
+
+    it('does what was written before what is done at once', async () => {
+      const { remote } = await opened(64)
+      await remote.read(0, 8)
+      // The write is in the page, not submitted, when the read is asked for.
+      const written = remote.write(0, Uint8Array.of(5))
+      const read = remote.read(0, 1)
+      const added = remote.fetchAdd(0, 1n)
+      expect(await read).toEqual(Uint8Array.of(5))
+      expect(await added).toBe(5n)
+      await written
     })
 
     it('is closed once', async () => {

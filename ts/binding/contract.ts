@@ -121,7 +121,7 @@ export interface BindingInfo {
   version: string
   /** SIMD paths in use: `avx2`, `sse4.2`, `neon`, `scalar`. */
   cpu: string[]
-  /** What this backend can do: `shared-tables`, `workers`. */
+  /** What this backend can do: `shared-tables`, `workers`, `nodes`, `remote-memory`, `host-memory`. */
   capabilities: string[]
 }
 

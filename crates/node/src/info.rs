@@ -34,13 +34,22 @@ fn cpu_features() -> Vec<String> {
     features
 }
 
+fn capabilities() -> Vec<String> {
+    let mut names = vec!["shared-tables", "workers", "nodes", "remote-memory"];
+    // Processes of this host share memory by descriptor; elsewhere they use QUIC like all others.
+    if linkmesh_memory::host::supported().is_ok() {
+        names.push("host-memory");
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
 #[napi]
 pub fn info() -> BindingInfo {
     BindingInfo {
         backend: "native".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cpu: cpu_features(),
-        capabilities: vec!["shared-tables".to_owned(), "workers".to_owned()],
+        capabilities: capabilities(),
     }
 }
 

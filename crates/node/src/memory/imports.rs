@@ -120,7 +120,15 @@ pub fn remote_info(env: &Env, mesh: u32, remote: u32) -> String {
 #[napi]
 pub fn remote_close(env: &Env, mesh: u32, remote: u32) -> f64 {
     ThreadState::of(env).edge_number(|state| {
-        if node(state, mesh)?.release_remote(remote) {
+        let node = node(state, mesh)?;
+        if let Some(memory) = state
+            .meshes
+            .get_mut(mesh)
+            .and_then(|joined| joined.memory.as_mut())
+        {
+            memory.forget(remote);
+        }
+        if node.release_remote(remote) {
             Ok(0.0)
         } else {
             Err(Failure::stale("remote"))

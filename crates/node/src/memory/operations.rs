@@ -366,6 +366,18 @@ impl Operations {
         Some(completions.count)
     }
 
+    /// A remote region was closed: its memory need not stay mapped for this thread.
+    pub(super) fn forget(&mut self, handle: u32) {
+        let slot = (handle & SLOT_MASK) as usize;
+        if let Some(known) = self.table.known.get_mut(slot)
+            && known
+                .as_ref()
+                .is_some_and(|known| known.remote.id.0 == handle)
+        {
+            *known = None;
+        }
+    }
+
     /// True while a completion may come.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.table.is_idle()
