@@ -60,18 +60,16 @@ export async function run({ quick, random }) {
         more: Object.fromEntries(more.map((one) => [one, quantile(of(one), 0.5)])),
       }
     })
-  for (const format of ['prometheus', 'openmetrics']) {
-    report({
-      title: `a scrape of ${SERIES.toLocaleString('en')} series: how long the event loop is held, ${format}`,
-      unit: 'ms',
-      better: 'lower',
-      subject: `linkmesh, ${format}`,
-      lines: lines('activeMs', ['tookMs', 'delayMs']),
-      gates: [{ rival: 'prom-client, prometheus', atLeast: 20 }],
-      budget: BUDGET_MS,
-      note: 'medians of rounds; activeMs: not idle in all, so no turn was longer; delayMs: the worst that the delay histogram of the loop saw meanwhile, other programs included',
-    })
-  }
+  report({
+    title: `a scrape of ${SERIES.toLocaleString('en')} series: how long the event loop is held`,
+    unit: 'ms',
+    better: 'lower',
+    subject: 'linkmesh, openmetrics',
+    lines: lines('activeMs', ['tookMs', 'delayMs']),
+    gates: [{ rival: 'prom-client, prometheus', atLeast: 20 }],
+    budget: BUDGET_MS,
+    note: 'medians of rounds: the time the loop was not idle in all, so no turn was longer; delayMs is the worst that its own delay histogram saw, other programs included',
+  })
   await mesh.close({ graceMs: 0 })
 }
 
@@ -82,17 +80,19 @@ function fill(count, distribute) {
   }
 }
 
+/** Twice: the delay histogram has a timer of its own, whose turns would count as the scrape's. */
 async function held(scrape) {
   await new Promise((resolve) => setTimeout(resolve, 2))
-  const delay = monitorEventLoopDelay({ resolution: 1 })
-  delay.enable()
   const before = performance.eventLoopUtilization()
   const began = performance.now()
   const text = await scrape()
   const tookMs = performance.now() - began
   const { active } = performance.eventLoopUtilization(before)
+  if (text !== undefined && text.length < SERIES * 20) throw new Error('a scrape that is too short to be right')
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  await scrape()
   await new Promise((resolve) => setTimeout(resolve, 2))
   delay.disable()
-  if (text !== undefined && text.length < SERIES * 20) throw new Error('a scrape that is too short to be right')
   return { activeMs: active, tookMs, delayMs: delay.max / 1e6 }
 }

@@ -150,7 +150,10 @@ describe.skipIf(process.platform === 'win32')('the local socket', () => {
     expect((await first).value).toMatchObject({ kind: 'instance-changed', health: 'draining' })
     await events.return()
     expect(await trail()).toEqual(['ada: admin.drain orders orders#a'])
-    expect(await session.ask('metrics', { format: 'csv' })).toMatch(/^name,kind,labels,/)
+    for (let n = 0; n < 2_000; n++) mesh.metrics.gauge('depth', { shop: `Größe ${n}` }).set(n)
+    let text = ''
+    for await (const piece of session.follow<string>('metrics', { format: 'csv' })) text += piece
+    expect(text).toBe(await mesh.metrics.render('csv'))
     await expect(session.ask('drain', { service: 'nothing' })).rejects.toMatchObject({
       code: 'LM_NOT_FOUND',
       field: 'service',

@@ -119,7 +119,7 @@ export class Administration {
     return this.#core.mesh.explain(ticket)
   }
 
-  /** Everything there is to know at this moment. */
+  /** Everything there is to know at this moment, made on this thread: a look for people, not for every second. */
   async dump(): Promise<Dump> {
     const { mesh, binding, handle } = this.#core
     const metrics = JSON.parse(await mesh.metrics.render('json')) as unknown

@@ -34,7 +34,6 @@ export const SINGLES: Readonly<Record<string, Single>> = {
   reset: (mesh, args, who) => mesh.admin.reset(target(args), who),
   'change-policy': (mesh, args, who) => mesh.admin.changePolicy(args.service as string, args.policy as Policy, who),
   dump: (mesh) => mesh.admin.dump(),
-  metrics: (mesh, args) => mesh.metrics.render((args.format as MetricsFormat | undefined) ?? 'prometheus'),
   redrive: async (mesh, args, who, signal) => {
     const filter = checkRecord(args.filter ?? {}, 'filter') as LetterFilter
     const { perSecond, force, dryRun } = checkRecord(args.options ?? {}, 'options') as RedriveAllOptions
@@ -54,7 +53,21 @@ export const SINGLES: Readonly<Record<string, Single>> = {
   },
 }
 
+/** Bytes of a scrape that are made text at once. */
+const SLICE = 64 << 10
+
+/** A scrape in pieces: as one text, ten thousand series would hold the event loop. */
+async function* scraped(mesh: Mesh, format: MetricsFormat): AsyncGenerator<string, void, undefined> {
+  const bytes = await mesh.metrics.scrape(format)
+  const decoder = new TextDecoder()
+  for (let from = 0; from < bytes.length; from += SLICE) {
+    yield decoder.decode(bytes.subarray(from, from + SLICE), { stream: from + SLICE < bytes.length })
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 export const MANY: Readonly<Record<string, Many>> = {
   follow: (mesh, _args, signal) => mesh.admin.follow(signal),
+  metrics: (mesh, args) => scraped(mesh, (args.format as MetricsFormat | undefined) ?? 'prometheus'),
   picks: (mesh, args, signal) => mesh.admin.followPicks(args.service as string, signal),
 }

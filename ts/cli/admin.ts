@@ -1,4 +1,5 @@
 /** `linkmesh admin`: orders to a running mesh, and looks at it, by its local socket. */
+import { once } from 'node:events'
 import { userInfo } from 'node:os'
 import { type AdminEvent, type AdminPeer, type AdminSession, connectAdmin, findAdmins } from '../admin.js'
 import type { MeshEvent, ServiceInfo } from '../binding/contract.js'
@@ -120,8 +121,14 @@ export async function adminDump(options: MeshChoice): Promise<void> {
 }
 
 export async function adminMetrics(options: MeshChoice & { format: MetricsFormat }): Promise<void> {
-  const text = await within(options, (session) => session.ask<string>('metrics', { format: options.format }))
-  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  await within(options, async (session) => {
+    let last = ''
+    for await (const text of session.follow<string>('metrics', { format: options.format })) {
+      if (!process.stdout.write(text)) await once(process.stdout, 'drain')
+      last = text
+    }
+    if (!last.endsWith('\n')) process.stdout.write('\n')
+  })
 }
 
 /** Until interrupted, or `count` events. */
