@@ -15,7 +15,7 @@ async function active(work: () => Promise<unknown>): Promise<number> {
   return performance.eventLoopUtilization(before).active
 }
 
-const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] as number
+const quartile = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 2] as number
 
 describe.skipIf(NO_NATIVE !== '')(`a scrape${NO_NATIVE === '' ? '' : ` (skipped: ${NO_NATIVE})`}`, () => {
   it('of 10,000 series, a tenth of them histograms, holds the loop for less than a millisecond', async () => {
@@ -33,8 +33,9 @@ describe.skipIf(NO_NATIVE !== '')(`a scrape${NO_NATIVE === '' ? '' : ` (skipped:
         let bytes = 0
         const scraping: number[] = []
         const waiting: number[] = []
-        // In turns, so that what else runs on the machine is in both. Of each the median: when another program takes the
-        // processor away in the middle of a turn, that turn is long for no fault of its own.
+        // In turns, so that what else runs on the machine is in both. Of each the lower quartile: when another program takes
+        // the processor away in the middle of a turn, that turn is long for no fault of its own, and what the scrape itself
+        // does to the loop it does every time.
         for (let round = 0; round < ROUNDS; round++) {
           const began = performance.now()
           scraping.push(
@@ -46,7 +47,7 @@ describe.skipIf(NO_NATIVE !== '')(`a scrape${NO_NATIVE === '' ? '' : ` (skipped:
           waiting.push(await active(() => new Promise((resolve) => setTimeout(resolve, took))))
         }
         expect(bytes, format).toBeGreaterThan(SERIES * 40)
-        expect(median(scraping) - median(waiting), `${format}: ${scraping} against ${waiting}`).toBeLessThan(1)
+        expect(quartile(scraping) - quartile(waiting), `${format}: ${scraping} against ${waiting}`).toBeLessThan(1)
       }
     } finally {
       await mesh.close({ graceMs: 0 })
