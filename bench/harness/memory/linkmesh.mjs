@@ -32,8 +32,8 @@ export async function linkmesh() {
   await far.write(BODY_BYTES, stored)
   await near.write(BODY_BYTES, stored)
 
-  const target = new BigUint64Array(BODY_BYTES / 8)
-  const bytes = new Uint8Array(target.buffer)
+  const bytes = new Uint8Array(BODY_BYTES)
+  const target = new Uint32Array(bytes.buffer)
   let turn = 0
   /** Another place each time. */
   const place = () => {
@@ -41,7 +41,7 @@ export async function linkmesh() {
     return BODY_BYTES + turn * BODY_BYTES
   }
   const check = () => {
-    if (target[0] !== BigInt(turn * 8)) throw new Error(`read ${target[0]} at place ${turn}`)
+    if (target[0] !== turn * 8) throw new Error(`read ${target[0]} at place ${turn}`)
   }
   const operations = (region) => ({
     one: async () => {

@@ -12,8 +12,8 @@ use linkmesh_memory::client::Success;
 use linkmesh_memory::endpoint::{DrainedResult, RemoteId, Transfer};
 use linkmesh_memory::region::{Access, Pages, PagesOptions, Region, SharedRegion};
 
+use crate::memory::deadline::deadline;
 use crate::memory::fate;
-use crate::memory::operations::deadline;
 use crate::memory::page::{Completion, Completions, Fate, Name};
 use crate::memory::remotes::Remote;
 use crate::transport::Node;

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod bulk;
+mod deadline;
 mod fate;
 mod functions;
 mod grants;
@@ -16,6 +17,8 @@ mod pending;
 mod queues;
 mod regions;
 mod remotes;
+mod sync;
+mod table;
 
 pub(crate) use arrivals::Arrivals;
 pub(crate) use operations::Operations;
