@@ -17,7 +17,7 @@ export type {
   Ticket,
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
-export type { LatencyMode, PeerInfo } from './binding/contract-node.js'
+export type { EndpointInfo, LatencyMode, PeerInfo, PingInfo, ResolutionInfo } from './binding/contract-node.js'
 export type { Backend } from './binding/index.js'
 export type {
   AuditEntry,

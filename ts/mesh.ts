@@ -9,7 +9,7 @@ import { isMainThread } from 'node:worker_threads'
 import { Administration } from './admin/administration.js'
 import type { Explanation, InstanceSpec, Policy, ServiceInfo, ThreadInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
-import type { PeerInfo } from './binding/contract-node.js'
+import type { PeerInfo, PingInfo, ResolutionInfo } from './binding/contract-node.js'
 import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
 import { AuditLog } from './dead-letters/audit.js'
 import { DeadLetters } from './dead-letters/dead-letters.js'
@@ -27,7 +27,7 @@ import { Dispatcher } from './mesh/dispatcher.js'
 import { Events, type MeshEvents } from './mesh/events.js'
 import { Lanes } from './mesh/lanes.js'
 import { IDEMPOTENT_KEY } from './mesh/names.js'
-import { closeNode, connect, invite, nodeInfo, openNode, peers } from './mesh/node.js'
+import { closeNode, connect, invite, nodeInfo, openNode, peers, pingNode, resolveAddress } from './mesh/node.js'
 import {
   type AttachOptions,
   type CheckedOpen,
@@ -402,6 +402,27 @@ export class Mesh {
   get listening(): string | undefined {
     this.#mustBeOpen()
     return nodeInfo(this.#core).listening[0]
+  }
+
+  /** Global address of this node, written like IPv6: derived from its id, so it stays when the node moves. */
+  get address(): string {
+    this.#mustBeOpen()
+    return nodeInfo(this.#core).address
+  }
+
+  /**
+   * Where a global address is: from what is connected or known, else by asking the peers. What a peer says is believed
+   * only with the signature of the node itself. `LM_NOT_FOUND` when nobody knows, `LM_DUPLICATE` when two nodes have it.
+   */
+  async resolve(address: string, options: { timeoutMs?: number } = {}): Promise<ResolutionInfo> {
+    this.#mustBeOpen()
+    return resolveAddress(this.#core, address, options)
+  }
+
+  /** One round trip to the engine of a node, by `quic://host:port` or global address; connects to it first if need be. */
+  async ping(address: string, options: { timeoutMs?: number } = {}): Promise<PingInfo> {
+    this.#mustBeOpen()
+    return pingNode(this.#core, address, options)
   }
 
   /** A token with which one more process may join, once, within `ttlMs` (default ten minutes). */

@@ -15,6 +15,10 @@ export interface NodeBinding {
   nodeInvite(mesh: Handle, options: string): Promise<string>
   /** Reaches a node and keeps it. `target`: JSON of {@link NodeTarget}. Resolves to JSON of {@link PeerInfo} when it is connected. */
   nodeConnect(mesh: Handle, target: string): Promise<string>
+  /** Where a global address is. `options`: JSON of {@link ResolveOptions}. Resolves to JSON of {@link ResolutionInfo}. */
+  nodeResolve(mesh: Handle, options: string): Promise<string>
+  /** One round trip to a node's engine, connecting to it first if need be. `options`: JSON of {@link PingOptions}. Resolves to JSON of {@link PingInfo}. */
+  nodePing(mesh: Handle, options: string): Promise<string>
   /** JSON array of {@link PeerInfo}. */
   nodePeers(mesh: Handle): string
   /** Id of the node behind a thread number of this mesh: 64 hex digits, or '' for a thread of this process. */
@@ -56,9 +60,66 @@ export interface InviteOptions {
   ttlMs: number
 }
 
+export interface ResolveOptions {
+  /** Global address; its asset and port say nothing about where the node is. */
+  address: string
+  /** Give up after this, milliseconds. */
+  timeoutMs: number
+}
+
+/** Where a node is, as it says itself. */
+export interface ResolutionInfo {
+  /** As asked for, in its canonical text. */
+  address: string
+  /** 64 hex digits: what it proves when it is connected to. */
+  nodeId: string
+  /** How that is known: it is this node, it is connected, its record was known, or a peer knew it. */
+  source: 'own' | 'connected' | 'cache' | 'peer'
+  /** Id of that peer. */
+  from?: string
+  /** Best first. Empty for a node that only dials: it is known while it is connected. */
+  endpoints: EndpointInfo[]
+  /** Number of its record; the newer has the larger. */
+  sequence?: number
+  /** When the record ends, Unix seconds. */
+  expires?: number
+}
+
+export interface EndpointInfo {
+  /** The node itself listens there, or a relay that knows it. */
+  kind: 'direct' | 'relay'
+  /** `quic://host:port` */
+  address: string
+  /** Id of the relay. */
+  relay?: string
+}
+
+export interface PingOptions {
+  /** `quic://host:port`, or a global address. */
+  address: string
+  /** Give up after this, milliseconds. */
+  timeoutMs: number
+}
+
+export interface PingInfo {
+  /** Who answered, proved: 64 hex digits. */
+  nodeId: string
+  /** From this process's engine to the other's and back, microseconds. */
+  rttUs: number
+  /** Which way it took. */
+  path: 'direct' | 'relay' | 'same-host'
+  /** `quic://…`, where its packets come from. */
+  address: string
+  /** Packets of the connection since it stands, lost ones and all. */
+  lostPackets: number
+  sentPackets: number
+}
+
 export interface NodeInfo {
   /** 64 hex digits. */
   nodeId: string
+  /** Global address of the node: stays when it moves. */
+  address: string
   name: string
   network: string
   /** The addresses it listens on, with the real ports. */

@@ -32,6 +32,23 @@ const quicAddress = (text: string) => {
     throw new InvalidArgumentError('Give host:port, like 10.0.0.7:7443 or quic://mesh.example:7443.')
   return text
 }
+const nodeAddress = (text: string) => {
+  if (
+    !/^(?:quic:\/\/(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}|\[?[fF][dD][0-9a-fA-F]{2}:[0-9a-fA-F:.]*(?:\]:\d{1,5}|\])?)$/.test(
+      text,
+    )
+  )
+    throw new InvalidArgumentError('Give quic://host:port, or a global address like fd12:3456:789a:1:2:3::.')
+  return text
+}
+const quicUrls = (text: string, before: string[] = []) => {
+  if (!text.startsWith('quic://')) throw new InvalidArgumentError('Give quic://host:port.')
+  return [...before, quicAddress(text)]
+}
+const via = () =>
+  new Option('--via <address>', 'a node to ask, quic://host:port; may be given several times')
+    .argParser(quicUrls)
+    .default([])
 const data = () =>
   new Option('--data <folder>', 'data folder; keys that are encrypted open with LINKMESH_PASSPHRASE').default(
     '.linkmesh',
@@ -211,6 +228,26 @@ export function buildProgram(): Command {
     .addOption(data())
     .addOption(json())
     .action(guarded(async (address: string, token: string, options: Parameters<typeof import('./join.js').join>[2]) => (await import('./join.js')).join(address, token, options), ([, , options]) => options.json === true)) // biome-ignore format: one call
+  program
+    .command('resolve')
+    .description('where the node of a global address is, as it says itself')
+    .argument('<address>', 'as `mesh.address` gives it, fd…', nodeAddress)
+    .option('--timeout <ms>', 'how long to wait for an answer', wholeNumber(1, 300_000), 5_000)
+    .addOption(via())
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (address: string, options: import('./node.js').AddressOptions) => (await import('./resolve.js')).resolve(address, options), ([, options]) => options.json === true)) // biome-ignore format: one call
+  program
+    .command('ping')
+    .description('round trips to the engine of a node: percentiles, loss, and the way they took')
+    .argument('<address>', 'quic://host:port, or a global address', nodeAddress)
+    .option('--count <n>', 'how many', wholeNumber(1, 1_000_000), 10)
+    .option('--interval <ms>', 'time between two', wholeNumber(0, 60_000), 1_000)
+    .option('--timeout <ms>', 'after how long one is lost', wholeNumber(1, 300_000), 5_000)
+    .addOption(via())
+    .addOption(data())
+    .addOption(json())
+    .action(guarded(async (address: string, options: import('./ping.js').PingCommandOptions) => (await import('./ping.js')).ping(address, options), ([, options]) => options.json === true)) // biome-ignore format: one call
   return program
 }
 

@@ -1,11 +1,24 @@
 /** This process as a node among others: identity, addresses, peers. */
-import type { InviteOptions, NodeInfo, NodeTarget, PeerInfo } from '../binding/contract-node.js'
+import type {
+  InviteOptions,
+  NodeInfo,
+  NodeTarget,
+  PeerInfo,
+  PingInfo,
+  PingOptions,
+  ResolutionInfo,
+  ResolveOptions,
+} from '../binding/contract-node.js'
 import { errorOfRejection, type LinkmeshError } from '../errors.js'
-import { checkFields, checkInteger, checkRecord, invalid } from './checks.js'
+import { checkFields, checkInteger, checkRecord, invalid, shown } from './checks.js'
 import { nowMs } from './clock.js'
 import type { Core } from './core.js'
 import { type CheckedNode, checkTarget, type JoinTarget } from './options.js'
 
+const TIMEOUT_FIELDS = new Set(['timeoutMs'])
+const DEFAULT_TIMEOUT_MS = 5_000
+const LONGEST_TIMEOUT_MS = 300_000
+const LONGEST_ADDRESS = 300
 const INVITE_FIELDS = new Set(['ttlMs'])
 const DEFAULT_INVITE_MS = 600_000
 const LONGEST_INVITE_MS = 86_400_000
@@ -52,6 +65,39 @@ export async function invite(core: Core, options: { ttlMs?: number }): Promise<s
     return await core.binding.nodeInvite(core.handle, JSON.stringify(asked))
   } catch (cause) {
     throw errorOfRejection(cause, 'an invitation')
+  }
+}
+
+/** What asks about an address has in common. */
+function addressed(core: Core, address: string, options: { timeoutMs?: number }): ResolveOptions & PingOptions {
+  checkFields(checkRecord(options, 'options'), TIMEOUT_FIELDS, 'options')
+  if (typeof address !== 'string') throw invalid('address', `address must be a string, not ${shown(address)}`)
+  if (address.length > LONGEST_ADDRESS)
+    throw invalid('address', `address has ${address.length} characters, at most ${LONGEST_ADDRESS}`, LONGEST_ADDRESS)
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  nodeInfo(core)
+  return { address, timeoutMs: checkInteger(timeoutMs, 'options.timeoutMs', 1, LONGEST_TIMEOUT_MS) }
+}
+
+export async function resolveAddress(
+  core: Core,
+  address: string,
+  options: { timeoutMs?: number },
+): Promise<ResolutionInfo> {
+  const asked = addressed(core, address, options)
+  try {
+    return JSON.parse(await core.binding.nodeResolve(core.handle, JSON.stringify(asked))) as ResolutionInfo
+  } catch (cause) {
+    throw errorOfRejection(cause, address)
+  }
+}
+
+export async function pingNode(core: Core, address: string, options: { timeoutMs?: number }): Promise<PingInfo> {
+  const asked = addressed(core, address, options)
+  try {
+    return JSON.parse(await core.binding.nodePing(core.handle, JSON.stringify(asked))) as PingInfo
+  } catch (cause) {
+    throw errorOfRejection(cause, address)
   }
 }
 

@@ -28,6 +28,8 @@ export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & Identit
     nodeInfo: () => '',
     nodeInvite: nodeLater,
     nodeConnect: nodeLater,
+    nodeResolve: nodeLater,
+    nodePing: nodeLater,
     nodePeers: () => '[]',
     nodeOfThread: () => '',
     nodeClose: node,

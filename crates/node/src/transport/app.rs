@@ -1,10 +1,11 @@
-//! What runs on the engine of a node: requests and memory, each with kinds of streams of its own.
+//! What runs on the engine of a node: requests, memory and locators, each with kinds of streams of its own.
 
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use linkmesh_memory::endpoint::Endpoint;
+use linkmesh_transport::address::{self, Locators};
 use linkmesh_transport::core::{
     Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
 };
@@ -33,15 +34,17 @@ pub(crate) struct NodeApp {
     pub(crate) bridge: Bridge,
     pub(crate) memory: Endpoint,
     pub(crate) arrivals: Arrivals,
+    pub(crate) locators: Locators,
     waiting: Vec<Waiting>,
 }
 
 impl NodeApp {
-    pub(crate) fn new(bridge: Bridge, memory: Endpoint) -> Self {
+    pub(crate) fn new(bridge: Bridge, memory: Endpoint, locators: Locators) -> Self {
         Self {
             bridge,
             memory,
             arrivals: Arrivals::default(),
+            locators,
             waiting: Vec::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Application for NodeApp {
     fn connected(&mut self, io: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
         self.bridge.connected(io, peer, info);
         self.memory.connected(io, peer, info);
+        self.locators.connected(io, peer, info);
         for waiting in &mut self.waiting {
             if Some(waiting.target) == info.target {
                 waiting.peer = Some(peer);
@@ -91,6 +95,7 @@ impl Application for NodeApp {
         self.bridge.disconnected(io, peer);
         self.memory.disconnected(io, peer, reason);
         self.arrivals.deliver(&mut self.memory, io);
+        self.locators.disconnected(peer);
         for waiting in &mut self.waiting {
             if waiting.peer == Some(peer) {
                 waiting.peer = None;
@@ -102,6 +107,7 @@ impl Application for NodeApp {
         match kind {
             FRAMES | REGISTRY => self.bridge.opened(peer, stream, kind),
             MEMORY_FIRST..=MEMORY_LAST => self.memory.opened(io, peer, stream, kind),
+            address::KIND => self.locators.opened(peer, stream),
             _ => Reading::Refuse,
         }
     }
@@ -109,6 +115,8 @@ impl Application for NodeApp {
     fn received(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, bytes: &[u8]) {
         if self.memory.owns(peer, stream) {
             self.memory.received(io, peer, stream, bytes);
+        } else if self.locators.owns(peer, stream) {
+            self.locators.received(io, peer, stream, bytes);
         } else if self.bridge.received(io, peer, stream, bytes) {
             self.introduced(peer);
         }
@@ -136,6 +144,8 @@ impl Application for NodeApp {
     fn writable(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
         if self.memory.owns(peer, stream) {
             self.memory.writable(io, peer, stream);
+        } else if self.locators.owns(peer, stream) {
+            self.locators.writable(io, peer);
         } else {
             self.bridge.writable(io, peer);
         }
@@ -158,6 +168,7 @@ impl Application for NodeApp {
 
     fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
         self.memory.streams_available(io, peer);
+        self.locators.writable(io, peer);
     }
 
     fn finished(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
@@ -175,6 +186,8 @@ impl Application for NodeApp {
     fn stopped(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, code: u64) {
         if self.memory.owns(peer, stream) {
             self.memory.stopped(io, peer, stream, code);
+        } else if self.locators.owns(peer, stream) {
+            self.locators.stopped(peer);
         }
     }
 
@@ -202,10 +215,15 @@ impl Application for NodeApp {
         self.bridge.timeout(io);
         self.memory.timeout(io);
         self.arrivals.deliver(&mut self.memory, io);
+        self.locators.timeout(io);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.bridge.deadline(), self.memory.deadline()];
+        let deadlines = [
+            self.bridge.deadline(),
+            self.memory.deadline(),
+            self.locators.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::mesh::json;
 use crate::remote::JsClock;
 use crate::state::{Failure, ThreadState};
+use crate::transport::locate::{PingOptions, ResolveOptions};
 use crate::transport::node::{NodeOptions, NodeTarget};
 use crate::transport::{Node, rejection};
 
@@ -85,6 +86,7 @@ pub fn node_open(env: &Env, mesh: u32, options: String) -> AsyncTask<Later> {
         Ok((engine, options, clock)) => Later::new(move || {
             let node = Arc::new(Node::open(&engine, &options, clock)?);
             engine.set_node(&node)?;
+            node.publish()?;
             json(&node.info)
         }),
     }
@@ -124,6 +126,26 @@ pub fn node_connect(env: &Env, mesh: u32, target: String) -> AsyncTask<Later> {
     match checked {
         Err(failure) => Later::refused(failure),
         Ok((node, target)) => Later::new(move || json(&node.connect(&target)?)),
+    }
+}
+
+#[napi(ts_return_type = "Promise<string>")]
+pub fn node_resolve(env: &Env, mesh: u32, options: String) -> AsyncTask<Later> {
+    let checked =
+        node(env, mesh).and_then(|node| Ok((node, parse::<ResolveOptions>(&options, "options")?)));
+    match checked {
+        Err(failure) => Later::refused(failure),
+        Ok((node, options)) => Later::new(move || json(&node.resolve(&options)?)),
+    }
+}
+
+#[napi(ts_return_type = "Promise<string>")]
+pub fn node_ping(env: &Env, mesh: u32, options: String) -> AsyncTask<Later> {
+    let checked =
+        node(env, mesh).and_then(|node| Ok((node, parse::<PingOptions>(&options, "options")?)));
+    match checked {
+        Err(failure) => Later::refused(failure),
+        Ok((node, options)) => Later::new(move || json(&node.ping(&options)?)),
     }
 }
 

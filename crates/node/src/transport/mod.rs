@@ -6,6 +6,7 @@
 mod address;
 mod app;
 mod functions;
+mod locate;
 mod near;
 mod node;
 mod refusal;

@@ -1,16 +1,20 @@
 //! A mesh's node: its identity, its engine, its end.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use linkmesh_memory::client::ClientOptions;
 use linkmesh_memory::endpoint::{Endpoint, EndpointOptions};
 use linkmesh_memory::session::SessionLimits;
 use linkmesh_registry::Status;
-use linkmesh_transport::core::{Io, PeerSlot, Side, Target};
+use linkmesh_transport::address::{
+    GlobalAddress, LocatorLimits, LocatorOptions, Locators, Translation, TranslationLimits,
+};
+use linkmesh_transport::core::{Io, NodeId, PeerSlot, Side, Target};
 use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode, Lease};
 use linkmesh_transport::identity::{
-    IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange, random_bytes,
+    Clock, IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange, random_bytes,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +23,7 @@ use crate::memory::{Queues, Regions, Remotes};
 use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
+use crate::transport::locate::Publisher;
 use crate::transport::near::Near;
 use crate::transport::{NodeApp, Refusal};
 
@@ -80,6 +85,7 @@ impl NodeTarget {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeInfo {
     node_id: String,
+    address: String,
     name: String,
     network: String,
     listening: Vec<String>,
@@ -117,6 +123,11 @@ pub(crate) struct Node {
     /// Keeps certificates fresh while the node lives.
     _upkeeper: Upkeeper,
     pub(crate) info: NodeInfo,
+    /// From addresses to connections, without the engine's lock.
+    pub(super) translation: Arc<Translation>,
+    /// Where it listens, and what says so to others.
+    listening: Option<SocketAddr>,
+    publisher: OnceLock<Publisher>,
     /// `None` once it was closed. Readers hold it for the length of a call.
     quic: RwLock<Option<Quic<NodeApp>>>,
 }
@@ -157,25 +168,35 @@ impl Node {
         start.limits.keep_alive = Some(KEEP_ALIVE);
         let node_id = identity.node_id().to_string();
         let near = Near::open(options.same_host);
+        let translation = Translation::new(TranslationLimits::default(), Instant::now());
+        let translation = Arc::new(translation.map_err(|error| {
+            Failure::new(Status::LimitExceeded, error.to_string()).field("options")
+        })?);
         let quic = Quic::start(&start, |_| {
             let (engine, me) = (Arc::clone(engine), node_id.clone());
             let bridge = Bridge::new(engine, me, clock, near.neighbours.clone());
             let mut memory = endpoint(&identity);
             near.join(&mut memory);
-            NodeApp::new(bridge, memory)
+            let locators = Locators::new(LocatorOptions {
+                network: identity.network(),
+                node: identity.node_id(),
+                clock: Clock::system(),
+                limits: LocatorLimits::default(),
+                translation: Arc::clone(&translation),
+            });
+            NodeApp::new(bridge, memory, locators)
         })
         .map_err(|error| error.refusal("options.listen"))?;
         near.wake_by(quic.waker());
-        let listening = listen
-            .map(|_| written(quic.local_address()))
-            .into_iter()
-            .collect();
+        let listening = listen.map(|_| quic.local_address());
         Ok(Self {
             info: NodeInfo {
                 node_id,
+                address: GlobalAddress::of_node(&identity.network(), &identity.node_id())
+                    .to_string(),
                 name: options.name.clone(),
                 network: identity.network_name().clone(),
-                listening,
+                listening: listening.map(written).into_iter().collect(),
                 latency_mode: options.latency_mode,
             },
             _upkeeper: Upkeeper::start(Arc::clone(&identity))
@@ -184,8 +205,22 @@ impl Node {
             regions: Regions::default(),
             remotes: Remotes::default(),
             queues: Queues::default(),
+            translation,
+            listening,
+            publisher: OnceLock::new(),
             quic: RwLock::new(Some(quic)),
         })
+    }
+
+    /// From here on others can learn where this node is.
+    pub(super) fn publish(self: &Arc<Self>) -> Result<(), Failure> {
+        if let Some(listening) = self.listening {
+            let publisher = Publisher::start(self, listening)
+                .map_err(|error| Failure::new(Status::Internal, error.to_string()))?;
+            // Once per node: there is none yet.
+            let _ = self.publisher.set(publisher);
+        }
+        Ok(())
     }
 
     fn quic(&self) -> RwLockReadGuard<'_, Option<Quic<NodeApp>>> {
@@ -231,11 +266,28 @@ impl Node {
     /// Reaches a node and keeps it; returns when its services are known here.
     pub(super) fn connect(&self, target: &NodeTarget) -> Result<PeerInfo, Failure> {
         let addresses = resolve(&target.address, "address")?;
+        let peer = self.dial(addresses, None, target.timeout(), &target.address)?;
+        self.with(|app, io| peer_info(app, io, peer))
+            .flatten()
+            .ok_or_else(|| {
+                Failure::new(Status::NodeLost, "the node left as soon as it was there")
+                    .field("address")
+            })
+    }
+
+    /// Connects to whoever is at one of these addresses, or to this node alone; keeps it connected from then on.
+    pub(super) fn dial(
+        &self,
+        addresses: Vec<SocketAddr>,
+        expected: Option<NodeId>,
+        timeout: Duration,
+        shown: &str,
+    ) -> Result<PeerSlot, Failure> {
         let (tell, told) = mpsc::channel();
         let asked = self.with(|app, io| {
             let id = io.connect(Target {
                 addresses,
-                expected: None,
+                expected,
                 connections: 1,
                 persistent: true,
             })?;
@@ -249,28 +301,22 @@ impl Node {
             )
             .field(limit)
         })?;
-        let outcome = told.recv_timeout(target.timeout()).unwrap_or_else(|_| {
+        let outcome = told.recv_timeout(timeout).unwrap_or_else(|_| {
             Err(Failure::new(
                 Status::DeadlineExceeded,
                 format!(
-                    "nobody answered at {} within {} ms: is the process there, and UDP allowed?",
-                    target.address, target.timeout_ms
+                    "nobody answered at {shown} within {} ms: is the process there, and UDP allowed?",
+                    timeout.as_millis()
                 ),
             )
             .field("address"))
         });
-        let peer = outcome.inspect_err(|_| {
+        outcome.inspect_err(|_| {
             self.with(|app, io| {
                 app.forget(id);
                 io.forget(id);
             });
-        })?;
-        self.with(|app, io| peer_info(app, io, peer))
-            .flatten()
-            .ok_or_else(|| {
-                Failure::new(Status::NodeLost, "the node left as soon as it was there")
-                    .field("address")
-            })
+        })
     }
 
     pub(super) fn peers(&self) -> Vec<PeerInfo> {
@@ -352,7 +398,7 @@ fn endpoint(identity: &Arc<NodeIdentity>) -> Endpoint {
 }
 
 /// The wall clock at `at`, which is close to now.
-fn unix_ms(at: Instant) -> u64 {
+pub(super) fn unix_ms(at: Instant) -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

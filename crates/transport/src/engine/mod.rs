@@ -13,6 +13,7 @@ mod driver;
 )]
 mod engine;
 mod lease;
+mod local;
 mod options;
 mod proofs;
 mod shared;
@@ -23,4 +24,5 @@ mod wait;
 
 pub use engine::{Engine, EngineWaker};
 pub use lease::Lease;
+pub use local::{is_own_address, reachable_at};
 pub use options::{EngineOptions, LatencyMode, StartError};
