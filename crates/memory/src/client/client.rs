@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     Completion, Completions, ImportError, OperationError, OperationFailure, Outcome, SubmitError,
+    check::check_operation,
     imports::{Imports, Standing},
     pending::{Pending, Stage},
 };
 use crate::{
-    frame::{Attach, Control, FrameBuffer, Imported, MAX_GRANT, MAX_INLINE, Operation},
+    frame::{Attach, Control, FrameBuffer, Imported, MAX_GRANT, Operation},
     outgoing::Outgoing,
-    region::{AccessError, Rights, check_range},
 };
 
 /// Limits of a client.
@@ -229,48 +229,15 @@ impl Client {
     /// What this side can know to be wrong.
     #[inline]
     fn check(&self, handle: u16, operation: &Operation<'_>) -> Result<(), SubmitError> {
-        let max = u64::from(MAX_INLINE);
-        let (needed, offset, length) = match *operation {
-            Operation::Read { offset, length }
-            | Operation::ReadVersioned { offset, length, .. } => {
-                (Rights::READ, offset, u64::from(length))
-            }
-            Operation::Write { offset, data } => (Rights::WRITE, offset, data.len() as u64),
-            Operation::FetchAdd { offset, .. } | Operation::CompareSwap { offset, .. } => {
-                (Rights::ATOMIC, offset, 8)
-            }
-            Operation::Nop => return Ok(()),
-        };
-        if length == 0 {
-            return Err(SubmitError::ZeroLength);
-        }
-        if length > max {
-            return Err(SubmitError::TooLong { length, limit: max });
+        if *operation == Operation::Nop {
+            return Ok(());
         }
         let import = self.imports.get(handle).ok_or(SubmitError::UnknownHandle)?;
         if matches!(import.standing, Standing::Refused(_)) {
             return Err(SubmitError::UnknownHandle);
         }
         let allows = import.allows.as_ref().ok_or(SubmitError::UnknownHandle)?;
-        if !allows.rights.contains(needed) {
-            return Err(SubmitError::Rights {
-                needed,
-                granted: allows.rights,
-            });
-        }
-        check_range(offset, length, allows.length).map_err(SubmitError::Access)?;
-        if let Operation::ReadVersioned { version, .. } = *operation {
-            check_range(version, 8, allows.length).map_err(SubmitError::Access)?;
-            if !version.is_multiple_of(8) {
-                return Err(SubmitError::Access(AccessError::Misaligned {
-                    offset: version,
-                }));
-            }
-        }
-        if needed == Rights::ATOMIC && !offset.is_multiple_of(8) {
-            return Err(SubmitError::Access(AccessError::Misaligned { offset }));
-        }
-        Ok(())
+        check_operation(allows, operation)
     }
 
     /// Stops waiting for an operation. What is known of its effect; `None` if it is over already.

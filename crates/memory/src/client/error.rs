@@ -97,6 +97,8 @@ pub enum OperationFailure {
     Cancelled,
     /// The server restarted, or the session's lease ended, before it was answered.
     SessionLost,
+    /// Too few members of a replicated region can be reached to keep a change safe.
+    Unavailable,
     /// The client was closed before it was answered.
     Closed,
 }
@@ -150,6 +152,9 @@ impl fmt::Display for OperationError {
             OperationFailure::Cancelled => f.write_str("the operation was cancelled"),
             OperationFailure::SessionLost => {
                 f.write_str("the node restarted or forgot the session before it answered")
+            }
+            OperationFailure::Unavailable => {
+                f.write_str("too few replicas can be reached to keep the change safe")
             }
             OperationFailure::Closed => {
                 f.write_str("the client was closed before the operation was answered")

@@ -15,6 +15,7 @@
 //! Submission, sending, answers, deadlines, cancellation, of operations and of presented grants. What is deliberately absent:
 //! sockets, clocks, promises, retries that the caller did not ask for.
 
+mod check;
 #[allow(
     clippy::module_inception,
     reason = "the file is named after its one type"
@@ -27,6 +28,7 @@ mod pending;
 mod receive;
 mod send;
 
+pub(crate) use check::check_operation;
 pub use client::{Client, ClientOptions, Submission};
 pub use completion::{Completion, Completions, Success};
 pub use error::{ClientError, OperationError, OperationFailure, Outcome, SubmitError};

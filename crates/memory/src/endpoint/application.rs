@@ -7,7 +7,7 @@ use linkmesh_transport::core::{
 
 use super::{
     CLOSE_GUESSING, CLOSE_PROTOCOL, CLOSE_SESSION, CONTROL, Endpoint, LANE, LANES, NEARBY,
-    TO_CLIENT_BLOCKS, TRANSFERS,
+    REPLICAS, TO_CLIENT_BLOCKS, TRANSFERS,
     client_link::sink,
     grants::Door,
     nearby::Invitation,
@@ -26,6 +26,8 @@ impl Application for Endpoint {
             self.attach(io, at);
             self.flush(io);
         }
+        self.replicas.connected(peer, node);
+        self.flush_replicas(io);
     }
 
     fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, _: &CloseReason) {
@@ -33,6 +35,7 @@ impl Application for Endpoint {
             return;
         };
         self.nearby.disconnected(peer);
+        self.replicas.disconnected(peer);
         if let Some(mut server) = gone.server {
             Self::transfers_detached(&mut self.sessions, &server);
             server.connection.disconnected(&mut self.sessions, io.now());
@@ -53,6 +56,9 @@ impl Application for Endpoint {
     fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
         if (TRANSFERS..=TO_CLIENT_BLOCKS).contains(&kind) {
             return self.transfers_opened(io, peer, stream, kind);
+        }
+        if kind == REPLICAS {
+            return self.replicas.opened(peer, stream);
         }
         let Some(peer) = self.peers.get(peer) else {
             return Reading::Refuse;
@@ -97,6 +103,11 @@ impl Application for Endpoint {
             return;
         };
         let Some(owner) = this.owner(stream) else {
+            if self.replicas.owns(peer, stream) {
+                self.with_replicas(io.now(), |replicas, around| {
+                    replicas.received(io, peer, bytes, around);
+                });
+            }
             return;
         };
         match owner {
@@ -194,6 +205,7 @@ impl Application for Endpoint {
             }
             Some(Owner::Transfers(half)) => self.transfers_writable(io, peer, half, None),
             Some(Owner::Bulk(half)) => self.transfers_writable(io, peer, half, Some(stream)),
+            None if self.replicas.owns(peer, stream) => self.replicas.writable(io, peer),
             Some(Owner::Invitation) | None => {}
         }
     }
@@ -201,6 +213,7 @@ impl Application for Endpoint {
     fn streams_available(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
         self.transfers_writable(io, peer, Half::Server, None);
         self.transfers_writable(io, peer, Half::Client, None);
+        self.replicas.writable(io, peer);
         let Some(this) = self.peers.get(peer) else {
             return;
         };
@@ -289,6 +302,7 @@ impl Application for Endpoint {
             }
             self.expire_transfers(io, at);
         }
+        self.with_replicas(now, |replicas, around| replicas.timeout(io, around));
     }
 
     fn deadline(&self) -> Option<std::time::Instant> {
@@ -325,6 +339,7 @@ impl Endpoint {
         self.peers
             .get(peer)
             .is_some_and(|peer| peer.owner(stream).is_some())
+            || self.replicas.owns(peer, stream)
     }
 
     fn server_control(&mut self, io: &mut Io<'_>, slot: PeerSlot, bytes: &[u8]) {

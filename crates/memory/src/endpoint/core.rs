@@ -11,6 +11,7 @@ use super::{
     nearby::{Expected, Nearby},
     peers::Peers,
     remotes::{MAX_REMOTES, Remotes},
+    replicas::{REPLICATED, Refused, Replicas},
 };
 use crate::{
     bulk::StartError,
@@ -53,6 +54,11 @@ pub enum CallError {
     Import(ImportError),
     /// The bulk transfer cannot be begun.
     Transfer(StartError),
+    /// The region is replicated, and this is not for such regions.
+    Replicated {
+        /// Why not.
+        reason: &'static str,
+    },
     /// As many grants are imported as may.
     Remotes {
         /// Imports there may be.
@@ -87,6 +93,7 @@ impl fmt::Display for CallError {
             Self::Grant(error) => error.fmt(f),
             Self::Import(error) => error.fmt(f),
             Self::Transfer(error) => error.fmt(f),
+            Self::Replicated { reason } => f.write_str(reason),
             Self::Remotes { limit } => write!(f, "{limit} grants are imported, which is the limit"),
         }
     }
@@ -118,7 +125,10 @@ pub struct Endpoint {
     pub(super) queues: CompletionQueues,
     /// Clients that have something to send.
     pub(super) dirty: Vec<u32>,
+    /// Replicated regions have something to send.
+    pub(super) has_replicas_dirty: bool,
     pub(super) nearby: Nearby,
+    pub(super) replicas: Replicas,
     /// Nothing is due before this.
     pub(super) deadline: Option<Instant>,
 }
@@ -144,7 +154,9 @@ impl Endpoint {
             remotes: Remotes::default(),
             queues: CompletionQueues::default(),
             dirty: Vec::new(),
+            has_replicas_dirty: false,
             nearby: Nearby::default(),
+            replicas: Replicas::new(options.node),
             deadline: None,
         }
     }
@@ -160,7 +172,7 @@ impl Endpoint {
     #[cfg(target_os = "linux")]
     pub fn mapped(&self, remote: RemoteId) -> Option<Arc<crate::host::Import>> {
         let found = self.remotes.get(remote)?;
-        let link = &self.clients[found.client as usize];
+        let link = self.clients.get(found.client as usize)?;
         link.imports.get(&found.handle)?.expected.import.clone()
     }
 
@@ -225,6 +237,11 @@ impl Endpoint {
         let Some(found) = self.remotes.remove(remote) else {
             return false;
         };
+        if found.client == REPLICATED {
+            self.replicas.release(found.handle, &mut self.queues);
+            self.flush_replicas(io);
+            return true;
+        }
         let link = &mut self.clients[found.client as usize];
         link.imports.remove(&found.handle);
         link.client.release(
@@ -264,9 +281,10 @@ impl Endpoint {
             deadline: call.deadline,
             token: call.token,
         };
-        let id = self.clients[remote.client as usize]
-            .client
-            .submit(&submission, now)?;
+        let Some(link) = self.clients.get_mut(remote.client as usize) else {
+            return self.submit_replicated(remote.handle, call, now);
+        };
+        let id = link.client.submit(&submission, now)?;
         if let Some(at) = call.deadline {
             self.due(at);
         }
@@ -274,10 +292,34 @@ impl Endpoint {
         Ok(id)
     }
 
+    #[cold]
+    fn submit_replicated(
+        &mut self,
+        import: u16,
+        call: &Call<'_>,
+        now: Instant,
+    ) -> Result<u64, CallError> {
+        let result = self
+            .replicas
+            .submit(import, &call.operation, call.deadline, call.token, now);
+        self.has_replicas_dirty = true;
+        if let Some(at) = self.replicas.deadline() {
+            self.due(at);
+        }
+        result.map_err(|refused| match refused {
+            Refused::Gone => CallError::UnknownRemote,
+            Refused::Submit(error) => CallError::Submit(error),
+            Refused::Kind(reason) => CallError::Replicated { reason },
+        })
+    }
+
     /// Stops waiting for the operation that `submit` numbered `id`. Answers, as its completion does, whether it may have
     /// happened; `None` if it is over already.
     pub fn cancel(&mut self, io: &mut Io<'_>, remote: RemoteId, id: u64) -> Option<Outcome> {
         let remote = self.remotes.get(remote)?;
+        if remote.client == REPLICATED {
+            return self.replicas.cancel(remote.handle, id, &mut self.queues);
+        }
         let link = &mut self.clients[remote.client as usize];
         let mut sink = sink(
             &mut self.queues,
@@ -297,6 +339,9 @@ impl Endpoint {
         while let Some(at) = self.dirty.pop() {
             self.clients[at as usize].is_dirty = false;
             self.send_client(io, at);
+        }
+        if std::mem::take(&mut self.has_replicas_dirty) {
+            self.flush_replicas(io);
         }
     }
 

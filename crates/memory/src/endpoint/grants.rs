@@ -45,7 +45,7 @@ impl Grants for Door<'_> {
     }
 }
 
-fn refusal(error: &GrantError) -> ImportRefusal {
+pub(super) fn refusal(error: &GrantError) -> ImportRefusal {
     match error {
         GrantError::Malformed { .. } | GrantError::TooLong { .. } | GrantError::Checksum => {
             ImportRefusal::Malformed

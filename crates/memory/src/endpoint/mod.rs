@@ -10,6 +10,7 @@
 //! | nearby | [`NEARBY`] | the side that was dialled, once | an invitation ([`host`](crate::host)); peers of one host share memory then |
 //! | lane | [`LANE`] | the importing side, up to [`LANES`], each when it is first needed | operations one way, replies the other |
 //! | transfers | [`TRANSFERS`] | the importing side, when first needed | messages about bulk transfers ([`bulk`](crate::bulk)) |
+//! | replicas | [`REPLICAS`] | each side, when first needed | packets of replicated regions ([`replica`](crate::replica)) |
 //! | bulk | [`TO_SERVER_PLAIN`] … [`TO_CLIENT_BLOCKS`] | whoever has the bytes | a part of one transfer |
 //!
 //! # What may enter
@@ -26,6 +27,7 @@ mod nearby;
 mod options;
 mod peers;
 mod remotes;
+mod replicas;
 mod transfers;
 
 #[cfg(target_os = "linux")]
@@ -35,6 +37,7 @@ pub use completions::{CompletionQueues, Drained, DrainedResult, MAX_UNDRAINED};
 pub use core::{Call, CallError, Endpoint};
 pub use options::EndpointOptions;
 pub use remotes::RemoteId;
+pub use replicas::{Replicate, ReplicateError};
 pub use transfers::Transfer;
 
 /// Kind of a control stream.
@@ -53,6 +56,8 @@ pub const TO_SERVER_BLOCKS: u8 = 0x15;
 pub const TO_CLIENT_PLAIN: u8 = 0x16;
 /// Kind of a stream that answers a read with framed blocks.
 pub const TO_CLIENT_BLOCKS: u8 = 0x17;
+/// Kind of the one-way stream on which a node says all that concerns replicated regions.
+pub const REPLICAS: u8 = 0x18;
 /// Lanes of one connection.
 pub const LANES: usize = 4;
 

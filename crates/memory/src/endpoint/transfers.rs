@@ -121,7 +121,11 @@ impl Endpoint {
             .get(transfer.remote)
             .ok_or(CallError::UnknownRemote)?;
         let at = remote.client;
-        let link = &self.clients[at as usize];
+        let Some(link) = self.clients.get(at as usize) else {
+            return Err(CallError::Replicated {
+                reason: "bulk transfers are not for replicated regions: at most 64 KiB at a time",
+            });
+        };
         let Imported { rights, length, .. } = link
             .client
             .allows(remote.handle)
@@ -181,6 +185,9 @@ impl Endpoint {
         let Some(remote) = self.remotes.get(remote) else {
             return false;
         };
+        if remote.client == super::replicas::REPLICATED {
+            return false;
+        }
         self.use_transfers(io, remote.client, |client, wire| client.cancel(wire, id));
         self.report_transfers(remote.client);
         true

@@ -257,8 +257,18 @@ impl Client {
                 epoch,
                 answer,
             } if session == self.session => {
-                self.has_heard = true;
-                self.silent = 0;
+                // Whoever cannot reach its backups may be alone: then another leads.
+                let is_alone = matches!(
+                    answer,
+                    Answer::Refused {
+                        refusal: Refusal::Unavailable,
+                        ..
+                    }
+                );
+                self.has_heard |= !is_alone;
+                if !is_alone {
+                    self.silent = 0;
+                }
                 let is_old = epoch < self.epoch;
                 if !is_old {
                     self.target = from;
@@ -285,6 +295,19 @@ impl Client {
                 self.send_again(out);
             }
             _ => {}
+        }
+    }
+
+    /// A question could not leave this node: no copy of it is on its way. The next retry goes to another member.
+    pub fn not_sent(&mut self, ask: &Ask) {
+        self.silent = self.silent.max(1);
+        let waiting = match ask {
+            Ask::Mutate { sequence, .. } => self.mutation(*sequence),
+            Ask::Read { number, .. } => self.reads.get_mut(number).map(|(_, waiting)| waiting),
+            Ask::Open | Ask::End => None,
+        };
+        if let Some(waiting) = waiting {
+            waiting.sent = waiting.sent.saturating_sub(1);
         }
     }
 
@@ -408,11 +431,20 @@ impl Client {
         }
     }
 
-    /// Stops waiting for the operation with this token. False if it is over already.
-    pub fn cancel(&mut self, token: u64) -> bool {
+    /// Stops waiting for the operation with this token. Answers, as its completion does, whether it may have happened; `None`
+    /// if it is over already.
+    pub fn cancel(&mut self, token: u64) -> Option<Outcome> {
         let before = self.completions.len();
         self.fail_where(FailureCause::Cancelled, |waiting| waiting.token == token);
-        self.completions.len() > before
+        match &self.completions.get(before)?.result {
+            Ok(_) => None,
+            Err(failure) => Some(failure.outcome),
+        }
+    }
+
+    /// True if the session is over: nothing is taken any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.standing, Standing::Over(_))
     }
 
     /// Ends the session: everything that waits fails, and the group forgets the results.

@@ -22,8 +22,8 @@ pub(super) const MAX_BATCH: usize = 256;
 /// Bytes of a state that one message carries.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-const LENGTH: usize = 4;
-const HEADER: usize = LENGTH + 17;
+pub(super) const LENGTH: usize = 4;
+pub(super) const HEADER: usize = LENGTH + 17;
 
 /// Why a request was not executed. Nothing of it was applied, and this copy of it never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use linkmesh_memory::{
     session::SessionLimits,
 };
 use linkmesh_transport::{
-    core::Target,
+    core::{Io, Target},
     engine::{Engine, EngineOptions},
     identity::{IdentityOptions, Joining, NodeIdentity, exchange::join},
 };
@@ -167,11 +167,18 @@ impl Node {
 
     /// Presents a grant and waits for the answer.
     pub fn import(&mut self, grant: &Grant) -> Result<(RemoteId, Imported), String> {
+        self.import_by(|endpoint, io, token| endpoint.import(io, grant.bytes(), token).unwrap())
+    }
+
+    /// As `import`, however it is presented.
+    pub fn import_by(
+        &mut self,
+        present: impl FnOnce(&mut Endpoint, &mut Io<'_>, u64),
+    ) -> Result<(RemoteId, Imported), String> {
         self.tokens += 1;
         let token = self.tokens;
         self.engine
-            .with(|endpoint, io| endpoint.import(io, grant.bytes(), token))
-            .unwrap();
+            .with(|endpoint, io| present(endpoint, io, token));
         loop {
             if let Some(one) = self.next().into_iter().find(|one| one.token == token) {
                 return one
@@ -246,22 +253,31 @@ impl Node {
 pub struct Network {
     pub server: Member,
     pub client: Member,
-    _folders: [tempfile::TempDir; 2],
+    _folders: Vec<tempfile::TempDir>,
+}
+
+/// A network of so many members.
+pub fn members(count: usize) -> (Vec<Member>, Vec<tempfile::TempDir>) {
+    let folders: Vec<_> = (0..count).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first =
+        NodeIdentity::open_or_create(IdentityOptions::new(folders[0].path()), "memory-test");
+    let mut members = vec![Member(first.unwrap())];
+    let issuer = Node::start(&members[0], Some("127.0.0.1:0".parse().unwrap()), 1);
+    let address = issuer.engine.local_address().to_string();
+    for folder in &folders[1..] {
+        let token = members[0].0.invite("", 60).unwrap();
+        let joining = Joining::new(&token.to_text(), IdentityOptions::new(folder.path())).unwrap();
+        members.push(Member(join(&address, joining, LONG).unwrap()));
+    }
+    (members, folders)
 }
 
 impl Network {
     pub fn new() -> Self {
-        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let first =
-            NodeIdentity::open_or_create(IdentityOptions::new(folders[0].path()), "memory-test")
-                .unwrap();
-        let server = Member(first);
-        let issuer = Node::start(&server, Some("127.0.0.1:0".parse().unwrap()), 1);
-        let token = server.0.invite("", 60).unwrap();
-        let joining =
-            Joining::new(&token.to_text(), IdentityOptions::new(folders[1].path())).unwrap();
-        let address = issuer.engine.local_address().to_string();
-        let client = Member(join(&address, joining, LONG).unwrap());
+        let (mut members, folders) = members(2);
+        let (Some(client), Some(server)) = (members.pop(), members.pop()) else {
+            unreachable!("two were asked for");
+        };
         Self {
             server,
             client,

@@ -131,6 +131,9 @@ fn an_old_primary_that_comes_back_is_fenced_and_follows() {
             .map(|(_, leader)| *leader)
             .unwrap();
         assert_ne!(leader, 0);
+        // One that the old primary refuses finds the new one.
+        world.add(1, None);
+        world.run_until(|world| world.pending() == 0);
         world.heal();
         world.run_until(|world| world.info(0).standing == Standing::Backup);
         assert!(world.info(0).epoch.0 >= *world.leaders.last_key_value().unwrap().0);
@@ -139,7 +142,7 @@ fn an_old_primary_that_comes_back_is_fenced_and_follows() {
         assert_eq!(world.record.unknown, 0);
         assert_eq!(
             world::word(world.members[0].as_ref().unwrap().bytes(), 0),
-            2
+            3
         );
     });
 }

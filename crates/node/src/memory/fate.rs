@@ -79,7 +79,9 @@ pub(super) fn of_operation(error: &OperationError) -> Fate {
         OperationFailure::ImportRefused(refusal) => (import_refused(refusal), NO_FIELD, 0),
         OperationFailure::DeadlineExceeded => (Status::DeadlineExceeded, NO_FIELD, 0),
         OperationFailure::Cancelled => (Status::Cancelled, NO_FIELD, 0),
-        OperationFailure::SessionLost => (Status::NodeLost, NO_FIELD, 0),
+        OperationFailure::SessionLost | OperationFailure::Unavailable => {
+            (Status::NodeLost, NO_FIELD, 0)
+        }
         OperationFailure::Released | OperationFailure::Closed => (Status::Closed, NO_FIELD, 0),
     };
     fate(what, error.outcome, error.retryable())
@@ -171,6 +173,7 @@ pub(super) fn of_call(error: &CallError) -> Fate {
             }
             ImportError::Closed => (Status::Closed, NO_FIELD, 0),
         },
+        CallError::Replicated { .. } => (Status::InvalidArgument, REMOTE, 0),
         CallError::Transfer(error) => match error {
             StartError::Length => (Status::LimitExceeded, LENGTH, MAX_TRANSFER_BYTES),
             StartError::TooMany => (Status::Saturated, NO_FIELD, 0),
