@@ -24,13 +24,14 @@ mod message;
 mod options;
 mod placing;
 mod range_set;
+mod request;
 mod sending;
 mod server;
 mod snapshot;
 mod status;
 mod wire;
 
-pub use client::{Client, Event, Request, StartError};
+pub use client::Client;
 pub use head::{HEAD_BYTES, Head};
 pub use limits::{
     BLOCK_BYTES, MAX_PIECES, MAX_REPAIRS, MAX_TRANSFER_BYTES, MAX_TRANSFERS, is_length, split,
@@ -38,6 +39,7 @@ pub use limits::{
 pub use message::{MAX_MESSAGE_BYTES, Malformed, Message, MessageReader, Ranges};
 pub use options::Options;
 pub use range_set::RangeSet;
+pub use request::{Event, Request, StartError};
 pub use server::{Grants, Server};
 pub use status::{TransferError, TransferStatus};
 pub use wire::{Dead, StreamKind, Wire};
