@@ -165,7 +165,7 @@ pub(super) fn of_call(error: &CallError) -> Fate {
         },
         CallError::Undrained { limit } => (Status::Saturated, NO_FIELD, *limit as u64),
         CallError::Remotes { limit } => (Status::LimitExceeded, REMOTE, *limit as u64),
-        CallError::Grant(_) => (Status::InvalidArgument, REMOTE, 0),
+        CallError::Grant(_) | CallError::Replicated { .. } => (Status::InvalidArgument, REMOTE, 0),
         CallError::Import(error) => match error {
             ImportError::Refused(refusal) => (import_refused(*refusal), REMOTE, 0),
             ImportError::TooLong { limit, .. } | ImportError::Full { limit } => {
@@ -173,7 +173,6 @@ pub(super) fn of_call(error: &CallError) -> Fate {
             }
             ImportError::Closed => (Status::Closed, NO_FIELD, 0),
         },
-        CallError::Replicated { .. } => (Status::InvalidArgument, REMOTE, 0),
         CallError::Transfer(error) => match error {
             StartError::Length => (Status::LimitExceeded, LENGTH, MAX_TRANSFER_BYTES),
             StartError::TooMany => (Status::Saturated, NO_FIELD, 0),
