@@ -40,6 +40,7 @@ export type ErrorCode =
   | 'LM_CORRUPT'
   | 'LM_IO'
   | 'LM_CONFLICT'
+  | 'LM_RATE_LIMITED'
 
 /** Whether the message reached the handler. `unknown` means that it may have, and nobody can tell. */
 export type DeliveryOutcome = 'delivered' | 'not-delivered' | 'unknown'
@@ -101,10 +102,13 @@ export class TimeoutError extends LinkmeshError {
   }
 }
 
-/** Every eligible instance, or the queue in front of them, is full. `retryAfterMs` says when to come back. */
+/** Every eligible instance, the queue in front of them, or the rate limit is full. `retryAfterMs` says when to come back. */
 export class SaturatedError extends LinkmeshError {
   static override readonly brand: symbol = brandOf('linkmesh.error.saturated')
-  constructor(message: string, details: ErrorDetails & { code?: 'LM_SATURATED' | 'LM_QUEUE_FULL' } = {}) {
+  constructor(
+    message: string,
+    details: ErrorDetails & { code?: 'LM_SATURATED' | 'LM_QUEUE_FULL' | 'LM_RATE_LIMITED' } = {},
+  ) {
     super(details.code ?? 'LM_SATURATED', message, details)
   }
 }
@@ -160,6 +164,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'LM_BREAKER_OPEN',
   'LM_SATURATED',
   'LM_QUEUE_FULL',
+  'LM_RATE_LIMITED',
   'LM_DEADLINE_EXCEEDED',
   'LM_DRAINING',
   'LM_RING_FULL',
@@ -199,6 +204,7 @@ const CODES: Readonly<Record<Status, ErrorCode>> = {
   [Status.Corrupt]: 'LM_CORRUPT',
   [Status.Io]: 'LM_IO',
   [Status.Conflict]: 'LM_CONFLICT',
+  [Status.RateLimited]: 'LM_RATE_LIMITED',
 }
 
 /** The code that a status of the binding becomes. */
@@ -213,6 +219,7 @@ export function errorOf(code: ErrorCode, message: string, details: ErrorDetails 
       return new TimeoutError(message, details)
     case 'LM_SATURATED':
     case 'LM_QUEUE_FULL':
+    case 'LM_RATE_LIMITED':
       return new SaturatedError(message, { ...details, code })
     case 'LM_NO_INSTANCE':
     case 'LM_BREAKER_OPEN':
@@ -299,4 +306,5 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   LM_CORRUPT: 'damaged',
   LM_IO: 'the device failed',
   LM_CONFLICT: 'its state does not allow this',
+  LM_RATE_LIMITED: 'the rate limit is reached',
 }

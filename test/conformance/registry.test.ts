@@ -1,6 +1,6 @@
 /** Services, instances, leases, connections and the log of what changed. */
 import { expect, it } from 'vitest'
-import { HeaderWord, INSTANCE_WORDS, InstanceWord, Status } from '../../ts/binding/contract.js'
+import { HeaderWord, INSTANCE_WORDS, InstanceWord, Outcome, Status } from '../../ts/binding/contract.js'
 import { onBothBackends, refusal } from './backends.js'
 import { openMesh } from './open-mesh.js'
 
@@ -157,9 +157,11 @@ onBothBackends('registry', (binding) => {
     ]).toEqual([handle, 7, 4, service])
     expect(word(InstanceWord.Thread)).toBe(instance(handle).thread)
     const ticket = b.pick(mesh, service, 0)
-    expect([word(InstanceWord.InFlight), word(InstanceWord.Picked), header[HeaderWord.InFlight]]).toEqual([1, 1, 1])
+    expect([word(InstanceWord.InFlight), instance(handle).picked]).toEqual([1, 1])
     b.complete(mesh, ticket, 0, 100)
-    expect([word(InstanceWord.InFlight), word(InstanceWord.Succeeded), header[HeaderWord.InFlight]]).toEqual([0, 1, 0])
+    expect([word(InstanceWord.InFlight), word(InstanceWord.Succeeded), instance(handle).picked]).toEqual([0, 1, 1])
+    b.complete(mesh, b.pick(mesh, service, 0), Outcome.Cancelled, 100)
+    expect([word(InstanceWord.InFlight), word(InstanceWord.Cancelled), instance(handle).picked]).toEqual([0, 1, 2])
     b.instanceUpdate(mesh, handle, '{"health":"draining"}')
     expect((word(InstanceWord.State) as number) & 15).toBe(2)
     b.instanceRemove(mesh, handle)

@@ -1,13 +1,6 @@
 /** The fallback's router as its users meet it. */
 import { describe, expect, it } from 'vitest'
-import {
-  type Explanation,
-  HeaderWord,
-  InstanceWord,
-  Outcome,
-  type ServiceInfo,
-  Status,
-} from '../../ts/binding/contract.js'
+import { type Explanation, InstanceWord, Outcome, type ServiceInfo, Status } from '../../ts/binding/contract.js'
 import { MetricCollector } from '../../ts/binding/fallback/metrics-collector.js'
 import { renderText } from '../../ts/binding/fallback/metrics-text.js'
 import { Rng } from '../../ts/binding/fallback/random.js'
@@ -17,19 +10,13 @@ describe('pick and complete', () => {
   it('reserves a place and gives it back, and shows both in the views', () => {
     const mesh = new VirtualMesh()
     const instance = mesh.add()
-    const { header, instances } = mesh.router.views
+    const { instances } = mesh.router.views
     const words = instances.subarray((instance & 0x1ffff) * 16)
     const ticket = mesh.mustPick()
     expect(mesh.picked).toEqual({ instance, thread: THREAD, retryAfterMs: 0, probe: false })
-    expect([words[InstanceWord.Handle], words[InstanceWord.InFlight], header[HeaderWord.InFlight]]).toEqual([
-      instance,
-      1,
-      1,
-    ])
+    expect([words[InstanceWord.Handle], words[InstanceWord.InFlight]]).toEqual([instance, 1])
     expect(mesh.complete(ticket, Outcome.Ok, 500)).toBe(0)
-    expect([words[InstanceWord.InFlight], words[InstanceWord.Succeeded], header[HeaderWord.InFlight]]).toEqual([
-      0, 1, 0,
-    ])
+    expect([words[InstanceWord.InFlight], words[InstanceWord.Succeeded]]).toEqual([0, 1])
     expect(mesh.info(instance).latencyUs).toBe(500)
     expect(mesh.complete(ticket)).toBe(Status.StaleTicket)
     expect(mesh.complete(ticket, 7 as Outcome)).toBe(Status.InvalidArgument)

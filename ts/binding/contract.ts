@@ -71,6 +71,8 @@ export const Status = {
   Io: -28,
   /** The state of the thing does not allow this now. */
   Conflict: -29,
+  /** The token bucket of the service, or of the key, is empty. */
+  RateLimited: -30,
 } as const
 export type Status = (typeof Status)[keyof typeof Status]
 
@@ -151,7 +153,6 @@ export const InstanceWord = {
   Handle: 1,
   /** `health | breaker << 4 | flags << 8`, flag 1: its event loop is blocked, flag 2: it is late. One word, so it can never be torn. */
   State: 2,
-  InFlight: 3,
   Weight: 4,
   /** Concurrency limit; 0 = none. */
   Limit: 5,
@@ -159,10 +160,14 @@ export const InstanceWord = {
   LatencyUs: 6,
   Service: 7,
   Thread: 8,
-  /** Requests picked, completed well, completed badly since registration, modulo 2^32. */
-  Picked: 9,
-  Succeeded: 10,
-  Failed: 11,
+  /** Requests completed badly since registration, modulo 2^32. */
+  Failed: 9,
+  /** Requests picked and not completed. Picked since registration: this and all that were completed. */
+  InFlight: 10,
+  /** Requests completed well since registration, modulo 2^32. */
+  Succeeded: 11,
+  /** Requests given up by their callers since registration, modulo 2^32. */
+  Cancelled: 13,
   /** How late the event loop of its thread is, microseconds; 0 below a millisecond. */
   LagUs: 12,
 } as const
@@ -174,8 +179,6 @@ export const HeaderWord = {
   RegistryEpoch: 0,
   Services: 1,
   Instances: 2,
-  /** Requests picked and not completed. */
-  InFlight: 3,
 } as const
 
 export interface Views {
@@ -399,6 +402,64 @@ export interface BalancingPolicy {
   subsetFallback?: 'any' | 'none'
 }
 
+/**
+ * What becomes of a request when every instance is at its limit: it is refused at once; it waits, and is refused when
+ * the queue is full; it waits, and when the queue is full the one that waits longest is refused.
+ */
+export type Backpressure = 'reject' | 'delay' | 'drop-oldest'
+
+/** How many requests are let through: token buckets. */
+export interface RateLimitPolicy {
+  /** Requests a second to the service; default 0 = no limit. */
+  perSecond?: number
+  /** Requests at once after a pause; default 0 = `perSecond`. */
+  burst?: number
+  /** Requests a second with one key; default 0 = no limit. */
+  keyPerSecond?: number
+  /** Requests with one key at once after a pause; default 0 = `keyPerSecond`. */
+  keyBurst?: number
+}
+
+/** Concurrency limits that follow latency: each instance's moves between `min` and `max`, whatever `concurrency` says. */
+export interface AdaptiveConcurrencyPolicy {
+  /** Default false. */
+  enabled?: boolean
+  /** Default 4 and 1,000. */
+  min?: number
+  max?: number
+  /** Of a new instance; default 20. */
+  initial?: number
+  /** Latency up to this multiple of the base is no sign of queueing; default 1.5. */
+  tolerance?: number
+  /** Latency is averaged over this, milliseconds; default 100. */
+  windowMs?: number
+}
+
+/** When an instance that differs from its peers is kept out for a while. */
+export interface OutlierPolicy {
+  /** Default false. */
+  enabled?: boolean
+  /** Peers are compared this often, milliseconds; default 1,000. */
+  intervalMs?: number
+  /** Kept out after this many failures in a row; default 5, 0 = off. */
+  consecutiveFailures?: number
+  /** Only instances with at least this many requests in the interval are compared; default 20. */
+  minRequests?: number
+  /** Only services with at least this many such instances; default 3. */
+  minInstances?: number
+  /** Kept out when its success rate is this many standard deviations below the mean; default 1.9, 0 = off. */
+  successRateDeviations?: number
+  /** Kept out when this share of its requests failed; default 0.85, 0 = off. */
+  failureRate?: number
+  /** Kept out when its latency is this many times the median of its peers; default 0 = off. */
+  latencyFactor?: number
+  /** First time out, milliseconds; each further one is longer by as much, up to `maxEjectionMs`; default 5,000 and 300,000. */
+  ejectionMs?: number
+  maxEjectionMs?: number
+  /** At most this share of the instances is out, one at least; default 0.3. */
+  maxEjected?: number
+}
+
 /** Per service. Every field has a default; see `crates/routing`. */
 export interface Policy {
   /** Default `least-request`. */
@@ -410,6 +471,11 @@ export interface Policy {
   concurrency?: number
   /** Requests that may wait for the service when every instance is at its limit; default 1,024. */
   queueLimit?: number
+  /** Default `delay`. */
+  backpressure?: Backpressure
+  rateLimit?: RateLimitPolicy
+  adaptiveConcurrency?: AdaptiveConcurrencyPolicy
+  outlier?: OutlierPolicy
   breaker?: {
     /** Default true. */
     enabled?: boolean
@@ -417,8 +483,12 @@ export interface Policy {
     consecutiveFailures?: number
     /** Opens when this share of the window failed; default 0.5. */
     errorRate?: number
-    /** The rate counts only with at least this many requests in the window; default 20. */
+    /** The rates count only with at least this many requests in the window; default 20. */
     minRequests?: number
+    /** A good answer that takes this long is slow, milliseconds; default 0 = none is. */
+    slowCallMs?: number
+    /** Opens when this share of the good answers in the window was slow; default 0.5. */
+    slowCallRate?: number
     /** Sliding window, milliseconds; default 10,000. */
     windowMs?: number
     /** First open time, milliseconds; doubles up to `maxOpenMs` while probes fail; default 1,000 and 30,000. */

@@ -41,7 +41,17 @@ const breaker = z
     enabled: z.boolean().describe('Default true'),
     consecutiveFailures: count(1_000_000, 'Opens after this many failures in a row; default 5, 0 = off'),
     errorRate: share('Opens when this share of the window failed; default 0.5'),
-    minRequests: count(1_000_000, 'The rate counts only with at least this many requests; default 20'),
+    minRequests: count(1_000_000, 'The rates count only with at least this many requests; default 20'),
+    slowCallMs: z
+      .int()
+      .min(0)
+      .max(3_600_000)
+      .describe('A good answer that takes this long is slow, milliseconds; default 0'),
+    slowCallRate: z
+      .number()
+      .min(0.001)
+      .max(1)
+      .describe('Opens when this share of the good answers in the window was slow; default 0.5'),
     windowMs: milliseconds('Sliding window; default 10,000'),
     openMs: milliseconds('First open time; default 1,000'),
     maxOpenMs: milliseconds('Longest open time; default 30,000'),
@@ -83,6 +93,54 @@ const balancing = z
   })
   .partial()
 
+const rateLimit = z
+  .strictObject({
+    perSecond: count(1_000_000, 'Requests a second to the service; default 0 = no limit'),
+    burst: count(1_000_000, 'Requests at once after a pause; default 0 = perSecond'),
+    keyPerSecond: count(10_000, 'Requests a second with one key; default 0 = no limit'),
+    keyBurst: count(10_000, 'Requests with one key at once after a pause; default 0 = keyPerSecond'),
+  })
+  .partial()
+
+const adaptiveConcurrency = z
+  .strictObject({
+    enabled: z.boolean().describe('The limit of each instance follows its latency; default false'),
+    min: z.int().min(1).max(100_000).describe('Lowest limit; default 4'),
+    max: z.int().min(1).max(1_000_000).describe('Highest limit; default 1,000'),
+    initial: z.int().min(1).max(1_000_000).describe('Limit of a new instance; default 20'),
+    tolerance: z
+      .number()
+      .min(1)
+      .max(10)
+      .describe('Latency up to this multiple of the base is no queueing; default 1.5'),
+    windowMs: z.int().min(10).max(60_000).describe('Latency is averaged over this, milliseconds; default 100'),
+  })
+  .partial()
+
+const outlier = z
+  .strictObject({
+    enabled: z.boolean().describe('An instance that differs from its peers is kept out for a while; default false'),
+    intervalMs: z.int().min(10).max(3_600_000).describe('Peers are compared this often, milliseconds; default 1,000'),
+    consecutiveFailures: count(1_000, 'Kept out after this many failures in a row; default 5, 0 = off'),
+    minRequests: z.int().min(1).max(1_000_000).describe('Fewer requests in the interval say nothing; default 20'),
+    minInstances: z.int().min(2).max(1_000).describe('Fewer instances are not compared; default 3'),
+    successRateDeviations: z
+      .number()
+      .min(0)
+      .max(10)
+      .describe('Kept out when its success rate is this many deviations below the mean; default 1.9, 0 = off'),
+    failureRate: share('Kept out when this share of its requests failed; default 0.85, 0 = off'),
+    latencyFactor: z
+      .number()
+      .min(0)
+      .max(1_000)
+      .describe('Kept out when its latency is this many times the median; default 0 = off'),
+    ejectionMs: z.int().min(1).max(3_600_000).describe('Time out, growing by as much each time; default 5,000'),
+    maxEjectionMs: z.int().min(1).max(3_600_000).describe('Longest time out, milliseconds; default 300,000'),
+    maxEjected: share('At most this share of the instances is out, one at least; default 0.3'),
+  })
+  .partial()
+
 const policy = z
   .strictObject({
     balancer: z
@@ -102,6 +160,12 @@ const policy = z
     timeoutMs: milliseconds('Deadline of a request; default 5,000'),
     concurrency: count(1_000_000, 'Requests in flight per instance; default 256, 0 = no limit'),
     queueLimit: count(1_000_000, 'Requests that may wait when every instance is at its limit; default 1,024'),
+    backpressure: z
+      .enum(['reject', 'delay', 'drop-oldest'])
+      .describe('What becomes of a request when every instance is at its limit; default delay'),
+    rateLimit,
+    adaptiveConcurrency,
+    outlier,
     breaker,
     retry,
     rejectedMs: milliseconds('How long an instance that refused is left alone; default 250'),

@@ -11,6 +11,7 @@ export function failureOf(error: unknown): Outcome {
       // The instance refuses for now.
       case 'LM_SATURATED':
       case 'LM_QUEUE_FULL':
+      case 'LM_RATE_LIMITED':
       case 'LM_DRAINING':
         return Outcome.Rejected
       // The request was wrong: the instance did its work well by saying so.
@@ -63,6 +64,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   LM_NO_INSTANCE: 'no instance is alive',
   LM_BREAKER_OPEN: 'every live instance is ejected by its circuit breaker',
   LM_SATURATED: 'every eligible instance is at its concurrency limit',
+  LM_RATE_LIMITED: 'the rate limit is reached',
   LM_QUEUE_FULL: 'the queue of waiting requests is full',
   LM_DEADLINE_EXCEEDED: 'the deadline passed while waiting for a free instance',
   LM_DRAINING: 'every instance is draining',

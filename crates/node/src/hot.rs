@@ -229,7 +229,7 @@ hot! {
         let guard = state.reader.pin();
         let mut picked = Picked::default();
         let now = engine.now();
-        let ticket = engine.router.pick(&guard, &mut joined.rng, service, key, joined.peer.id, now, &mut picked);
+        let ticket = engine.router.pick(&guard, &mut joined.caller, service, key, now, &mut picked);
         let scratch = &state.scratch.0;
         scratch[0].set(picked.instance);
         scratch[1].set(picked.thread);
@@ -436,10 +436,10 @@ fn complete_one(
     let done = engine
         .router
         .complete(guard, ticket, outcome, latency, now)?;
-    if let Some(thread) = done.granted_thread {
+    if let Some(thread) = done.granted_thread() {
         engine.signal(guard, thread);
     }
-    if done.more {
+    if done.more() {
         engine.tick();
     }
     Ok(())

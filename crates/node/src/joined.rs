@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use linkmesh_metrics::Metric;
-use linkmesh_routing::Rng;
+use linkmesh_registry::RegistryError;
+use linkmesh_routing::Caller;
 
 use crate::engine::Engine;
 use crate::memory::Operations;
@@ -18,7 +19,7 @@ const DRIVES: u32 = 512;
 pub(crate) struct Joined {
     pub(crate) engine: Arc<Engine>,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) rng: Rng,
+    pub(crate) caller: Caller,
     pub(crate) metrics: Slots<Metric>,
     /// From the first use of remote memory on.
     pub(crate) memory: Option<Box<Operations>>,
@@ -35,12 +36,18 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    pub(crate) fn new(engine: Arc<Engine>, peer: Arc<Peer>, opener: bool) -> Self {
-        let rng = Rng::new(engine.seed, peer.id);
-        Self {
+    /// # Errors
+    /// `LimitExceeded` when there is no memory.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        peer: Arc<Peer>,
+        opener: bool,
+    ) -> Result<Self, RegistryError> {
+        let caller = engine.router.caller(peer.id)?;
+        Ok(Self {
             engine,
             peer,
-            rng,
+            caller,
             metrics: Slots::new(),
             memory: None,
             opener,
@@ -49,7 +56,7 @@ impl Joined {
             incoming_version: 0,
             drives: Cell::new(0),
             turn: 0,
-        }
+        })
     }
 
     pub(crate) fn leave(mut self) {

@@ -31,7 +31,7 @@ pub fn mesh_open(env: &Env, options: String) -> f64 {
     ThreadState::of(env).edge_number(|state| {
         let engine = Engine::open(&options)?;
         let peer = engine.join()?;
-        keep(state, Joined::new(engine, peer, true))
+        keep(state, Joined::new(engine, peer, true)?)
     })
 }
 
@@ -40,7 +40,7 @@ pub fn mesh_attach(env: &Env, name: String) -> f64 {
     ThreadState::of(env).edge_number(|state| {
         let engine = Engine::find(&name)?;
         let peer = engine.join()?;
-        keep(state, Joined::new(engine, peer, false))
+        keep(state, Joined::new(engine, peer, false)?)
     })
 }
 
@@ -469,7 +469,7 @@ pub fn retry(env: &Env, mesh: u32, service: u32, attempt: u32) -> f64 {
             &guard,
             service,
             attempt,
-            &mut joined.rng,
+            &mut joined.caller,
             now,
         )))
     })

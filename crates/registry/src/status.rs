@@ -64,6 +64,8 @@ pub enum Status {
     Io = -28,
     /// The state of the thing does not allow this now.
     Conflict = -29,
+    /// The token bucket of the service or of the key is empty.
+    RateLimited = -30,
 }
 
 impl Status {

@@ -1,19 +1,23 @@
 //! `cargo bench -p linkmesh-routing`: one thread, everything on, pick and complete of one request.
 //!
 //! Rounds are shorter than a time slice, so that the best of many is undisturbed even on a busy machine; the median
-//! says how busy it was.
+//! says how busy it was. With a word (`-- least`) only what has it in its name is measured.
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use linkmesh_routing::{Picked, Rng, Router, RouterOptions, fmix32};
+use linkmesh_routing::{Picked, Router, RouterOptions, fmix32};
 use linkmesh_tables::epoch::Domain;
 
 const ROUND: u64 = 2_000;
 const ROUNDS: usize = 400;
 
 fn measure(label: &str, policy: &str, instances: u32, keyed: bool) {
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    if wanted.is_some_and(|wanted| !label.contains(&wanted)) {
+        return;
+    }
     let router = Router::new(RouterOptions::default()).expect("memory");
     let service = router
         .define_service("orders", policy, 0)
@@ -28,7 +32,7 @@ fn measure(label: &str, policy: &str, instances: u32, keyed: bool) {
             .expect("a valid spec");
     }
     let reader = Domain::global().register();
-    let mut rng = Rng::new(1, 1);
+    let mut caller = router.caller(1).expect("memory");
     let mut now_us = 0;
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
@@ -39,7 +43,7 @@ fn measure(label: &str, policy: &str, instances: u32, keyed: bool) {
                 let guard = reader.pin();
                 let mut picked = Picked::default();
                 let ticket = router
-                    .pick(&guard, &mut rng, service, key, 1, now_us, &mut picked)
+                    .pick(&guard, &mut caller, service, key, now_us, &mut picked)
                     .expect("an instance");
                 let completed = router.complete(&guard, ticket, 0, 150 + (n % 50) as i64, now_us);
                 black_box((picked, completed.expect("an open ticket")));

@@ -45,6 +45,11 @@ impl Router {
                 .fetch_min(lease_us, Ordering::Relaxed);
             self.next_sweep_us
                 .fetch_min(now_us.saturating_add(lease_us), Ordering::Relaxed);
+            if policy.outlier.enabled {
+                let interval_us = u64::from(policy.outlier.interval_ms) * 1_000;
+                self.next_comparison_us
+                    .fetch_min(now_us.saturating_add(interval_us), Ordering::Relaxed);
+            }
             slot.membership.update(|old| {
                 let state = match old {
                     Some(old) if !created => Arc::clone(&old.service),
@@ -311,8 +316,15 @@ impl Router {
         policy: &Policy,
         now_us: u64,
     ) -> Option<NewMember> {
-        let limit = instance.concurrency.unwrap_or(policy.concurrency);
         let view = self.view(instance.handle);
+        let adaptive = &policy.adaptive_concurrency;
+        let limit = if !adaptive.enabled {
+            instance.concurrency.unwrap_or(policy.concurrency)
+        } else if view.is(instance.handle) {
+            view.get(word::LIMIT).clamp(adaptive.min, adaptive.max)
+        } else {
+            adaptive.initial
+        };
         if view.is(instance.handle) {
             if (view.get(word::WEIGHT), view.get(word::LIMIT)) != (instance.weight, limit) {
                 view.reweigh(instance.weight, limit);

@@ -2,7 +2,7 @@
 //! from the time of the call.
 //!
 //! - **closed → open** when `consecutive_failures` requests failed in a row, or when at a failure the window holds at
-//!   least `min_requests` of which `error_rate` failed. The run of failures catches what a rate over ten seconds hides.
+//!   least `min_requests` of which `error_rate` failed, or `slow_call_rate` were slow. The run of failures catches what a rate over ten seconds hides.
 //! - **open → half-open** when the open time is over and somebody wants to pick.
 //! - **half-open** admits `concurrent_probes` at a time. A probe holds a leased place; the place is free again when
 //!   the probe is completed or, when nobody reports, after `probe_lease_ms`.
@@ -105,6 +105,16 @@ pub(crate) struct Probe {
     pub(crate) lease: u64,
 }
 
+impl Probe {
+    /// No lease: an ordinary request.
+    pub(crate) const NONE: Self = Self { place: 0, lease: 0 };
+
+    #[inline]
+    pub(crate) fn is_held(self) -> bool {
+        self.lease != 0
+    }
+}
+
 /// State of one instance's breaker. 160 bytes, all atomic.
 #[derive(Debug, Default)]
 pub(crate) struct CircuitBreaker {
@@ -114,6 +124,8 @@ pub(crate) struct CircuitBreaker {
     places: [AtomicU64; PROBE_PLACES],
     sequence: AtomicU64,
     window: Window,
+    /// Good answers only, by whether they were slow; empty unless the policy has `slow_call_ms`.
+    slow: Window,
 }
 
 const LEASE_BITS: u32 = 48;
@@ -125,6 +137,7 @@ impl CircuitBreaker {
         self.word.store(0, Ordering::Relaxed);
         self.free_places();
         self.window.reset();
+        self.slow.reset();
     }
 
     /// Opens it until further notice, or closes it with nothing remembered. What it changed, if anything.
@@ -249,7 +262,7 @@ impl CircuitBreaker {
             }
         }
         // The move to half-open stands; the transition must not get lost with the probe.
-        transition.map(|transition| (Probe { place: 0, lease: 0 }, Some(transition)))
+        transition.map(|transition| (Probe::NONE, Some(transition)))
     }
 
     /// Gives a place back. False when the lease was over and somebody else holds it, or the breaker opened again.
@@ -263,19 +276,19 @@ impl CircuitBreaker {
             })
     }
 
-    /// Learns that a request ended well (`true`) or badly. `probe` is the lease it was picked with.
+    /// Learns that a request ended well (`true`) or badly. `probe` is the lease it was picked with, if any.
     #[inline]
     pub(crate) fn record(
         &self,
         policy: &BreakerPolicy,
         ok: bool,
-        probe: Option<Probe>,
+        probe: Probe,
         now_us: u64,
     ) -> Option<Transition> {
         if !policy.enabled {
             return None;
         }
-        if let Some(probe) = probe {
+        if probe.is_held() {
             return self.record_probe(policy, ok, probe, now_us);
         }
         let mut seen = self.word.load(Ordering::Acquire);
@@ -303,6 +316,50 @@ impl CircuitBreaker {
             return None;
         }
         self.record_failure(policy, seen, now_us)
+    }
+
+    /// Learns how long a good answer took, of a request that was no probe. Only for a policy with `slow_call_ms`.
+    #[cold]
+    pub(crate) fn record_duration(
+        &self,
+        policy: &BreakerPolicy,
+        slow: bool,
+        now_us: u64,
+    ) -> Option<Transition> {
+        if !policy.enabled || self.state() != Breaker::Closed {
+            return None;
+        }
+        self.slow.record(policy.window_ms, !slow, now_us);
+        let (total, slow_ones) = self.slow.totals(policy.window_ms, now_us);
+        if !slow
+            || total < u64::from(policy.min_requests)
+            || (slow_ones as f64) < policy.slow_call_rate * total as f64
+        {
+            return None;
+        }
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let word = Word::unpack(seen);
+            if word.state != Breaker::Closed {
+                return None;
+            }
+            let next = Word { opens: 0, ..word }.opened(policy, now_us);
+            // AcqRel on success: who sees the new state sees the window that led to it.
+            match self.word.compare_exchange_weak(
+                seen,
+                next.pack(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => {
+                    return Some(Transition {
+                        from: Breaker::Closed,
+                        to: Breaker::Open,
+                    });
+                }
+                Err(now) => seen = now,
+            }
+        }
     }
 
     #[cold]
@@ -383,6 +440,7 @@ impl CircuitBreaker {
             if next.state == Breaker::Closed {
                 // Before the state says closed: the failures that opened it are history.
                 self.window.reset();
+                self.slow.reset();
             }
             match self.word.compare_exchange_weak(
                 seen,

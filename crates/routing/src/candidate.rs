@@ -1,10 +1,6 @@
 //! One instance as it looked when it was considered.
 
-use arrayvec::ArrayVec;
-use linkmesh_registry::{Breaker, Health};
 use serde::Serialize;
-
-use crate::explain::RECORDED_CANDIDATES;
 
 /// Why an instance could not be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,7 +42,7 @@ impl Filter {
     }
 }
 
-/// What was seen of one member, and what the balancer made of it.
+/// What was seen of one member, and what the balancer made of it. Lives in registers: it is never moved as a whole.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) index: usize,
@@ -54,16 +50,34 @@ pub(crate) struct Candidate {
     pub(crate) filter: Option<Filter>,
     /// Eligible as a half-open probe only.
     pub(crate) probe: bool,
-    pub(crate) limit: u32,
     pub(crate) in_flight: u32,
-    pub(crate) latency_us: f32,
-    pub(crate) breaker: Breaker,
-    pub(crate) health: Health,
+    /// Word of the view.
+    pub(crate) latency_bits: u32,
+    /// Word of the view.
+    pub(crate) state: u32,
     /// Lower is better; NaN when not scored.
     pub(crate) score: f64,
-    /// For a filter that time lifts: when, microseconds. Else `u64::MAX`.
-    pub(crate) eligible_at_us: u64,
 }
 
-/// The candidates that were looked at, as many as are recorded. On the stack.
-pub(crate) type Trace = ArrayVec<Candidate, RECORDED_CANDIDATES>;
+/// The member that the balancer wants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proposal {
+    pub(crate) index: u32,
+    /// As a half-open probe.
+    pub(crate) probe: bool,
+}
+
+impl Candidate {
+    #[inline]
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.filter.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn proposal(&self) -> Proposal {
+        Proposal {
+            index: self.index as u32,
+            probe: self.probe,
+        }
+    }
+}

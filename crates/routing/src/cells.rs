@@ -4,9 +4,11 @@
 use linkmesh_registry::{Breaker, Health, SLOT_MASK, slot_of};
 
 use crate::breaker::CircuitBreaker;
+use crate::concurrency::Limiter;
 use crate::ejection::Ejection;
 use crate::estimate::Estimate;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::outcome::Outcome;
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::SlotTable;
 use zerocopy::FromZeros;
 
@@ -14,8 +16,16 @@ use zerocopy::FromZeros;
 pub const MAX_INSTANCES: usize = SLOT_MASK as usize + 1;
 /// Words of 32 bits in an instance's view: one cache line.
 pub const INSTANCE_WORDS: usize = 16;
+/// The same in the unit that the memory is made of. Two words that change together are one of these, so that they
+/// change by one atomic operation.
+const PAIRS: usize = INSTANCE_WORDS / 2;
 
-/// Index of each word of a view; the contract's `InstanceWord`.
+// JavaScript reads the halves as words of their own, the lower one first.
+#[cfg(target_endian = "big")]
+compile_error!("the words of a view are halves of little-endian pairs");
+
+/// Index of each word of a view; the contract's `InstanceWord`. Requests picked are the sum of those in flight and
+/// those that ended: well, badly, cancelled.
 pub mod instance_word {
     /// Sequence: odd while a writer changes the multi-word fields.
     pub const EPOCH: usize = 0;
@@ -23,8 +33,6 @@ pub mod instance_word {
     pub const HANDLE: usize = 1;
     /// `health | breaker << 4 | flags << 8`.
     pub const STATE: usize = 2;
-    /// Requests picked and not completed.
-    pub const IN_FLIGHT: usize = 3;
     /// 1 to 1,000.
     pub const WEIGHT: usize = 4;
     /// Concurrency limit; 0 = none.
@@ -35,12 +43,14 @@ pub mod instance_word {
     pub const SERVICE: usize = 7;
     /// Thread it lives in; 0 for one by address.
     pub const THREAD: usize = 8;
-    /// Requests picked, modulo 2^32.
-    pub const PICKED: usize = 9;
-    /// Requests completed well, modulo 2^32.
-    pub const SUCCEEDED: usize = 10;
     /// Requests completed badly, modulo 2^32.
-    pub const FAILED: usize = 11;
+    pub const FAILED: usize = 9;
+    /// Requests picked and not completed.
+    pub const IN_FLIGHT: usize = 10;
+    /// Requests completed well, modulo 2^32. In one pair with `IN_FLIGHT`: see `reserve`.
+    pub const SUCCEEDED: usize = 11;
+    /// Requests that the caller gave up, modulo 2^32.
+    pub const CANCELLED: usize = 13;
     /// How late the event loop of its thread is, microseconds; 0 below a millisecond.
     pub const LAG_US: usize = 12;
 }
@@ -61,15 +71,13 @@ pub mod header_word {
     pub const SERVICES: usize = 1;
     /// Instances there are.
     pub const INSTANCES: usize = 2;
-    /// Requests picked and not completed.
-    pub const IN_FLIGHT: usize = 3;
 }
 
 use instance_word as word;
 
 /// The public line of one instance.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a>(&'a [AtomicU32; INSTANCE_WORDS]);
+pub(crate) struct View<'a>(&'a [AtomicU64; PAIRS]);
 
 /// The private block of one instance: two cache lines that a pick may touch, then the breaker's evidence.
 #[derive(Debug, Default)]
@@ -89,9 +97,24 @@ pub(crate) struct InstanceState {
     pub(crate) recent: Estimate,
     /// `adaptive` only: when it last answered, or was given work after it had none, microseconds.
     pub(crate) answered_at_us: AtomicU64,
+    pub(crate) limiter: Limiter,
     pub(crate) breaker: CircuitBreaker,
-    /// Requests by outcome since registration.
-    pub(crate) outcomes: [AtomicU64; 7],
+    /// Requests by outcome since registration; of those that ended well only what the view's word has lost by starting
+    /// again at 0. See [`View::outcomes`].
+    outcomes: [AtomicU64; 7],
+}
+
+impl InstanceState {
+    /// A request ended other than well.
+    #[inline]
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn count_wrap(&self) {
+        self.outcomes[Outcome::Ok as usize].fetch_add(1 << 32, Ordering::Relaxed);
+    }
 }
 
 /// How an instance appears in its line.
@@ -106,45 +129,92 @@ pub(crate) struct Placement {
     pub(crate) now_us: u64,
 }
 
+/// Bits that a word is shifted by in its pair.
+const fn shift(index: usize) -> u32 {
+    index as u32 % 2 * 32
+}
+
 impl View<'_> {
     #[inline]
     pub(crate) fn get(self, index: usize) -> u32 {
         // Relaxed: each word is complete in itself; readers of several use the epoch.
-        self.0[index].load(Ordering::Relaxed)
+        (self.0[index / 2].load(Ordering::Relaxed) >> shift(index)) as u32
     }
 
     #[inline]
     pub(crate) fn set(self, index: usize, value: u32) {
-        self.0[index].store(value, Ordering::Relaxed);
+        self.change(index, Ordering::Relaxed, |_| value);
+    }
+
+    /// Changes one word and leaves the other of its pair as it is.
+    fn change(self, index: usize, order: Ordering, change: impl Fn(u32) -> u32) {
+        let mask = u64::from(u32::MAX) << shift(index);
+        let _ = self.0[index / 2].fetch_update(order, Ordering::Relaxed, |pair| {
+            let word = change((pair >> shift(index)) as u32);
+            Some(pair & !mask | u64::from(word) << shift(index))
+        });
     }
 
     /// Whether the slot belongs to this handle now.
     #[inline]
     pub(crate) fn is(self, handle: u32) -> bool {
         // Acquire pairs with the Release in `place`: the line and the block are those of this instance.
-        self.0[word::HANDLE].load(Ordering::Acquire) == handle
+        let pair = self.0[word::HANDLE / 2].load(Ordering::Acquire);
+        (pair >> shift(word::HANDLE)) as u32 == handle
     }
 
+    /// Adds one to a counter, modulo 2^32. The upper word of a pair: it carries into nothing.
     #[inline]
     pub(crate) fn count(self, index: usize) {
-        self.0[index].fetch_add(1, Ordering::Relaxed);
+        debug_assert!(index % 2 == 1, "a lower word would carry into the upper");
+        self.0[index / 2].fetch_add(1 << 32, Ordering::Relaxed);
     }
 
     /// Takes one place below `limit` (0 = none): compare-and-swap, so the limit is never exceeded.
     #[inline]
     pub(crate) fn reserve(self, limit: u32) -> bool {
-        crate::reserve::reserve(&self.0[word::IN_FLIGHT], limit)
+        crate::reserve::reserve(&self.0[word::IN_FLIGHT / 2], limit)
     }
 
-    /// Gives the place back.
+    /// Gives the place back unused, or used to no good end.
     #[inline]
     pub(crate) fn release(self) {
-        crate::reserve::release(&self.0[word::IN_FLIGHT]);
+        crate::reserve::release(&self.0[word::IN_FLIGHT / 2], false);
+    }
+
+    /// Gives the place back and counts the good answer.
+    #[inline]
+    pub(crate) fn release_good(self, state: &InstanceState) {
+        if crate::reserve::release(&self.0[word::IN_FLIGHT / 2], true) {
+            state.count_wrap();
+        }
     }
 
     /// See [`crate::reserve::look_for_place`].
     pub(crate) fn look_for_place(self) {
-        crate::reserve::look_for_place(&self.0[word::IN_FLIGHT]);
+        crate::reserve::look_for_place(&self.0[word::IN_FLIGHT / 2]);
+    }
+
+    /// Requests picked, modulo 2^32: those in flight and those that ended.
+    pub(crate) fn picked(self) -> u32 {
+        [
+            word::IN_FLIGHT,
+            word::SUCCEEDED,
+            word::FAILED,
+            word::CANCELLED,
+        ]
+        .into_iter()
+        .fold(0, |sum, index| sum.wrapping_add(self.get(index)))
+    }
+
+    /// Requests of one outcome since registration.
+    pub(crate) fn outcomes(self, state: &InstanceState, outcome: Outcome) -> u64 {
+        let counted = state.outcomes[outcome as usize].load(Ordering::Relaxed);
+        if outcome == Outcome::Ok {
+            counted + u64::from(self.get(word::SUCCEEDED))
+        } else {
+            counted
+        }
     }
 
     /// Health without the breaker's half of the word.
@@ -159,9 +229,7 @@ impl View<'_> {
     }
 
     fn set_state(self, mask: u32, bits: u32) {
-        let _ = self.0[word::STATE].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-            Some(state & !mask | bits)
-        });
+        self.change(word::STATE, Ordering::Relaxed, |state| state & !mask | bits);
     }
 
     /// See [`state_flag`].
@@ -220,7 +288,7 @@ impl View<'_> {
         fence(Ordering::Release);
         write(self);
         // ...and all of the words before the even one.
-        self.0[word::EPOCH].store(epoch.wrapping_add(2), Ordering::Release);
+        self.change(word::EPOCH, Ordering::Release, |_| epoch.wrapping_add(2));
     }
 
     /// New weight and limit.
@@ -244,8 +312,8 @@ impl View<'_> {
 #[derive(Debug)]
 pub(crate) struct Cells {
     /// Zeroed by the operating system and committed page by page, as instances come.
-    words: Box<[AtomicU32]>,
-    /// Words to skip for the first line to begin at a multiple of 64 bytes.
+    pairs: Box<[AtomicU64]>,
+    /// Pairs to skip for the first line to begin at a multiple of 64 bytes.
     skip: usize,
     states: SlotTable<InstanceState>,
 }
@@ -253,13 +321,10 @@ pub(crate) struct Cells {
 impl Cells {
     /// `None` when there is no memory for the lines.
     pub(crate) fn new() -> Option<Self> {
-        let words = <[AtomicU32]>::new_box_zeroed_with_elems(
-            MAX_INSTANCES * INSTANCE_WORDS + INSTANCE_WORDS,
-        )
-        .ok()?;
-        let skip = words.as_ptr().align_offset(64).min(INSTANCE_WORDS);
+        let pairs = <[AtomicU64]>::new_box_zeroed_with_elems(MAX_INSTANCES * PAIRS + PAIRS).ok()?;
+        let skip = pairs.as_ptr().align_offset(64).min(PAIRS);
         Some(Self {
-            words,
+            pairs,
             skip,
             states: SlotTable::new(MAX_INSTANCES),
         })
@@ -268,7 +333,7 @@ impl Cells {
     /// First word of the first line, and the number of words.
     pub(crate) fn memory(&self) -> (*const u32, usize) {
         (
-            self.words[self.skip..].as_ptr().cast(),
+            self.pairs[self.skip..].as_ptr().cast(),
             MAX_INSTANCES * INSTANCE_WORDS,
         )
     }
@@ -276,9 +341,9 @@ impl Cells {
     /// The line of a slot. Any handle will do: the slot is masked.
     #[inline]
     pub(crate) fn view(&self, handle: u32) -> View<'_> {
-        let at = self.skip + slot_of(handle) * INSTANCE_WORDS;
+        let at = self.skip + slot_of(handle) * PAIRS;
         View(
-            self.words[at..]
+            self.pairs[at..]
                 .first_chunk()
                 .expect("the slot is masked and the memory covers every slot"),
         )
@@ -304,6 +369,7 @@ impl Cells {
         state
             .answered_at_us
             .store(placement.now_us, Ordering::Relaxed);
+        state.limiter.reset();
         state.breaker.reset();
         for outcome in &state.outcomes {
             outcome.store(0, Ordering::Relaxed);
@@ -318,7 +384,7 @@ impl Cells {
             view.set(word::SERVICE, placement.service);
             view.set(word::THREAD, placement.thread);
             // Release: see `is`.
-            view.0[word::HANDLE].store(placement.handle, Ordering::Release);
+            view.change(word::HANDLE, Ordering::Release, |_| placement.handle);
         });
     }
 }

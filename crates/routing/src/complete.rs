@@ -4,11 +4,12 @@ use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
 use crate::adaptive::{FORGIVEN_MS, LATENCY_STEP, SERVICE_STEP};
-use crate::cells::{View, header_word, instance_word as word};
+use crate::cells::{InstanceState, View, instance_word as word};
+use crate::ejection::LONGEST_REJECTED_US;
 use crate::estimate::to_ms;
 use crate::membership::Membership;
 use crate::outcome::Outcome;
-use crate::policy::{Balancer, Policy};
+use crate::policy::Balancer;
 use crate::router::{Completed, Router};
 use crate::sync::Ordering;
 use crate::ticket::Filled;
@@ -19,6 +20,26 @@ const FAILING_STEP: f64 = 1.0 / 16.0;
 const FAILING_FLOOR: f64 = 0.001;
 /// Longest latency that is believed, microseconds: eleven days.
 const LONGEST_US: u64 = 1 << 40;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    outcome: Outcome,
+    latency_us: u64,
+    /// 0 = the instance did not say.
+    retry_after_ms: u32,
+}
+
+/// An answer and what it is about.
+#[derive(Clone, Copy)]
+struct Answer<'a> {
+    view: View<'a>,
+    state: &'a InstanceState,
+    membership: &'a Membership,
+    filled: &'a Filled,
+    ended: Ended,
+    now_us: u64,
+}
 
 impl Router {
     /// Ends a request: its place is free, and the router learns how it went. `latency_us` negative: the time since
@@ -42,8 +63,38 @@ impl Router {
         now_us: u64,
     ) -> Result<Completed, Status> {
         let outcome = Outcome::from_code(outcome).ok_or(Status::InvalidArgument)?;
+        self.end(guard, ticket, outcome, latency_us, 0, now_us)
+    }
+
+    /// As [`complete`](Self::complete) with `Rejected`, when the instance said for how long: it is not eligible before
+    /// `retry_after_ms`, at most five minutes and at least the policy's `rejected_ms`.
+    ///
+    /// # Errors
+    /// `StaleTicket`.
+    pub fn complete_rejected(
+        &self,
+        guard: &Guard<'_>,
+        ticket: u64,
+        latency_us: i64,
+        retry_after_ms: u32,
+        now_us: u64,
+    ) -> Result<Completed, Status> {
+        let outcome = Outcome::Rejected;
+        self.end(guard, ticket, outcome, latency_us, retry_after_ms, now_us)
+    }
+
+    #[inline]
+    fn end(
+        &self,
+        guard: &Guard<'_>,
+        ticket: u64,
+        outcome: Outcome,
+        latency_us: i64,
+        retry_after_ms: u32,
+        now_us: u64,
+    ) -> Result<Completed, Status> {
         let service = self
-            .close(guard, ticket, outcome, latency_us, now_us)
+            .close(guard, ticket, outcome, latency_us, retry_after_ms, now_us)
             .ok_or(Status::StaleTicket)?;
         let Some(membership) = self.membership(guard, service) else {
             return Ok(Completed::default());
@@ -68,10 +119,7 @@ impl Router {
         {
             queue.wake_later(*thread);
         }
-        Completed {
-            granted_thread,
-            more: queue.has_wakes(),
-        }
+        Completed::new(granted_thread, queue.has_wakes())
     }
 
     /// Everything but passing the place on. The service, for the one caller who closed the ticket.
@@ -82,11 +130,10 @@ impl Router {
         ticket: u64,
         outcome: Outcome,
         latency_us: i64,
+        retry_after_ms: u32,
         now_us: u64,
     ) -> Option<u32> {
         let filled = self.tickets.close(ticket)?;
-        self.header_word(header_word::IN_FLIGHT)
-            .fetch_sub(1, Ordering::Relaxed);
         let latency_us = if latency_us < 0 {
             // A clock that stepped back: no time passed.
             now_us.saturating_sub(filled.picked_at_us)
@@ -99,10 +146,31 @@ impl Router {
         // Slots of removed instances rest for a thousand removals before they are given out again, so a slot that is
         // ours here is still ours a moment later.
         if view.is(filled.instance) {
-            if let Some(membership) = membership {
-                self.learn(view, membership, &filled, outcome, latency_us, now_us);
+            match membership.zip(self.cells.state(filled.instance)) {
+                Some((membership, state)) => {
+                    let ended = Ended {
+                        outcome,
+                        latency_us,
+                        retry_after_ms,
+                    };
+                    let answer = Answer {
+                        view,
+                        state,
+                        membership,
+                        filled: &filled,
+                        ended,
+                        now_us,
+                    };
+                    if outcome == Outcome::Ok {
+                        self.learn_good(&answer);
+                        view.release_good(state);
+                    } else {
+                        self.learn_bad(&answer);
+                        view.release();
+                    }
+                }
+                None => view.release(),
             }
-            view.release();
         }
         if let Some(membership) = membership
             && outcome != Outcome::Cancelled
@@ -113,51 +181,83 @@ impl Router {
     }
 
     #[inline]
-    fn learn(
-        &self,
-        view: View<'_>,
-        membership: &Membership,
-        filled: &Filled,
-        outcome: Outcome,
-        latency_us: u64,
-        now_us: u64,
-    ) {
-        let Some(state) = self.cells.state(filled.instance) else {
-            return;
-        };
-        let policy: &Policy = &membership.policy;
-        state.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
-        if outcome == Outcome::Cancelled {
-            if let Some(probe) = filled.probe {
-                state.breaker.release_probe(probe);
-            }
-            return;
-        }
-        let now_ms = to_ms(now_us);
+    fn learn_good(&self, answer: &Answer<'_>) {
+        let Answer { view, state, .. } = *answer;
+        let now_ms = to_ms(answer.now_us);
         // Never 0: that is what "never measured" looks like.
-        let mut sample = latency_us.max(1) as f64;
-        if outcome == Outcome::Ok {
-            view.count(word::SUCCEEDED);
-            membership.service.latency.mean(sample, now_ms);
-            state
-                .failing
-                .approach(0.0, FAILING_STEP, FAILING_FLOOR, now_ms);
-        } else {
-            view.count(word::FAILED);
-            let known = f64::from(state.latency.stored());
-            let typical = membership.service.typical_latency_us();
-            sample = sample.max(known).max(typical);
-            state
-                .failing
-                .approach(1.0, FAILING_STEP, FAILING_FLOOR, now_ms);
-        }
+        let sample = answer.ended.latency_us.max(1) as f64;
+        answer.membership.service.latency.mean(sample, now_ms);
+        state
+            .failing
+            .approach(0.0, FAILING_STEP, FAILING_FLOOR, now_ms);
         if let Some(estimate) = state.latency.peak(sample, now_ms) {
             view.set(word::LATENCY_US, estimate.to_bits());
         }
+        if answer.membership.features.has_learning() {
+            self.learn_more(answer, sample);
+        } else {
+            self.judge(answer, true);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn_bad(&self, answer: &Answer<'_>) {
+        let Answer {
+            view,
+            state,
+            membership,
+            filled,
+            ended,
+            now_us,
+        } = *answer;
+        state.count(ended.outcome);
+        if ended.outcome == Outcome::Cancelled {
+            view.count(word::CANCELLED);
+            state.breaker.release_probe(filled.probe);
+            return;
+        }
+        view.count(word::FAILED);
+        let now_ms = to_ms(now_us);
+        let known = f64::from(state.latency.stored());
+        let typical = membership.service.typical_latency_us();
+        let sample = (ended.latency_us.max(1) as f64).max(known).max(typical);
+        state
+            .failing
+            .approach(1.0, FAILING_STEP, FAILING_FLOOR, now_ms);
+        if let Some(estimate) = state.latency.peak(sample, now_ms) {
+            view.set(word::LATENCY_US, estimate.to_bits());
+        }
+        if ended.outcome == Outcome::Rejected {
+            let rejected_ms = membership.policy.rejected_ms.max(ended.retry_after_ms);
+            let rejected_us = (u64::from(rejected_ms) * 1_000).min(LONGEST_REJECTED_US);
+            let until_us = now_us.saturating_add(rejected_us);
+            state.rejected_until_us.store(until_us, Ordering::Relaxed);
+        }
+        if membership.features.has_learning() {
+            self.learn_more(answer, sample);
+        } else {
+            self.judge(answer, false);
+        }
+    }
+
+    /// What not every policy asks for, and then the breaker.
+    #[inline(never)]
+    fn learn_more(&self, answer: &Answer<'_>, sample: f64) {
+        let Answer {
+            view,
+            state,
+            membership,
+            filled,
+            ended,
+            now_us,
+        } = *answer;
+        let (policy, service) = (&membership.policy, &membership.service);
+        let good = ended.outcome == Outcome::Ok;
+        let now_ms = to_ms(now_us);
         if policy.balancer == Balancer::Adaptive {
-            let service = &membership.service;
             let usual_us = service.recent_latency_us();
-            if outcome == Outcome::Ok {
+            if good {
                 service
                     .recent
                     .lean(sample, SERVICE_STEP, usual_us, now_ms, u32::MAX);
@@ -167,25 +267,51 @@ impl Router {
                 .lean(sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
             state.answered_at_us.store(now_us, Ordering::Relaxed);
         }
-        if outcome == Outcome::Rejected {
-            let until_us = now_us.saturating_add(u64::from(policy.rejected_ms) * 1_000);
-            state.rejected_until_us.store(until_us, Ordering::Relaxed);
+        if policy.adaptive_concurrency.enabled {
+            let refused = matches!(ended.outcome, Outcome::Rejected | Outcome::Timeout);
+            let limit = state.limiter.record(
+                &policy.adaptive_concurrency,
+                ended.latency_us,
+                refused,
+                view.get(word::IN_FLIGHT),
+                view.get(word::LIMIT),
+                now_us,
+            );
+            if let Some(limit) = limit {
+                view.set(word::LIMIT, limit);
+            }
         }
-        match outcome.health_signal() {
-            Some(ok) => {
-                if let Some(transition) =
-                    state
-                        .breaker
-                        .record(&policy.breaker, ok, filled.probe, now_us)
-                {
-                    self.breaker_changed(filled.service, filled.instance, transition, now_us);
-                }
+        let slow_us = u64::from(policy.breaker.slow_call_ms) * 1_000;
+        let slow = slow_us != 0 && ended.latency_us >= slow_us;
+        // A probe that answers well but slowly has not shown that the instance is back.
+        let good = good && !(slow && filled.probe.is_held());
+        if policy.outlier.enabled
+            && let Some(signal) = ended.outcome.health_signal()
+        {
+            self.count_failures(membership, state, signal && good, now_us);
+        }
+        if good && !filled.probe.is_held() && slow_us != 0 {
+            let opened = state.breaker.record_duration(&policy.breaker, slow, now_us);
+            if let Some(transition) = opened {
+                self.breaker_changed(filled.service, filled.instance, transition, now_us);
+                return;
             }
-            None => {
-                if let Some(probe) = filled.probe {
-                    state.breaker.release_probe(probe);
-                }
-            }
+        }
+        self.judge(answer, good);
+    }
+
+    /// Tells the breaker.
+    #[inline]
+    fn judge(&self, answer: &Answer<'_>, good: bool) {
+        let filled = answer.filled;
+        let breaker = &answer.state.breaker;
+        if answer.ended.outcome.health_signal().is_none() {
+            breaker.release_probe(filled.probe);
+            return;
+        }
+        let policy = &answer.membership.policy.breaker;
+        if let Some(transition) = breaker.record(policy, good, filled.probe, answer.now_us) {
+            self.breaker_changed(filled.service, filled.instance, transition, answer.now_us);
         }
     }
 }

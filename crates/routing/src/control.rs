@@ -99,8 +99,8 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Outcome;
     use crate::router::RouterOptions;
-    use crate::{Outcome, Rng};
     use linkmesh_tables::epoch::Domain;
 
     fn two_instances(policy: &str) -> (Router, u32, [u32; 2]) {
@@ -117,12 +117,12 @@ mod tests {
     fn picked(router: &Router, service: u32, now_us: u64) -> Vec<u32> {
         let reader = Domain::global().register();
         let guard = reader.pin();
-        let mut rng = Rng::new(7, 1);
+        let mut caller = router.caller(1).unwrap();
         let mut seen: Vec<u32> = (0..10)
             .filter_map(|_| {
                 let mut picked = crate::Picked::default();
                 let ticket = router
-                    .pick(&guard, &mut rng, service, 0, 1, now_us, &mut picked)
+                    .pick(&guard, &mut caller, service, 0, now_us, &mut picked)
                     .ok()?;
                 router
                     .complete(&guard, ticket, Outcome::Ok as u8, 10, now_us)

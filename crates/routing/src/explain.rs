@@ -1,35 +1,35 @@
-//! Why an instance was picked: the last 1,024 picks, recorded as they happened.
+//! Why an instance was picked: the last 1,024 picks of each thread, recorded as they happened.
 
 use linkmesh_registry::{Breaker, Health};
 use serde::Serialize;
+use zerocopy::FromZeros;
 
-use crate::candidate::{Candidate, Filter, Trace};
+use crate::candidate::{Candidate, Filter};
 use crate::policy::Balancer;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Picks that are remembered.
+/// Picks of a thread that are remembered.
 pub const REMEMBERED_PICKS: usize = 1_024;
 /// Candidates that are recorded of each.
 pub const RECORDED_CANDIDATES: usize = 16;
 
-/// One pick, behind a sequence lock of its own: odd while it is written. A writer that finds it odd gives up, so two
-/// can never mix; a reader that finds it changed tries again.
-#[derive(Debug, Default)]
-struct Entry {
-    sequence: AtomicU64,
-    ticket: AtomicU64,
-    at_us: AtomicU64,
-    /// Service and key hash.
-    asked: AtomicU64,
-    /// Chosen instance, balancer, number of candidates, truncated.
-    chosen: AtomicU64,
-    /// Thousandths of retry tokens.
-    tokens: AtomicU64,
-    /// Three words a candidate: handle and in-flight; latency, filter, breaker and health; score.
-    candidates: [[AtomicU64; 3]; RECORDED_CANDIDATES],
-}
+/// Words of an entry: seven cache lines, of which a pick with two candidates writes two.
+const WORDS: usize = 56;
+/// Even while the entry is whole.
+const SEQUENCE: usize = 0;
+const TICKET: usize = 1;
+const AT_US: usize = 2;
+/// Service and key hash.
+const ASKED: usize = 3;
+/// Chosen instance, balancer, number of candidates, truncated.
+const CHOSEN: usize = 4;
+/// Thousandths of retry tokens.
+const TOKENS: usize = 5;
+/// Three words a candidate: handle and in-flight; latency, filter, health and breaker as in its view; score.
+const CANDIDATES: usize = 6;
+const _: () = assert!(CANDIDATES + 3 * RECORDED_CANDIDATES <= WORDS);
 
-/// A pick as it was.
+/// How a pick ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decision {
     pub(crate) ticket: u64,
@@ -39,14 +39,16 @@ pub(crate) struct Decision {
     pub(crate) balancer: Balancer,
     pub(crate) at_us: u64,
     pub(crate) retry_tokens: u64,
-    pub(crate) truncated: bool,
+    /// Members there are.
+    pub(crate) members: usize,
 }
 
-/// The ring. Recording takes two atomic read-modify-writes and a store a word; nobody waits.
+/// The picks of one thread, each behind a sequence lock of its own. One writer, the [`Caller`](crate::Caller) that the
+/// ring belongs to, so recording is stores alone; any thread reads.
 #[derive(Debug)]
 pub(crate) struct ExplainRing {
-    next: AtomicU64,
-    entries: Box<[Entry]>,
+    /// Zeroed by the operating system and committed page by page, as picks come.
+    words: Box<[AtomicU64]>,
 }
 
 /// JSON shape of the contract's `Explanation`.
@@ -96,113 +98,150 @@ pub struct ExplainedCandidate {
     pub health: Health,
 }
 
-impl ExplainRing {
-    pub(crate) fn new() -> Self {
-        Self {
-            next: AtomicU64::new(0),
-            entries: (0..REMEMBERED_PICKS).map(|_| Entry::default()).collect(),
-        }
+/// Entries of a ring: one more than are remembered, which the pick under way writes.
+const ENTRIES: usize = REMEMBERED_PICKS + 1;
+
+/// The entry of the pick under way: candidates go straight into the ring, as they are looked at.
+#[derive(Debug)]
+pub(crate) struct Trace<'a> {
+    entry: &'a [AtomicU64; WORDS],
+    len: usize,
+}
+
+impl Trace<'_> {
+    #[inline]
+    fn set(&self, index: usize, value: u64) {
+        self.entry[index].store(value, Ordering::Relaxed);
     }
 
-    /// Remembers a pick. Dropped when a writer that was overtaken by 1,024 picks still holds the entry.
     #[inline]
-    pub(crate) fn record(&self, decision: &Decision, trace: &Trace) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) as usize % REMEMBERED_PICKS;
-        let entry = &self.entries[at];
-        let seen = entry.sequence.load(Ordering::Relaxed);
-        // Acquire on success: our stores come after the odd number.
-        if seen & 1 == 1
-            || entry
-                .sequence
-                .compare_exchange(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, handle: u32) -> bool {
+        self.entry[CANDIDATES..]
+            .chunks_exact(3)
+            .take(self.len)
+            .any(|words| (words[0].load(Ordering::Relaxed) >> 32) as u32 == handle)
+    }
+
+    /// Adds a candidate that is not there yet, as long as there is room.
+    #[inline]
+    pub(crate) fn push(&mut self, candidate: &Candidate) {
+        if self.len == RECORDED_CANDIDATES {
             return;
         }
-        // A reader that sees one of the words below sees the odd number, too.
-        fence(Ordering::Release);
-        let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
-        set(&entry.ticket, decision.ticket);
-        set(&entry.at_us, decision.at_us);
-        set(
-            &entry.asked,
-            u64::from(decision.service) << 32 | u64::from(decision.key_hash),
+        let at = CANDIDATES + 3 * self.len;
+        self.len += 1;
+        self.set(
+            at,
+            u64::from(candidate.handle) << 32 | u64::from(candidate.in_flight),
         );
-        let shape = (trace.len() as u64) << 8
-            | u64::from(decision.truncated) << 16
-            | decision.balancer as u64;
-        set(&entry.chosen, u64::from(decision.chosen) << 32 | shape);
-        set(&entry.tokens, decision.retry_tokens);
-        for (words, candidate) in entry.candidates.iter().zip(trace.iter()) {
-            set(
-                &words[0],
-                u64::from(candidate.handle) << 32 | u64::from(candidate.in_flight),
-            );
-            let state = candidate.filter.map_or(0, |filter| filter as u64)
-                | (candidate.breaker as u64) << 8
-                | (candidate.health as u64) << 16;
-            set(
-                &words[1],
-                state << 32 | u64::from(candidate.latency_us.to_bits()),
-            );
-            set(&words[2], candidate.score.to_bits());
-        }
-        entry.sequence.store(seen + 2, Ordering::Release);
+        let filter = candidate.filter.map_or(0, |filter| filter as u64);
+        let state = u64::from(candidate.state & 0xff) << 8 | filter;
+        self.set(at + 1, state << 32 | u64::from(candidate.latency_bits));
+        self.set(at + 2, candidate.score.to_bits());
     }
 
-    /// The pick that gave a ticket, the newest if several did. Looks at every entry: cold.
+    /// Forgets the candidates so far.
+    #[cold]
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Adds the chosen one if it is not there yet: in the place of the last when there is no room.
+    #[cold]
+    pub(crate) fn push_chosen(&mut self, candidate: &Candidate) {
+        self.len = self.len.min(RECORDED_CANDIDATES - 1);
+        self.push(candidate);
+    }
+
+    /// The pick is made: readers may have it.
+    #[inline]
+    pub(crate) fn finish(self, decision: &Decision) {
+        self.set(TICKET, decision.ticket);
+        self.set(AT_US, decision.at_us);
+        self.set(
+            ASKED,
+            u64::from(decision.service) << 32 | u64::from(decision.key_hash),
+        );
+        let shape = (self.len as u64) << 8
+            | u64::from(decision.members > self.len) << 16
+            | decision.balancer as u64;
+        self.set(CHOSEN, u64::from(decision.chosen) << 32 | shape);
+        self.set(TOKENS, decision.retry_tokens);
+        let odd = self.entry[SEQUENCE].load(Ordering::Relaxed);
+        self.entry[SEQUENCE].store(odd + 1, Ordering::Release);
+    }
+}
+
+impl ExplainRing {
+    /// `None` when there is no memory for it.
+    pub(crate) fn new() -> Option<Self> {
+        let words = <[AtomicU64]>::new_box_zeroed_with_elems(ENTRIES * WORDS).ok()?;
+        Some(Self { words })
+    }
+
+    /// The entry of pick number `at` of this thread. One writer at a time. A pick that is refused leaves its entry
+    /// unfinished, and nobody reads it.
+    #[inline]
+    pub(crate) fn begin(&self, at: usize) -> Trace<'_> {
+        let entry = self.words[at % ENTRIES * WORDS..]
+            .first_chunk::<WORDS>()
+            .expect("the ring is made of whole entries");
+        let odd = entry[SEQUENCE].load(Ordering::Relaxed) | 1;
+        entry[SEQUENCE].store(odd, Ordering::Relaxed);
+        // A reader that sees one of the words written from here on sees the odd number, too.
+        fence(Ordering::Release);
+        Trace { entry, len: 0 }
+    }
+
+    /// The pick that gave a ticket. Looks at every entry: cold.
     pub(crate) fn find(&self, ticket: u64) -> Option<Explanation> {
         if ticket == 0 {
             return None;
         }
-        self.entries
-            .iter()
-            .filter(|entry| entry.ticket.load(Ordering::Relaxed) == ticket)
-            .find_map(|entry| entry.read().filter(|found| found.ticket == ticket))
+        self.words
+            .chunks_exact(WORDS)
+            .filter(|entry| entry[TICKET].load(Ordering::Relaxed) == ticket)
+            .find_map(|entry| read(entry).filter(|found| found.ticket == ticket))
     }
 }
 
-impl Entry {
-    /// `None` while it is being written; a reader tries as often as there may be writers in its way.
-    fn read(&self) -> Option<Explanation> {
-        for _ in 0..8 {
-            let before = self.sequence.load(Ordering::Acquire);
-            if before & 1 == 1 {
-                std::hint::spin_loop();
-                continue;
-            }
-            let read = self.copy();
-            // The loads above stay above the second look at the sequence.
-            fence(Ordering::Acquire);
-            if self.sequence.load(Ordering::Relaxed) == before {
-                return Some(read);
-            }
-        }
-        None
-    }
+/// `None` while it is being written: its writer is overwriting it, so it is forgotten anyway.
+fn read(entry: &[AtomicU64]) -> Option<Explanation> {
+    let before = entry[SEQUENCE].load(Ordering::Acquire);
+    let read = copy(entry);
+    // The loads above stay above the second look at the sequence.
+    fence(Ordering::Acquire);
+    let after = entry[SEQUENCE].load(Ordering::Relaxed);
+    (before.is_multiple_of(2) && after == before).then_some(read)
+}
 
-    fn copy(&self) -> Explanation {
-        let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
-        let (asked, chosen) = (get(&self.asked), get(&self.chosen));
-        let count = (chosen >> 8 & 255) as usize;
-        let candidates = self.candidates.iter().take(count).map(|words| {
-            let (who, state, score) = (
-                get(&words[0]),
-                get(&words[1]),
-                f64::from_bits(get(&words[2])),
-            );
+fn copy(entry: &[AtomicU64]) -> Explanation {
+    let get = |index: usize| entry[index].load(Ordering::Relaxed);
+    let (asked, chosen) = (get(ASKED), get(CHOSEN));
+    let count = (chosen >> 8 & 255) as usize;
+    let candidates = entry[CANDIDATES..]
+        .chunks_exact(3)
+        .take(count)
+        .map(|words| {
+            let [who, state, score] = [0, 1, 2].map(|at: usize| words[at].load(Ordering::Relaxed));
+            let score = f64::from_bits(score);
             ExplainedCandidate {
                 instance: (who >> 32) as u32,
                 filter: Filter::from_code((state >> 32) as u8),
                 score: score.is_finite().then_some(score),
                 in_flight: who as u32,
                 latency_us: f64::from(f32::from_bits(state as u32)),
-                breaker: match state >> 40 & 255 {
+                breaker: match state >> 44 & 15 {
                     0 => Breaker::Closed,
                     1 => Breaker::Open,
                     _ => Breaker::HalfOpen,
                 },
-                health: match state >> 48 & 255 {
+                health: match state >> 40 & 15 {
                     0 => Health::Healthy,
                     1 => Health::Degraded,
                     2 => Health::Draining,
@@ -210,28 +249,16 @@ impl Entry {
                 },
             }
         });
-        Explanation {
-            ticket: get(&self.ticket),
-            service: String::new(),
-            at_us: get(&self.at_us),
-            balancer: Balancer::from_code(chosen as u8),
-            key_hash: asked as u32,
-            chosen: (chosen >> 32) as u32,
-            truncated: chosen >> 16 & 1 == 1,
-            candidates: candidates.collect(),
-            retry_budget: get(&self.tokens) as f64 / 1_000.0,
-            service_handle: (asked >> 32) as u32,
-        }
+    Explanation {
+        ticket: get(TICKET),
+        service: String::new(),
+        at_us: get(AT_US),
+        balancer: Balancer::from_code(chosen as u8),
+        key_hash: asked as u32,
+        chosen: (chosen >> 32) as u32,
+        truncated: chosen >> 16 & 1 == 1,
+        candidates: candidates.collect(),
+        retry_budget: get(TOKENS) as f64 / 1_000.0,
+        service_handle: (asked >> 32) as u32,
     }
-}
-
-/// Puts a candidate into the trace, once; the chosen one replaces the last when there is no room.
-pub(crate) fn note(trace: &mut Trace, candidate: &Candidate, chosen: bool) {
-    if trace.iter().any(|noted| noted.handle == candidate.handle) {
-        return;
-    }
-    if trace.is_full() && chosen {
-        trace.pop();
-    }
-    let _ = trace.try_push(*candidate);
 }

@@ -7,7 +7,7 @@ use crate::router::Router;
 use crate::sync::Ordering;
 
 impl Router {
-    /// Does what is due: removes instances whose lease ran out, closes tickets whose lease ran out as Unknown, refuses
+    /// Does what is due: removes instances whose lease ran out, closes tickets whose lease ran out as Unknown, keeps outliers out, refuses
     /// waits whose time is over, gives places that time alone made free. Returns the threads to wake for their grants.
     ///
     /// Idempotent, from any thread; call it when [`next_deadline`](Self::next_deadline) has come.
@@ -15,6 +15,7 @@ impl Router {
         self.with_registry(|_, guard| {
             self.expire_leases(now_us);
             self.expire_tickets(guard, now_us);
+            self.detect_outliers(guard, now_us);
             self.log_changes();
             let mut waits = self.queue();
             self.time_out(&mut waits, now_us);
@@ -27,7 +28,11 @@ impl Router {
     pub fn next_deadline(&self) -> Option<u64> {
         let sweep = self.next_sweep_us.load(Ordering::Relaxed);
         let lease = self.registry.next_deadline().unwrap_or(u64::MAX);
-        let deadline = sweep.min(lease).min(self.queue().next_deadline());
+        let comparison = self.next_comparison_us.load(Ordering::Relaxed);
+        let deadline = sweep
+            .min(comparison)
+            .min(lease)
+            .min(self.queue().next_deadline());
         (deadline != u64::MAX).then_some(deadline)
     }
 
@@ -42,7 +47,7 @@ impl Router {
         let mut next_us = now_us.saturating_add(self.shortest_lease_us.load(Ordering::Relaxed));
         for (ticket, _, lease_until_us) in self.tickets.open_ones() {
             if lease_until_us <= now_us {
-                self.close(guard, ticket, Outcome::Unknown, -1, now_us);
+                self.close(guard, ticket, Outcome::Unknown, -1, 0, now_us);
             } else {
                 next_us = next_us.min(lease_until_us);
             }
@@ -54,7 +59,7 @@ impl Router {
     pub(crate) fn close_tickets_of(&self, guard: &Guard<'_>, thread: u32, now_us: u64) {
         for (ticket, holder, _) in self.tickets.open_ones() {
             if holder == thread {
-                self.close(guard, ticket, Outcome::Cancelled, -1, now_us);
+                self.close(guard, ticket, Outcome::Cancelled, -1, 0, now_us);
             }
         }
     }

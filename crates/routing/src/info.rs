@@ -244,7 +244,7 @@ impl Router {
             return;
         };
         for outcome in Outcome::ALL {
-            let count = state.outcomes[outcome as usize].load(Ordering::Relaxed) as f64;
+            let count = self.view(instance).outcomes(state, outcome) as f64;
             let labels = [labels[0], labels[1], ("outcome", outcome.as_str())];
             out.counter(
                 "linkmesh_requests_total",

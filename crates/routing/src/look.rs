@@ -18,70 +18,53 @@ const FAILING_WEIGHT: f64 = 1_000.0;
 /// Score of a probe that is due.
 const PROBE_SCORE: f64 = -1.0;
 
+const HEALTHY: u32 = Health::Healthy as u32;
+const DEGRADED: u32 = Health::Degraded as u32;
+const DRAINING: u32 = Health::Draining as u32;
+
 impl Selection<'_> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self, index: usize) -> Candidate {
-        let member = &self.membership.members[index];
-        let view = self.cells.view(member.handle);
+        let handle = self.membership.members[index].handle;
+        let view = self.cells.view(handle);
         let mut candidate = Candidate {
             index,
-            handle: member.handle,
+            handle,
             filter: None,
             probe: false,
-            limit: view.get(word::LIMIT),
             in_flight: view.get(word::IN_FLIGHT),
-            latency_us: f32::from_bits(view.get(word::LATENCY_US)),
-            breaker: view.breaker(),
-            health: view.health(),
+            latency_bits: view.get(word::LATENCY_US),
+            state: view.get(word::STATE),
             score: f64::NAN,
-            eligible_at_us: u64::MAX,
         };
-        let Some(state) = self
-            .cells
-            .state(member.handle)
-            .filter(|_| view.is(member.handle))
-        else {
-            return Candidate {
-                filter: Some(Filter::Dead),
-                health: Health::Dead,
-                ..candidate
-            };
+        let Some(state) = self.cells.state(handle).filter(|_| view.is(handle)) else {
+            candidate.filter = Some(Filter::Dead);
+            candidate.state = Health::Dead as u32;
+            return candidate;
         };
-        match candidate.health {
-            Health::Healthy | Health::Degraded => {}
-            Health::Draining => candidate.filter = Some(Filter::Draining),
-            Health::Dead => candidate.filter = Some(Filter::Dead),
-        }
+        candidate.filter = match candidate.state & 15 {
+            HEALTHY | DEGRADED
+                if candidate.state & state_flag::BLOCKED != 0 && !self.accept_blocked =>
+            {
+                Some(Filter::Blocked)
+            }
+            HEALTHY | DEGRADED => self.kept_out(&mut candidate.probe, state),
+            DRAINING => Some(Filter::Draining),
+            _ => Some(Filter::Dead),
+        };
         if candidate.filter.is_some() {
             return candidate;
         }
-        let flags = view.get(word::STATE);
-        if flags & state_flag::BLOCKED != 0 && !self.accept_blocked {
-            candidate.filter = Some(Filter::Blocked);
-            return candidate;
-        }
-        if self.panic {
-            // What keeps single ones out says little when most are out.
-        } else if let Some(out) = self.kept_out(&mut candidate, state) {
-            return out;
-        }
-        if candidate.limit != 0 && candidate.in_flight >= candidate.limit {
+        let limit = view.get(word::LIMIT);
+        if limit != 0 && candidate.in_flight >= limit {
             candidate.filter = Some(Filter::AtLimit);
-            return candidate;
-        }
-        let rejected_until_us = state.rejected_until_us.load(Ordering::Relaxed);
-        // Longer than it can be: the clock stepped back, and it is over.
-        if rejected_until_us > self.now_us && rejected_until_us - self.now_us <= LONGEST_REJECTED_US
-        {
-            return Candidate {
-                filter: Some(Filter::RejectedRecently),
-                eligible_at_us: rejected_until_us,
-                ..candidate
-            };
-        }
-        candidate.score = self.score(&candidate, state);
-        if flags & state_flag::LAGGING != 0 {
-            candidate.score = self.score_late(&candidate, view);
+        } else if self.is_rejected(state) {
+            candidate.filter = Some(Filter::RejectedRecently);
+        } else {
+            candidate.score = self.score(&candidate, state);
+            if candidate.state & state_flag::LAGGING != 0 {
+                candidate.score = self.score_late(&candidate, view);
+            }
         }
         candidate
     }
@@ -99,34 +82,70 @@ impl Selection<'_> {
         candidate.score + lag_us / self.membership.service.typical_latency_us() / weight
     }
 
-    /// The candidate as refused by its breaker or by outlier detection. Notes when it would be a probe.
+    /// Whether it answered Rejected a moment ago.
     #[inline]
-    fn kept_out(&self, candidate: &mut Candidate, state: &InstanceState) -> Option<Candidate> {
-        let (filter, eligible_at_us) = match state
-            .breaker
-            .verdict(&self.membership.policy.breaker, self.now_us)
-        {
-            Verdict::Admit if state.ejection.is_out(self.now_us) => (
-                Filter::Ejected,
-                state.ejection.until_us.load(Ordering::Relaxed),
-            ),
-            Verdict::Admit => return None,
+    fn is_rejected(&self, state: &InstanceState) -> bool {
+        let until_us = state.rejected_until_us.load(Ordering::Relaxed);
+        // Longer than it can be: the clock stepped back, and it is over.
+        until_us > self.now_us && until_us - self.now_us <= LONGEST_REJECTED_US
+    }
+
+    /// Why its breaker or outlier detection refuses it. Notes when it would be a probe.
+    #[inline]
+    fn kept_out(&self, probe: &mut bool, state: &InstanceState) -> Option<Filter> {
+        if self.panic {
+            // What keeps single ones out says little when most are out.
+            return None;
+        }
+        let policy = &self.membership.policy.breaker;
+        match state.breaker.verdict(policy, self.now_us) {
+            Verdict::Admit if state.ejection.is_out(self.now_us) => Some(Filter::Ejected),
+            Verdict::Admit => None,
             Verdict::Probe => {
-                candidate.probe = true;
-                return None;
+                *probe = true;
+                None
             }
-            Verdict::Open(until_us) => (Filter::BreakerOpen, until_us),
-            Verdict::ProbeTaken(until_us) => (Filter::ProbeTaken, until_us),
+            Verdict::Open(_) => Some(Filter::BreakerOpen),
+            Verdict::ProbeTaken(_) => Some(Filter::ProbeTaken),
+        }
+    }
+
+    /// When time alone lifts the filter of a member, microseconds; `u64::MAX` = never, or nobody knows.
+    #[cold]
+    pub(crate) fn eligible_at_us(&self, index: usize, filter: Filter) -> u64 {
+        let Some(state) = self.cells.state(self.membership.members[index].handle) else {
+            return u64::MAX;
         };
-        Some(Candidate {
-            filter: Some(filter),
-            eligible_at_us,
-            ..*candidate
-        })
+        let policy = &self.membership.policy.breaker;
+        match filter {
+            Filter::RejectedRecently => state.rejected_until_us.load(Ordering::Relaxed),
+            Filter::Ejected => state.ejection.until_us.load(Ordering::Relaxed),
+            Filter::BreakerOpen | Filter::ProbeTaken => {
+                match state.breaker.verdict(policy, self.now_us) {
+                    Verdict::Open(until_us) | Verdict::ProbeTaken(until_us) => until_us,
+                    Verdict::Admit | Verdict::Probe => self.now_us,
+                }
+            }
+            Filter::Dead | Filter::Draining | Filter::AtLimit | Filter::Blocked => u64::MAX,
+        }
     }
 
     #[inline]
     fn score(&self, candidate: &Candidate, state: &InstanceState) -> f64 {
+        if self.key_hash != 0 || self.membership.policy.balancer != Balancer::LeastRequest {
+            return self.score_otherwise(candidate, state);
+        }
+        if candidate.probe {
+            return PROBE_SCORE;
+        }
+        let failing = state.failing.faded(to_ms(self.now_us));
+        let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
+        busy / f64::from(self.membership.members[candidate.index].weight)
+    }
+
+    /// By any rule but that of `least-request`.
+    #[inline(never)]
+    fn score_otherwise(&self, candidate: &Candidate, state: &InstanceState) -> f64 {
         let member = &self.membership.members[candidate.index];
         let balancer = self.membership.policy.balancer;
         if self.key_hash != 0 {
@@ -181,6 +200,7 @@ impl Selection<'_> {
                     silence_us: silence_us as f64,
                 })
             }
+            // Consistent hashing without a key.
             _ => busy / weight,
         };
         // Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.

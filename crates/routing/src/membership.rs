@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::features::Features;
 use crate::hashing::Node;
 use crate::policy::Policy;
 use crate::pool::Pool;
@@ -31,6 +32,7 @@ pub(crate) struct NewMember {
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) policy: Policy,
+    pub(crate) features: Features,
     pub(crate) members: Box<[Member]>,
     /// The members of each tier; one pool at least, which may be empty. Most services have one.
     pub(crate) pools: Box<[Pool]>,
@@ -49,6 +51,7 @@ impl Membership {
     ) -> Self {
         // Stable: registration order stays within a tier.
         new.sort_by_key(|new| new.member.tier);
+        service.rate_limit.prepare(&policy.rate_limit);
         // Shares of other tiers; a pick that is under way may keep them for a millisecond.
         service.shares.store(0, Ordering::Relaxed);
         let pools = Pool::of_tiers(policy.balancer, &new, old.map_or(&[], |old| &old.pools));
@@ -56,6 +59,7 @@ impl Membership {
             plain: pools.len() == 1 && policy.balancing.panic_threshold <= 0.0,
             members: new.iter().map(|new| new.member).collect(),
             pools: pools.into(),
+            features: Features::of(&policy),
             policy,
             service,
         }

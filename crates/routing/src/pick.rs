@@ -4,9 +4,10 @@ use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
 use crate::breaker::Probe;
-use crate::candidate::{Candidate, Filter};
-use crate::cells::{header_word, instance_word as word};
-use crate::explain::{Decision, note};
+use crate::caller::Caller;
+use crate::candidate::{Filter, Proposal};
+use crate::cells::instance_word as word;
+use crate::explain::Decision;
 use crate::membership::Membership;
 use crate::policy::Balancer;
 use crate::random::Rng;
@@ -45,26 +46,21 @@ impl Router {
     ///
     /// Eligible is an instance that is alive, not draining, admitted by its breaker (or a free probe place), below its
     /// concurrency limit and did not answer Rejected a moment ago. With `key_hash` ≠ 0 a key stays on one instance
-    /// while that is eligible. `thread` is the caller's: when it ends, so do its tickets.
+    /// while that is eligible. When the caller's thread ends, so do its tickets.
     ///
     /// Cost: no lock, no allocation. Two members are looked at with `least-request` and `peak-ewma`, few with
     /// `round-robin` and `weighted`, all with a key; all before anything is refused.
     ///
     /// # Errors
-    /// `StaleHandle`, `NoInstance`, `Draining`, `BreakerOpen`, `Saturated` ([`wait`](Self::wait) may queue), or
+    /// `StaleHandle`, `NoInstance`, `Draining`, `BreakerOpen`, `Saturated` ([`wait`](Self::wait) may queue), `RateLimited`, or
     /// `LimitExceeded` when 262,144 requests are under way. `out.retry_after_ms` says when to come back.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the boundary's hot call: numbers only, no struct to build per message"
-    )]
     #[inline]
     pub fn pick(
         &self,
         guard: &Guard<'_>,
-        rng: &mut Rng,
+        caller: &mut Caller,
         service: u32,
         key_hash: u32,
-        thread: u32,
         now_us: u64,
         out: &mut Picked,
     ) -> Result<u64, Status> {
@@ -72,7 +68,8 @@ impl Router {
         let Some(membership) = self.membership(guard, service) else {
             return Err(Status::StaleHandle);
         };
-        match self.pick_from(membership, rng, service, key_hash, thread, now_us, out) {
+        let thread = caller.thread;
+        match self.pick_from(membership, caller, service, key_hash, thread, now_us, out) {
             Ok(ticket) => Ok(ticket),
             Err(refusal) => {
                 out.retry_after_ms = refusal.retry_after_ms;
@@ -81,76 +78,99 @@ impl Router {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "as `pick`")]
+    /// [`pick`](Self::pick) in the name of `thread`, which the ticket ends with.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the hot call: numbers only, no struct to build per message"
+    )]
     pub(crate) fn pick_from(
         &self,
         membership: &Membership,
-        rng: &mut Rng,
+        caller: &mut Caller,
         service: u32,
         key_hash: u32,
         thread: u32,
         now_us: u64,
         out: &mut Picked,
     ) -> Result<u64, Refusal> {
-        let mut selection = Selection::new(&self.cells, membership, key_hash, now_us);
-        let Some((candidate, probe)) = self.choose(&mut selection, rng, service) else {
+        if membership.features.has_rate_limit() {
+            Self::admit(membership, key_hash, now_us)?;
+        }
+        let trace = caller.explained.begin(caller.picks);
+        let mut selection = Selection::new(&self.cells, membership, key_hash, now_us, trace);
+        let Some((index, probe)) = self.choose(&mut selection, &mut caller.rng, service) else {
             return Err(Self::refuse(&selection));
         };
         let policy = &membership.policy;
-        let member = &membership.members[candidate.index];
-        let lease_until_us = now_us
-            .saturating_add(u64::from(policy.ticket_lease_ms) * 1_000)
-            .min(u64::MAX - 1);
+        let member = &membership.members[index];
         let filled = Filled {
             service,
             instance: member.handle,
             thread,
             probe,
             picked_at_us: now_us,
-            lease_until_us,
+            lease_until_us: now_us
+                .saturating_add(u64::from(policy.ticket_lease_ms) * 1_000)
+                .min(u64::MAX - 1),
         };
         let Some(ticket) = self.tickets.open(&filled) else {
-            if let Some(probe) = probe {
-                self.cells
-                    .state(member.handle)
-                    .map(|state| state.breaker.release_probe(probe));
-            }
-            self.view(member.handle).release();
-            return Err(Refusal {
-                retry_after_ms: 1,
-                ..Refusal::of(Status::LimitExceeded)
-            });
+            return Err(self.no_ticket(member.handle, probe));
         };
-        let tokens = membership.service.retry_tokens(&policy.retry, now_us);
+        let retry_tokens = membership.service.retry_tokens(&policy.retry, now_us);
         membership.service.picks.fetch_add(1, Ordering::Relaxed);
-        self.view(member.handle).count(word::PICKED);
-        self.header_word(header_word::IN_FLIGHT)
-            .fetch_add(1, Ordering::Relaxed);
-        if candidate.in_flight == 0
-            && policy.balancer == Balancer::Adaptive
-            && let Some(state) = self.cells.state(member.handle)
-        {
-            state.answered_at_us.store(now_us, Ordering::Relaxed);
+        if policy.balancer == Balancer::Adaptive {
+            self.note_work(member.handle, now_us);
         }
-        note(&mut selection.trace, &candidate, true);
-        let decision = Decision {
+        selection.trace.finish(&Decision {
             ticket,
             service,
             key_hash,
             chosen: member.handle,
             balancer: policy.balancer,
             at_us: now_us,
-            retry_tokens: tokens,
-            truncated: membership.members.len() > selection.trace.len(),
-        };
-        self.explained.record(&decision, &selection.trace);
-        *out = Picked {
-            instance: member.handle,
-            thread: member.thread,
-            retry_after_ms: 0,
-            probe: probe.is_some(),
-        };
+            retry_tokens,
+            members: membership.members.len(),
+        });
+        caller.picks = caller.picks.wrapping_add(1);
+        out.instance = member.handle;
+        out.thread = member.thread;
+        out.probe = probe.is_held();
         Ok(ticket)
+    }
+
+    /// Too many requests are under way: what was taken is given back.
+    #[cold]
+    #[inline(never)]
+    fn no_ticket(&self, instance: u32, probe: Probe) -> Refusal {
+        if let Some(state) = self.cells.state(instance) {
+            state.breaker.release_probe(probe);
+        }
+        self.view(instance).release();
+        Refusal {
+            retry_after_ms: 1,
+            ..Refusal::of(Status::LimitExceeded)
+        }
+    }
+
+    /// `adaptive`: an instance that had nothing to do has something from now on.
+    fn note_work(&self, instance: u32, now_us: u64) {
+        if self.view(instance).get(word::IN_FLIGHT) == 1
+            && let Some(state) = self.cells.state(instance)
+        {
+            state.answered_at_us.store(now_us, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a token for a request.
+    #[cold]
+    #[inline(never)]
+    fn admit(membership: &Membership, key_hash: u32, now_us: u64) -> Result<(), Refusal> {
+        let bucket = &membership.service.rate_limit;
+        let taken = bucket.take(&membership.policy.rate_limit, key_hash, now_us);
+        taken.map_err(|retry_after_ms| Refusal {
+            retry_after_ms,
+            ..Refusal::of(Status::RateLimited)
+        })
     }
 
     /// An eligible member with its place taken.
@@ -160,7 +180,7 @@ impl Router {
         selection: &mut Selection<'_>,
         rng: &mut Rng,
         service: u32,
-    ) -> Option<(Candidate, Option<Probe>)> {
+    ) -> Option<(usize, Probe)> {
         self.choose_unblocked(selection, rng, service)
             .or_else(|| self.choose_blocked(selection, rng, service))
     }
@@ -172,7 +192,7 @@ impl Router {
         selection: &mut Selection<'_>,
         rng: &mut Rng,
         service: u32,
-    ) -> Option<(Candidate, Option<Probe>)> {
+    ) -> Option<(usize, Probe)> {
         let mut members = selection.membership.members.iter();
         if !members.any(|member| self.view(member.handle).is_blocked()) {
             return None;
@@ -189,82 +209,78 @@ impl Router {
         selection: &mut Selection<'_>,
         rng: &mut Rng,
         service: u32,
-    ) -> Option<(Candidate, Option<Probe>)> {
+    ) -> Option<(usize, Probe)> {
         for _ in 0..ATTEMPTS {
-            let candidate = selection.propose(rng)?;
-            if let Ok(probe) =
-                self.take(selection.membership, &candidate, service, selection.now_us)
-            {
-                return Some((candidate, probe));
+            let proposal = selection.propose(rng)?;
+            selection.record(proposal);
+            if let Some(probe) = self.take(selection, proposal, service) {
+                return Some((proposal.index as usize, probe));
             }
         }
-        // Others were faster each time. Take whatever is left.
+        self.choose_any(selection, service)
+    }
+
+    /// Others were faster each time. Takes whatever is left.
+    #[cold]
+    #[inline(never)]
+    fn choose_any(&self, selection: &mut Selection<'_>, service: u32) -> Option<(usize, Probe)> {
         (0..selection.membership.members.len()).find_map(|index| {
             let candidate = selection.assess(index);
-            if candidate.filter.is_some() {
+            if !candidate.is_eligible() {
                 return None;
             }
-            self.take(selection.membership, &candidate, service, selection.now_us)
-                .ok()
-                .map(|probe| (candidate, probe))
+            selection.record(candidate.proposal());
+            let probe = self.take(selection, candidate.proposal(), service)?;
+            Some((index, probe))
         })
     }
 
     /// Takes a place on a member, and a probe place if it is half-open.
     #[inline]
-    fn take(
-        &self,
-        membership: &Membership,
-        candidate: &Candidate,
-        service: u32,
-        now_us: u64,
-    ) -> Result<Option<Probe>, ()> {
-        let probe = if candidate.probe {
-            Some(
-                self.lease_probe(membership, candidate, service, now_us)
-                    .ok_or(())?,
-            )
-        } else {
-            None
-        };
-        if self.view(candidate.handle).reserve(candidate.limit) {
-            return Ok(probe);
+    fn take(&self, selection: &Selection<'_>, proposal: Proposal, service: u32) -> Option<Probe> {
+        let handle = selection.membership.members[proposal.index as usize].handle;
+        let view = self.view(handle);
+        if proposal.probe {
+            return self.take_probe(selection, handle, service);
         }
-        if let (Some(probe), Some(state)) = (probe, self.cells.state(candidate.handle)) {
-            state.breaker.release_probe(probe);
-        }
-        Err(())
+        view.reserve(view.get(word::LIMIT)).then_some(Probe::NONE)
     }
 
     #[cold]
-    fn lease_probe(
-        &self,
-        membership: &Membership,
-        candidate: &Candidate,
-        service: u32,
-        now_us: u64,
-    ) -> Option<Probe> {
-        let state = self.cells.state(candidate.handle)?;
-        let (probe, transition) = state
-            .breaker
-            .lease_probe(&membership.policy.breaker, now_us)?;
+    #[inline(never)]
+    fn take_probe(&self, selection: &Selection<'_>, instance: u32, service: u32) -> Option<Probe> {
+        let state = self.cells.state(instance)?;
+        let policy = &selection.membership.policy.breaker;
+        let (probe, transition) = state.breaker.lease_probe(policy, selection.now_us)?;
         if let Some(transition) = transition {
-            self.breaker_changed(service, candidate.handle, transition, now_us);
+            self.breaker_changed(service, instance, transition, selection.now_us);
         }
-        (probe.lease != 0).then_some(probe)
+        let view = self.view(instance);
+        if probe.is_held() && view.reserve(view.get(word::LIMIT)) {
+            return Some(probe);
+        }
+        state.breaker.release_probe(probe);
+        None
     }
 
     /// Why none was eligible, the most hopeful reason first: a place will be free, a breaker will close, never.
     #[cold]
+    #[inline(never)]
     fn refuse(selection: &Selection<'_>) -> Refusal {
-        let typical_us = selection.membership.service.typical_latency_us();
+        let service = &selection.membership.service;
+        service
+            .rate_limit
+            .give_back(&selection.membership.policy.rate_limit);
+        let typical_us = service.typical_latency_us();
         let typical_ms = ((typical_us / 1_000.0).ceil() as u64).clamp(1, LONGEST_ADVICE_MS);
         let (mut busy, mut ejected, mut draining) = (false, false, false);
         let mut eligible_at_us = u64::MAX;
         for index in 0..selection.membership.members.len() {
-            let candidate = selection.look(index);
-            eligible_at_us = eligible_at_us.min(candidate.eligible_at_us);
-            match candidate.filter {
+            let filter = selection.look(index).filter;
+            if let Some(filter) = filter {
+                eligible_at_us = eligible_at_us.min(selection.eligible_at_us(index, filter));
+            }
+            match filter {
                 // Eligible again since it was looked at, or blocked since then: as good as a place that becomes free.
                 None | Some(Filter::AtLimit | Filter::RejectedRecently | Filter::Blocked) => {
                     busy = true;

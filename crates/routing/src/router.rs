@@ -1,6 +1,6 @@
 //! The router: one per mesh and process, shared by every thread.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use linkmesh_registry::discovery::Discovery;
 use linkmesh_registry::{
@@ -12,10 +12,10 @@ use linkmesh_tables::epoch::{Domain, Guard, Snapshot};
 use zerocopy::FromZeros;
 
 use crate::breaker::Transition;
+use crate::caller::Caller;
 use crate::cells::{Cells, View, header_word, instance_word as word};
 use crate::explain::{ExplainRing, Explanation};
 use crate::membership::Membership;
-use crate::random::Rng;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::SlotTable;
 use crate::ticket::Tickets;
@@ -50,13 +50,30 @@ pub struct Picked {
     pub probe: bool,
 }
 
-/// What followed from completing a request.
+/// What followed from completing a request. One word, so that it comes back in a register: usually nothing did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Completed {
+pub struct Completed(u64);
+
+const GRANTED: u64 = 1;
+const MORE: u64 = 2;
+
+impl Completed {
+    pub(crate) fn new(granted_thread: Option<u32>, more: bool) -> Self {
+        let granted = granted_thread.map_or(0, |thread| u64::from(thread) << 32 | GRANTED);
+        Self(granted | if more { MORE } else { 0 })
+    }
+
     /// A waiting request of this thread got the place: wake the thread.
-    pub granted_thread: Option<u32>,
+    #[inline]
+    pub fn granted_thread(self) -> Option<u32> {
+        (self.0 & GRANTED != 0).then_some((self.0 >> 32) as u32)
+    }
+
     /// Waiting requests of other threads got places, too: [`Router::tick`] says which.
-    pub more: bool,
+    #[inline]
+    pub fn more(self) -> bool {
+        self.0 & MORE != 0
+    }
 }
 
 /// A breaker changed its state and the event log does not know yet.
@@ -100,7 +117,8 @@ pub struct Router {
     pub(crate) cells: Cells,
     header: Box<[AtomicU32]>,
     pub(crate) tickets: Tickets,
-    pub(crate) explained: ExplainRing,
+    /// Rings of the threads that call.
+    explained: Mutex<Vec<Weak<ExplainRing>>>,
     pub(crate) waits: Mutex<Waits>,
     changes: MpmcRing<BreakerChange>,
     /// Breaker changes that found `changes` full.
@@ -109,6 +127,8 @@ pub struct Router {
     administration: Mutex<()>,
     /// Shortest ticket lease of any policy so far, microseconds.
     pub(crate) shortest_lease_us: AtomicU64,
+    /// When outlier detection compares next, microseconds.
+    pub(crate) next_comparison_us: AtomicU64,
     /// When open tickets are looked through next, microseconds.
     pub(crate) next_sweep_us: AtomicU64,
 }
@@ -123,7 +143,7 @@ impl Router {
         let no_memory =
             || RegistryError::new(Status::LimitExceeded, "no memory for the router's tables");
         let limits = Limits::default();
-        let seed = options.seed;
+        let queue = Caller::new(options.seed, QUEUE_STREAM).ok_or_else(no_memory)?;
         Ok(Self {
             options,
             registry: ServiceRegistry::new(limits),
@@ -133,14 +153,36 @@ impl Router {
             cells: Cells::new().ok_or_else(no_memory)?,
             header: <[AtomicU32]>::new_box_zeroed_with_elems(16).map_err(|_| no_memory())?,
             tickets: Tickets::new().ok_or_else(no_memory)?,
-            explained: ExplainRing::new(),
-            waits: Mutex::new(Waits::new(Rng::new(seed, QUEUE_STREAM))),
+            explained: Mutex::new(vec![Arc::downgrade(&queue.explained)]),
+            waits: Mutex::new(Waits::new(queue)),
             changes: MpmcRing::new(PENDING_CHANGES).map_err(|_| no_memory())?,
             changes_lost: AtomicU64::new(0),
             administration: Mutex::new(()),
             shortest_lease_us: AtomicU64::new(u64::MAX),
+            next_comparison_us: AtomicU64::new(u64::MAX),
             next_sweep_us: AtomicU64::new(u64::MAX),
         })
+    }
+
+    /// What a thread calls with. One for each thread; numbers of threads are the caller's, 0 = none in particular.
+    ///
+    /// # Errors
+    /// `LimitExceeded` when there is no memory for what it remembers of its picks (448 KiB of address space, committed
+    /// as they come).
+    pub fn caller(&self, thread: u32) -> Result<Caller, RegistryError> {
+        let caller = Caller::new(self.options.seed, thread).ok_or_else(|| {
+            RegistryError::new(Status::LimitExceeded, "no memory for explanations of picks")
+        })?;
+        let mut rings = self.rings();
+        rings.retain(|ring| ring.strong_count() > 0);
+        rings.push(Arc::downgrade(&caller.explained));
+        Ok(caller)
+    }
+
+    fn rings(&self) -> MutexGuard<'_, Vec<Weak<ExplainRing>>> {
+        self.explained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Memory of the instances' views: first word and number of words, 16 a slot, the contract's `InstanceWord`.
@@ -235,7 +277,7 @@ impl Router {
             let name = self.with_registry(|registry, _| {
                 registry
                     .service(change.service)
-                    .map(|service| std::sync::Arc::clone(&service.name))
+                    .map(|service| Arc::clone(&service.name))
             });
             // A service that is gone has no breakers any more.
             let Some(service) = name else { continue };
@@ -256,9 +298,10 @@ impl Router {
         to_json(&self.registry.events_since(sequence))
     }
 
-    /// Why a ticket's instance was picked; `None` when the pick is not among the last 1,024.
+    /// Why a ticket's instance was picked; `None` when the pick is not among the last 1,024 of its thread.
     pub fn explain(&self, ticket: u64) -> Option<Explanation> {
-        let mut explanation = self.explained.find(ticket)?;
+        let rings: Vec<_> = self.rings().iter().filter_map(Weak::upgrade).collect();
+        let mut explanation = rings.iter().find_map(|ring| ring.find(ticket))?;
         explanation.service = self.with_registry(|registry, _| {
             registry
                 .service(explanation.service_handle)
@@ -281,7 +324,7 @@ impl Router {
         guard: &Guard<'_>,
         service: u32,
         attempt: u32,
-        rng: &mut Rng,
+        caller: &mut Caller,
         now_us: u64,
     ) -> i32 {
         let Some(membership) = self.membership(guard, service) else {
@@ -295,7 +338,7 @@ impl Router {
         if !membership.service.budget.take(policy, picks, now_us) {
             return -1;
         }
-        crate::budget::backoff_ms(policy, attempt, rng) as i32
+        crate::budget::backoff_ms(policy, attempt, &mut caller.rng) as i32
     }
 
     pub(crate) fn show_registry(&self, registry: &RegistrySnapshot) {
@@ -320,7 +363,7 @@ impl LoadSource for Router {
             limit: view.get(word::LIMIT),
             latency_us: f32::from_bits(view.get(word::LATENCY_US)),
             breaker: view.breaker(),
-            picked: view.get(word::PICKED),
+            picked: view.picked(),
             succeeded: view.get(word::SUCCEEDED),
             failed: view.get(word::FAILED),
         }

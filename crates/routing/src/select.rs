@@ -21,10 +21,10 @@
 //! A member in its slow start is passed over by chance, as often as its share is below the full one, unless there is
 //! nobody else. Of several tiers one is drawn first; see [`crate::tiers`].
 
-use crate::candidate::{Candidate, Trace};
+use crate::candidate::{Candidate, Proposal};
 use crate::cells::{Cells, instance_word as word};
 use crate::estimate::to_ms;
-use crate::explain::note;
+use crate::explain::Trace;
 use crate::membership::Membership;
 use crate::policy::Balancer;
 use crate::pool::Pool;
@@ -50,7 +50,7 @@ pub(crate) struct Selection<'a> {
     pub(crate) membership: &'a Membership,
     pub(crate) key_hash: u32,
     pub(crate) now_us: u64,
-    pub(crate) trace: Trace,
+    pub(crate) trace: Trace<'a>,
     /// Breakers and ejections are ignored.
     pub(crate) panic: bool,
     /// Members whose event loop is blocked are eligible: nobody else is.
@@ -67,13 +67,14 @@ impl<'a> Selection<'a> {
         membership: &'a Membership,
         key_hash: u32,
         now_us: u64,
+        trace: Trace<'a>,
     ) -> Self {
         Self {
             cells,
             membership,
             key_hash,
             now_us,
-            trace: Trace::new(),
+            trace,
             panic: false,
             accept_blocked: false,
             usual_in_flight: 0.0,
@@ -83,7 +84,7 @@ impl<'a> Selection<'a> {
 
     /// The best eligible member by the balancer's rule; `None` when none is eligible.
     #[inline]
-    pub(crate) fn propose(&mut self, rng: &mut Rng) -> Option<Candidate> {
+    pub(crate) fn propose(&mut self, rng: &mut Rng) -> Option<Proposal> {
         let membership = self.membership;
         if membership.plain {
             return self.propose_in(&membership.pools[0], rng);
@@ -92,7 +93,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The drawn tier first, then the others in their order.
-    fn propose_by_tier(&mut self, rng: &mut Rng) -> Option<Candidate> {
+    fn propose_by_tier(&mut self, rng: &mut Rng) -> Option<Proposal> {
         let pools = &self.membership.pools;
         let shares = Shares::now(self.cells, self.membership, self.now_us);
         let drawn = shares.draw(pools, self.key_hash, rng);
@@ -107,7 +108,7 @@ impl<'a> Selection<'a> {
     }
 
     #[inline]
-    fn propose_in(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn propose_in(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         if pool.len() == 0 {
             return None;
         }
@@ -131,11 +132,23 @@ impl<'a> Selection<'a> {
     }
 
     /// What there is to know of a member, with its score when it is eligible.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn assess(&mut self, index: usize) -> Candidate {
         let candidate = self.look(index);
-        note(&mut self.trace, &candidate, false);
+        if !self.trace.has(candidate.handle) {
+            self.trace.push(&candidate);
+        }
         candidate
+    }
+
+    /// Sees to it that a proposed member is among the recorded ones.
+    #[inline]
+    pub(crate) fn record(&mut self, proposal: Proposal) {
+        let index = proposal.index as usize;
+        if !self.trace.has(self.membership.members[index].handle) {
+            let candidate = self.look(index);
+            self.trace.push_chosen(&candidate);
+        }
     }
 
     /// Whether a member gives way by chance: it is in its slow start.
@@ -155,7 +168,7 @@ impl<'a> Selection<'a> {
         share < 1_000 && u64::from(rng.below(1_000)) >= share.max(FIRST_SHARE)
     }
 
-    fn next_in_turn(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn next_in_turn(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let turns = if pool.schedule.is_empty() {
             pool.len()
         } else {
@@ -171,18 +184,18 @@ impl<'a> Selection<'a> {
                 .get(position)
                 .map_or(pool.from() + position, |&index| index as usize);
             let candidate = self.assess(index);
-            if candidate.filter.is_none() && !self.gives_way(&candidate, rng) {
-                return Some(candidate);
+            if candidate.is_eligible() && !self.gives_way(&candidate, rng) {
+                return Some(candidate.proposal());
             }
         }
         self.any_eligible(pool, rng)
     }
 
-    fn any(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn any(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         for _ in 0..DRAWS {
             let candidate = self.assess(pool.owner(rng.below(pool.total())));
-            if candidate.filter.is_none() && !self.gives_way(&candidate, rng) {
-                return Some(candidate);
+            if candidate.is_eligible() && !self.gives_way(&candidate, rng) {
+                return Some(candidate.proposal());
             }
         }
         self.any_eligible(pool, rng)
@@ -190,7 +203,7 @@ impl<'a> Selection<'a> {
 
     /// Few are eligible: draws one of them, by weight.
     #[cold]
-    fn any_eligible(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn any_eligible(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let membership = self.membership;
         let by_weight = membership.policy.balancer != Balancer::RoundRobin;
         let weigh = |index: usize| {
@@ -214,7 +227,7 @@ impl<'a> Selection<'a> {
             let candidate = self.look(index);
             if candidate.filter.is_none() {
                 if point < weigh(index) {
-                    return Some(candidate);
+                    return Some(candidate.proposal());
                 }
                 point -= weigh(index);
             }
@@ -224,10 +237,11 @@ impl<'a> Selection<'a> {
     }
 
     #[inline]
-    fn better_of_two(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn better_of_two(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let membership = self.membership;
         if pool.len() == 1 {
-            return Some(self.assess(pool.from())).filter(|candidate| candidate.filter.is_none());
+            let only = self.assess(pool.from());
+            return only.is_eligible().then(|| only.proposal());
         }
         let mut first = pool.from();
         for _ in 0..PAIRS {
@@ -243,23 +257,23 @@ impl<'a> Selection<'a> {
             let a_stays = a.filter.is_none() && !self.gives_way(&a, rng);
             let b_stays = b.filter.is_none() && !self.gives_way(&b, rng);
             match (a_stays, b_stays) {
-                (true, true) => return Some(if b.score < a.score { b } else { a }),
-                (true, false) => return Some(a),
-                (false, true) => return Some(b),
+                (true, true) if b.score < a.score => return Some(b.proposal()),
+                (true, _) => return Some(a.proposal()),
+                (false, true) => return Some(b.proposal()),
                 (false, false) => {}
             }
         }
         self.best_from(pool, first, pool.len(), None)
     }
 
-    fn best_of_all(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn best_of_all(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let start = pool.owner(rng.below(pool.total()));
         self.best_from(pool, start, pool.len(), Some(rng))
             .or_else(|| self.best_from(pool, start, pool.len(), None))
     }
 
     /// `adaptive`: some members in a row, so that their load and failures are compared with each other's.
-    fn best_of_sample(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Candidate> {
+    fn best_of_sample(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let start = pool.owner(rng.below(pool.total()));
         let count = SAMPLE.min(pool.len());
         let end = pool.range().end;
@@ -287,26 +301,25 @@ impl<'a> Selection<'a> {
         start: usize,
         count: usize,
         mut rng: Option<&mut Rng>,
-    ) -> Option<Candidate> {
+    ) -> Option<Proposal> {
         // With nothing noted yet no member can be noted twice: spares the search for it.
         let fresh = self.trace.is_empty();
-        let mut best: Option<Candidate> = None;
-        for offset in 0..count {
-            let at = start + offset;
-            let end = pool.range().end;
+        let mut best = None;
+        let mut lowest = f64::INFINITY;
+        let end = pool.range().end;
+        for at in start..start + count {
             let candidate = self.look(if at < end { at } else { at - pool.len() });
-            if !fresh {
-                note(&mut self.trace, &candidate, false);
-            } else if !self.trace.is_full() {
-                self.trace.push(candidate);
+            if fresh || !self.trace.has(candidate.handle) {
+                self.trace.push(&candidate);
             }
-            if candidate.filter.is_none()
-                && best.is_none_or(|best| candidate.score < best.score)
+            if candidate.is_eligible()
+                && (best.is_none() || candidate.score < lowest)
                 && !rng
                     .as_deref_mut()
                     .is_some_and(|rng| self.gives_way(&candidate, rng))
             {
-                best = Some(candidate);
+                best = Some(candidate.proposal());
+                lowest = candidate.score;
             }
         }
         best
@@ -314,7 +327,7 @@ impl<'a> Selection<'a> {
 
     /// The first member in the key's order that is eligible and below its bound; when all are above, the first that is
     /// eligible.
-    fn by_key(&mut self, pool: &Pool) -> Option<Candidate> {
+    fn by_key(&mut self, pool: &Pool) -> Option<Proposal> {
         let factor = self.membership.policy.balancing.hash_balance_factor;
         let load = if factor == 0 { 0 } else { self.load_of(pool) };
         let Some(table) = &pool.table else {
@@ -328,35 +341,39 @@ impl<'a> Selection<'a> {
             }
             last = at;
             let candidate = self.assess(pool.from() + at as usize);
-            if candidate.filter.is_some() {
+            if !candidate.is_eligible() {
                 continue;
             }
             if self.is_below_bound(pool, &candidate, load) {
-                return Some(candidate);
+                return Some(candidate.proposal());
             }
-            first = first.or(Some(candidate));
+            first = first.or(Some(candidate.proposal()));
         }
         first.or_else(|| self.nearest(pool, load))
     }
 
     /// By rendezvous hash.
-    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Candidate> {
+    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Proposal> {
         if load == 0 {
             return self.best_from(pool, pool.from(), pool.len(), None);
         }
-        let (mut below, mut any) = (None::<Candidate>, None::<Candidate>);
+        // The best of all, and the best of those below their bound.
+        let (mut any, mut below) = (None, None);
+        let (mut lowest, mut lowest_below) = (f64::INFINITY, f64::INFINITY);
         for index in pool.range() {
             let candidate = self.assess(index);
-            if candidate.filter.is_some() {
+            if !candidate.is_eligible() {
                 continue;
             }
-            let better =
-                |best: &Option<Candidate>| best.is_none_or(|best| candidate.score < best.score);
-            if better(&any) {
-                any = Some(candidate);
+            if any.is_none() || candidate.score < lowest {
+                any = Some(candidate.proposal());
+                lowest = candidate.score;
             }
-            if better(&below) && self.is_below_bound(pool, &candidate, load) {
-                below = Some(candidate);
+            if (below.is_none() || candidate.score < lowest_below)
+                && self.is_below_bound(pool, &candidate, load)
+            {
+                below = Some(candidate.proposal());
+                lowest_below = candidate.score;
             }
         }
         below.or(any)

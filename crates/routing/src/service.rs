@@ -5,6 +5,7 @@ use linkmesh_metrics::Histogram;
 use crate::budget::RetryBudget;
 use crate::estimate::Estimate;
 use crate::policy::RetryPolicy;
+use crate::rate_limit::RateLimit;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Latency that is assumed as long as nothing was measured, microseconds.
@@ -21,6 +22,9 @@ pub(crate) struct ServiceState {
     pub(crate) waiting: AtomicU32,
     /// See [`crate::tiers::Shares`].
     pub(crate) shares: AtomicU64,
+    pub(crate) rate_limit: RateLimit,
+    /// 1 while outlier detection ejects an instance: one at a time.
+    pub(crate) ejecting: AtomicU32,
     pub(crate) budget: RetryBudget,
     /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
     pub(crate) latency: Estimate,
@@ -37,6 +41,8 @@ impl ServiceState {
             picks: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             shares: AtomicU64::new(0),
+            rate_limit: RateLimit::default(),
+            ejecting: AtomicU32::new(0),
             budget: RetryBudget::new(retry, now_us),
             latency: Estimate::default(),
             recent: Estimate::default(),

@@ -1,6 +1,6 @@
 //! A request under way: what `complete` must know of its `pick`.
 
-use linkmesh_tables::{Claimed, Ticket, TicketSlab};
+use linkmesh_tables::{Ticket, TicketSlab};
 
 use crate::breaker::Probe;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -45,7 +45,7 @@ pub(crate) struct Filled {
     pub(crate) instance: u32,
     /// Thread that picked, or waits.
     pub(crate) thread: u32,
-    pub(crate) probe: Option<Probe>,
+    pub(crate) probe: Probe,
     pub(crate) picked_at_us: u64,
     pub(crate) lease_until_us: u64,
 }
@@ -75,11 +75,12 @@ impl Tickets {
             self.used.fetch_max(ticket.slot() + 1, Ordering::Relaxed);
         }
         let open = self.slab.slot(ticket.slot());
-        let probe = filled.probe.unwrap_or(Probe { place: 0, lease: 0 });
         open.picked_at_us
             .store(filled.picked_at_us, Ordering::Relaxed);
-        open.probe_lease.store(probe.lease, Ordering::Relaxed);
-        open.probe_place.store(probe.place, Ordering::Relaxed);
+        open.probe_lease
+            .store(filled.probe.lease, Ordering::Relaxed);
+        open.probe_place
+            .store(filled.probe.place, Ordering::Relaxed);
         open.service.store(filled.service, Ordering::Relaxed);
         open.instance.store(filled.instance, Ordering::Relaxed);
         open.thread.store(filled.thread, Ordering::Relaxed);
@@ -91,38 +92,34 @@ impl Tickets {
     }
 
     /// Closes a ticket; for exactly one caller per ticket it says what it said.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&self, ticket: u64) -> Option<Filled> {
         // Slabs mask the slot and compare the generation, so any number is safe to ask for.
         let ticket = Ticket(ticket);
         // Acquire pairs with the Release in `open`.
-        if self
+        let lease_until_us = self
             .slab
             .get(ticket)?
             .lease_until_us
-            .load(Ordering::Acquire)
-            == UNFILLED
-        {
+            .load(Ordering::Acquire);
+        if lease_until_us == UNFILLED {
             return None;
         }
         let claimed = self.slab.claim(ticket)?;
-        Some(Self::take(&claimed))
-    }
-
-    fn take(claimed: &Claimed<'_, OpenTicket>) -> Filled {
-        let lease = claimed.probe_lease.load(Ordering::Relaxed);
-        let place = claimed.probe_place.load(Ordering::Relaxed);
         let filled = Filled {
             service: claimed.service.load(Ordering::Relaxed),
             instance: claimed.instance.load(Ordering::Relaxed),
             thread: claimed.thread.load(Ordering::Relaxed),
-            probe: (lease != 0).then_some(Probe { place, lease }),
+            probe: Probe {
+                place: claimed.probe_place.load(Ordering::Relaxed),
+                lease: claimed.probe_lease.load(Ordering::Relaxed),
+            },
             picked_at_us: claimed.picked_at_us.load(Ordering::Relaxed),
-            lease_until_us: claimed.lease_until_us.load(Ordering::Relaxed),
+            lease_until_us,
         };
         // The claim's drop publishes it with the slot.
         claimed.lease_until_us.store(UNFILLED, Ordering::Relaxed);
-        filled
+        Some(filled)
     }
 
     /// Open tickets in slot order, with what they say at this moment; close them to be sure.

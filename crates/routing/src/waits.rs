@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use linkmesh_registry::Status;
 use linkmesh_tables::epoch::Guard;
 
+use crate::caller::Caller;
 use crate::membership::Membership;
 use crate::pick::Refusal;
-use crate::random::Rng;
+use crate::policy::Backpressure;
 use crate::router::{Picked, Router};
 use crate::sync::Ordering;
 
@@ -21,7 +22,8 @@ const LONGEST_ADVICE_MS: f64 = 60_000.0;
 pub struct Grant {
     /// Which wait.
     pub wait_id: u32,
-    /// A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`.
+    /// A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`, or `QueueFull` when a
+    /// newer request took its place.
     pub result: Result<u64, Status>,
     /// Handle of the instance; 0 when refused.
     pub instance: u32,
@@ -41,7 +43,7 @@ pub struct Waiting {
 /// A request may not wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitRefused {
-    /// `StaleHandle`, `InvalidArgument`, `QueueFull`, `NoInstance`, `BreakerOpen` or `Draining`.
+    /// `StaleHandle`, `InvalidArgument`, `QueueFull`, `Saturated` when the policy lets nobody wait, `NoInstance`, `BreakerOpen` or `Draining`.
     pub status: Status,
     /// When it is worth trying again, milliseconds; 0 = unknown.
     pub retry_after_ms: u32,
@@ -60,7 +62,8 @@ struct Waiter {
 /// Who waits for what, and what was granted and not yet taken. Behind the router's mutex.
 #[derive(Debug)]
 pub(crate) struct Waits {
-    rng: Rng,
+    /// It picks for those who wait.
+    caller: Caller,
     last_id: u32,
     /// By service, first come first.
     queues: HashMap<u32, VecDeque<Waiter>>,
@@ -77,9 +80,9 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    pub(crate) fn new(rng: Rng) -> Self {
+    pub(crate) fn new(caller: Caller) -> Self {
         Self {
-            rng,
+            caller,
             last_id: 0,
             queues: HashMap::new(),
             waiting: HashMap::new(),
@@ -195,7 +198,23 @@ impl Router {
         let waits = &mut *queue;
         let limit = membership.policy.queue_limit as usize;
         let length = waits.queues.get(&service).map_or(0, VecDeque::len);
-        if length >= limit {
+        if membership.policy.backpressure == Backpressure::Reject {
+            let refusal = Refusal {
+                retry_after_ms: self.drain_time_ms(membership, 1),
+                ..Refusal::of(Status::Saturated)
+            };
+            return Err(refused(refusal, "requests do not wait for this service"));
+        }
+        let dropped =
+            if length >= limit && membership.policy.backpressure == Backpressure::DropOldest {
+                waits.queues.get_mut(&service).and_then(VecDeque::pop_front)
+            } else {
+                None
+            };
+        if let Some(oldest) = dropped {
+            membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
+            waits.refuse(oldest, Status::QueueFull);
+        } else if length >= limit {
             let refusal = Refusal {
                 status: Status::QueueFull,
                 retry_after_ms: self.drain_time_ms(membership, length),
@@ -213,7 +232,7 @@ impl Router {
             let mut picked = Picked::default();
             let picked_at = self.pick_from(
                 membership,
-                &mut waits.rng,
+                &mut waits.caller,
                 service,
                 key_hash,
                 thread,
@@ -306,7 +325,7 @@ impl Router {
             let mut picked = Picked::default();
             let ticket = self.pick_from(
                 membership,
-                &mut waits.rng,
+                &mut waits.caller,
                 service,
                 waiter.key_hash,
                 waiter.thread,

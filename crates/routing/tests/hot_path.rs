@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linkmesh_registry::{LoadSource, Status};
-use linkmesh_routing::{Outcome, Picked, Rng};
+use linkmesh_routing::{Outcome, Picked};
 use linkmesh_tables::epoch::Domain;
 use mesh::Mesh;
 
@@ -94,12 +94,12 @@ fn four_threads_never_exceed_the_limit_and_leave_nothing_in_flight() {
                     (&mesh.router, mesh.service, &instances, &held, &refused);
                 scope.spawn(move || {
                     let reader = Domain::global().register();
-                    let mut rng = Rng::new(3, thread);
+                    let mut caller = router.caller(thread).unwrap();
                     let mut tickets: Vec<(u64, usize)> = Vec::new();
                     for n in 0..20_000u64 {
                         let guard = reader.pin();
                         let mut picked = Picked::default();
-                        match router.pick(&guard, &mut rng, service, 0, thread, n, &mut picked) {
+                        match router.pick(&guard, &mut caller, service, 0, n, &mut picked) {
                             Ok(ticket) => {
                                 let index = instances
                                     .iter()

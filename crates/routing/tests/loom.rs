@@ -20,7 +20,7 @@ mod window;
 
 use std::sync::Arc;
 
-use breaker::{CircuitBreaker, Verdict};
+use breaker::{CircuitBreaker, Probe, Verdict};
 use linkmesh_registry::Breaker;
 use loom::thread;
 use policy::BreakerPolicy;
@@ -44,16 +44,16 @@ fn one_strike(concurrent_probes: u32) -> BreakerPolicy {
 #[test]
 fn the_limit_is_never_exceeded_and_every_place_comes_back() {
     model(|| {
-        let in_flight = Arc::new(AtomicU32::new(0));
+        let places = Arc::new(AtomicU64::new(0));
         let held = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..3)
             .map(|_| {
-                let (in_flight, held) = (Arc::clone(&in_flight), Arc::clone(&held));
+                let (places, held) = (Arc::clone(&places), Arc::clone(&held));
                 thread::spawn(move || {
-                    if reserve::reserve(&in_flight, 2) {
+                    if reserve::reserve(&places, 2) {
                         assert!(held.fetch_add(1, Ordering::SeqCst) < 2);
                         held.fetch_sub(1, Ordering::SeqCst);
-                        reserve::release(&in_flight);
+                        reserve::release(&places, false);
                     }
                 })
             })
@@ -61,7 +61,7 @@ fn the_limit_is_never_exceeded_and_every_place_comes_back() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(in_flight.load(Ordering::SeqCst), 0);
+        assert_eq!(places.load(Ordering::SeqCst), 0);
     });
 }
 
@@ -70,7 +70,7 @@ fn racing_probes_lease_at_most_the_places_there_are() {
     model(|| {
         let policy = one_strike(1);
         let breaker = Arc::new(CircuitBreaker::default());
-        breaker.record(&policy, false, None, 0);
+        breaker.record(&policy, false, Probe::NONE, 0);
         let other = {
             let breaker = Arc::clone(&breaker);
             thread::spawn(move || breaker.lease_probe(&policy, 1_000_000))
@@ -96,14 +96,14 @@ fn a_good_and_a_bad_probe_agree_on_one_end() {
     model(|| {
         let policy = one_strike(2);
         let breaker = Arc::new(CircuitBreaker::default());
-        breaker.record(&policy, false, None, 0);
+        breaker.record(&policy, false, Probe::NONE, 0);
         let (good, _) = breaker.lease_probe(&policy, 1_000_000).unwrap();
         let (bad, _) = breaker.lease_probe(&policy, 1_000_000).unwrap();
         let other = {
             let breaker = Arc::clone(&breaker);
-            thread::spawn(move || breaker.record(&policy, true, Some(good), 1_000_000))
+            thread::spawn(move || breaker.record(&policy, true, good, 1_000_000))
         };
-        let reopened = breaker.record(&policy, false, Some(bad), 1_000_000);
+        let reopened = breaker.record(&policy, false, bad, 1_000_000);
         let closed = other.join().unwrap();
         // Whoever was first decided; the other's place was taken back or its state was gone.
         assert!(
@@ -130,7 +130,7 @@ fn racing_failures_open_it_once() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let breaker = Arc::clone(&breaker);
-                thread::spawn(move || breaker.record(&policy, false, None, 0).is_some())
+                thread::spawn(move || breaker.record(&policy, false, Probe::NONE, 0).is_some())
             })
             .collect();
         let opened = threads
@@ -147,25 +147,25 @@ fn racing_failures_open_it_once() {
 #[test]
 fn a_freed_place_and_a_waiter_never_miss_each_other() {
     model(|| {
-        let in_flight = Arc::new(AtomicU32::new(1));
+        let places = Arc::new(AtomicU64::new(1));
         let waiting = Arc::new(AtomicU32::new(0));
         let granted = Arc::new(AtomicU64::new(0));
         let completer = {
-            let (in_flight, waiting, granted) = (
-                Arc::clone(&in_flight),
+            let (places, waiting, granted) = (
+                Arc::clone(&places),
                 Arc::clone(&waiting),
                 Arc::clone(&granted),
             );
             thread::spawn(move || {
-                reserve::release(&in_flight);
+                reserve::release(&places, true);
                 if waiting.load(Ordering::Acquire) != 0 {
                     granted.fetch_add(1, Ordering::SeqCst);
                 }
             })
         };
         waiting.fetch_add(1, Ordering::AcqRel);
-        reserve::look_for_place(&in_flight);
-        let found = reserve::reserve(&in_flight, 1);
+        reserve::look_for_place(&places);
+        let found = reserve::reserve(&places, 1);
         completer.join().unwrap();
         assert!(found || granted.load(Ordering::SeqCst) == 1, "a lost wake");
     });

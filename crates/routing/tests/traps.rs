@@ -361,7 +361,7 @@ fn retries_multiply_by_layers() {
                 let guard = mesh.reader.pin();
                 if mesh
                     .router
-                    .retry(&guard, mesh.service, attempt, &mut mesh.rng, mesh.now_us)
+                    .retry(&guard, mesh.service, attempt, &mut mesh.caller, mesh.now_us)
                     >= 0
                 {
                     retried += 1;

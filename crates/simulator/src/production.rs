@@ -1,6 +1,6 @@
 //! The production router as it runs in a process, with everything on.
 
-use linkmesh_routing::{Grant, Outcome, Picked, Rng, Router, RouterOptions, fmix32};
+use linkmesh_routing::{Caller, Grant, Outcome, Picked, Router, RouterOptions, fmix32};
 use linkmesh_tables::epoch::{Domain, Reader};
 
 use crate::chooser::Chooser;
@@ -14,7 +14,7 @@ pub(crate) struct Production {
     router: Router,
     service: u32,
     reader: Reader,
-    rng: Rng,
+    caller: Caller,
     /// Keys are for the balancers that are made for them; others spread them.
     by_key: bool,
     /// Instance and its server, in the order of instances.
@@ -42,12 +42,13 @@ impl Production {
         let service = router
             .define_service("service", &json, 0)
             .map_err(problem)?;
+        let caller = router.caller(THREAD).map_err(problem)?;
         let balancer = policy.get("balancer").and_then(|value| value.as_str());
         Ok(Self {
             router,
             service,
             reader: Domain::global().register(),
-            rng: Rng::new(seed, THREAD),
+            caller,
             by_key: matches!(balancer, Some("consistent-hash" | "maglev" | "rendezvous")),
             servers: Vec::new(),
             waiting: 0,
@@ -90,13 +91,11 @@ impl Chooser for Production {
     fn pick(&mut self, key: u32, now_us: u64) -> Option<(u32, u64)> {
         let (key_hash, mut picked) = (self.key_hash(key), Picked::default());
         let guard = self.reader.pin();
-        let rng = &mut self.rng;
         let picking = self.router.pick(
             &guard,
-            rng,
+            &mut self.caller,
             self.service,
             key_hash,
-            THREAD,
             now_us,
             &mut picked,
         );
@@ -142,7 +141,7 @@ impl Chooser for Production {
         let guard = self.reader.pin();
         let wait = self
             .router
-            .retry(&guard, self.service, attempt, &mut self.rng, now_us);
+            .retry(&guard, self.service, attempt, &mut self.caller, now_us);
         u32::try_from(wait).ok()
     }
 

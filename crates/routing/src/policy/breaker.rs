@@ -19,6 +19,10 @@ pub struct BreakerPolicy {
     pub error_rate: f64,
     /// The rate counts only with at least this many requests in the window; 1 to 1,000,000, default 20.
     pub min_requests: u32,
+    /// A good answer that took at least this, milliseconds, counts as slow; 0 to an hour, default 0 = none does.
+    pub slow_call_ms: u32,
+    /// Opens when this share of the window was slow; above 0 to 1, default 0.5.
+    pub slow_call_rate: f64,
     /// Sliding window, milliseconds, in ten buckets; 100 to an hour, default 10,000.
     pub window_ms: u32,
     /// First open time, milliseconds; 1 to an hour, default 1,000.
@@ -40,6 +44,8 @@ impl Default for BreakerPolicy {
             consecutive_failures: 5,
             error_rate: 0.5,
             min_requests: 20,
+            slow_call_ms: 0,
+            slow_call_rate: 0.5,
             window_ms: 10_000,
             open_ms: 1_000,
             max_open_ms: 30_000,
@@ -51,11 +57,13 @@ impl Default for BreakerPolicy {
 }
 
 impl BreakerPolicy {
-    pub(crate) const FIELDS: [&str; 10] = [
+    pub(crate) const FIELDS: [&str; 12] = [
         "enabled",
         "consecutiveFailures",
         "errorRate",
         "minRequests",
+        "slowCallMs",
+        "slowCallRate",
         "windowMs",
         "openMs",
         "maxOpenMs",
@@ -76,6 +84,12 @@ impl BreakerPolicy {
         let min_requests = fields
             .integer32("minRequests", 1, 1_000_000)?
             .unwrap_or(or.min_requests);
+        let slow_call_ms = fields
+            .integer32("slowCallMs", 0, HOUR_MS)?
+            .unwrap_or(or.slow_call_ms);
+        let slow_call_rate = fields
+            .number("slowCallRate", 0.001, 1.0)?
+            .unwrap_or(or.slow_call_rate);
         let window_ms = fields
             .integer32("windowMs", 100, HOUR_MS)?
             .unwrap_or(or.window_ms);
@@ -97,6 +111,8 @@ impl BreakerPolicy {
             consecutive_failures,
             error_rate,
             min_requests,
+            slow_call_ms,
+            slow_call_rate,
             window_ms,
             open_ms,
             max_open_ms,

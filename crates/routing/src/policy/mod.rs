@@ -4,10 +4,12 @@
 mod balancing;
 mod breaker;
 mod of_service;
+mod protection;
 mod retry;
 
 pub use balancing::{Balancer, BalancingPolicy, SubsetFallback};
 pub use breaker::BreakerPolicy;
 pub(crate) use breaker::PROBE_PLACES;
 pub use of_service::Policy;
+pub use protection::{AdaptiveConcurrencyPolicy, Backpressure, OutlierPolicy, RateLimitPolicy};
 pub use retry::RetryPolicy;

@@ -3,7 +3,10 @@
 use linkmesh_registry::{Fields, RegistryError};
 use serde::Serialize;
 
-use crate::policy::{Balancer, BalancingPolicy, BreakerPolicy, RetryPolicy};
+use crate::policy::{
+    AdaptiveConcurrencyPolicy, Backpressure, Balancer, BalancingPolicy, BreakerPolicy,
+    OutlierPolicy, RateLimitPolicy, RetryPolicy,
+};
 
 const DAY_MS: u32 = 86_400_000;
 
@@ -22,6 +25,14 @@ pub struct Policy {
     pub concurrency: u32,
     /// Requests that may wait for the service; 0 to 65,536, default 1,024.
     pub queue_limit: u32,
+    /// See [`Backpressure`].
+    pub backpressure: Backpressure,
+    /// See [`RateLimitPolicy`].
+    pub rate_limit: RateLimitPolicy,
+    /// See [`AdaptiveConcurrencyPolicy`].
+    pub adaptive_concurrency: AdaptiveConcurrencyPolicy,
+    /// See [`OutlierPolicy`].
+    pub outlier: OutlierPolicy,
     /// See [`BreakerPolicy`].
     pub breaker: BreakerPolicy,
     /// See [`RetryPolicy`].
@@ -32,12 +43,16 @@ pub struct Policy {
     pub ticket_lease_ms: u32,
 }
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 13] = [
     "balancer",
     "balancing",
     "timeoutMs",
     "concurrency",
     "queueLimit",
+    "backpressure",
+    "rateLimit",
+    "adaptiveConcurrency",
+    "outlier",
     "breaker",
     "retry",
     "rejectedMs",
@@ -52,6 +67,10 @@ impl Default for Policy {
             timeout_ms: 5_000,
             concurrency: 256,
             queue_limit: 1_024,
+            backpressure: Backpressure::default(),
+            rate_limit: RateLimitPolicy::default(),
+            adaptive_concurrency: AdaptiveConcurrencyPolicy::default(),
+            outlier: OutlierPolicy::default(),
             breaker: BreakerPolicy::default(),
             retry: RetryPolicy::default(),
             rejected_ms: 250,
@@ -88,6 +107,28 @@ impl Policy {
         let queue_limit = fields
             .integer32("queueLimit", 0, 65_536)?
             .unwrap_or(or.queue_limit);
+        let backpressure = match fields.string("backpressure")? {
+            None => or.backpressure,
+            Some(word) => Backpressure::from_word(&word).ok_or_else(|| {
+                RegistryError::invalid(
+                    "policy.backpressure",
+                    "must be one of reject, delay, drop-oldest",
+                )
+            })?,
+        };
+        let rate_limit = match fields.object("rateLimit", &RateLimitPolicy::FIELDS)? {
+            None => or.rate_limit,
+            Some(fields) => RateLimitPolicy::read(fields)?,
+        };
+        let adaptive_concurrency =
+            match fields.object("adaptiveConcurrency", &AdaptiveConcurrencyPolicy::FIELDS)? {
+                None => or.adaptive_concurrency,
+                Some(fields) => AdaptiveConcurrencyPolicy::read(fields)?,
+            };
+        let outlier = match fields.object("outlier", &OutlierPolicy::FIELDS)? {
+            None => or.outlier,
+            Some(fields) => OutlierPolicy::read(fields)?,
+        };
         let breaker = match fields.object("breaker", &BreakerPolicy::FIELDS)? {
             None => or.breaker,
             Some(fields) => BreakerPolicy::read(fields)?,
@@ -108,6 +149,10 @@ impl Policy {
             timeout_ms,
             concurrency,
             queue_limit,
+            backpressure,
+            rate_limit,
+            adaptive_concurrency,
+            outlier,
             breaker,
             retry,
             rejected_ms,
@@ -134,6 +179,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn each_wrong_field_is_named_with_its_limit() {
         let cases = [
             (
@@ -205,6 +251,27 @@ mod tests {
                 r#"{"balancing":{"subsetFallback":"some"}}"#,
                 "policy.balancing.subsetFallback",
                 None,
+            ),
+            (r#"{"backpressure":"drop"}"#, "policy.backpressure", None),
+            (
+                r#"{"rateLimit":{"burst":-1}}"#,
+                "policy.rateLimit.burst",
+                Some(0.0),
+            ),
+            (
+                r#"{"adaptiveConcurrency":{"min":50,"max":10}}"#,
+                "policy.adaptiveConcurrency.max",
+                Some(50.0),
+            ),
+            (
+                r#"{"outlier":{"maxEjected":2}}"#,
+                "policy.outlier.maxEjected",
+                Some(1.0),
+            ),
+            (
+                r#"{"breaker":{"slowCallRate":0}}"#,
+                "policy.breaker.slowCallRate",
+                Some(0.001),
             ),
             (r#"{"__proto__":{}}"#, "policy.__proto__", None),
             ("[]", "policy", None),

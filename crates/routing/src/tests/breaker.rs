@@ -5,7 +5,7 @@ use crate::policy::BreakerPolicy;
 
 fn fail_until_open(breaker: &CircuitBreaker, policy: &BreakerPolicy, now_us: u64) {
     for _ in 0..policy.consecutive_failures {
-        breaker.record(policy, false, None, now_us);
+        breaker.record(policy, false, Probe::NONE, now_us);
     }
     assert_eq!(breaker.state(), Breaker::Open);
 }
@@ -30,14 +30,14 @@ fn the_word_holds_its_parts() {
 fn opens_after_a_run_and_closes_after_good_probes() {
     let (breaker, policy) = (CircuitBreaker::default(), BreakerPolicy::default());
     for _ in 0..4 {
-        assert_eq!(breaker.record(&policy, false, None, 0), None);
+        assert_eq!(breaker.record(&policy, false, Probe::NONE, 0), None);
     }
-    breaker.record(&policy, true, None, 0);
+    breaker.record(&policy, true, Probe::NONE, 0);
     fail_until_open(&breaker, &policy, 0);
     assert_eq!(breaker.verdict(&policy, 999_999), Verdict::Open(1_000_000));
     for n in 0..3 {
         let place = probe(&breaker, &policy, 1_000_000);
-        let closed = breaker.record(&policy, true, Some(place), 1_000_000);
+        let closed = breaker.record(&policy, true, place, 1_000_000);
         assert_eq!(closed.is_some(), n == 2);
     }
     assert_eq!(breaker.state(), Breaker::Closed);
@@ -64,7 +64,7 @@ fn a_probe_that_nobody_reports_frees_its_place() {
     let wedged = probe(&breaker, &policy, 1_000_000);
     let next = probe(&breaker, &policy, 11_000_000);
     assert_eq!(
-        breaker.record(&policy, false, Some(wedged), 11_000_000),
+        breaker.record(&policy, false, wedged, 11_000_000),
         None,
         "the late report counts nothing"
     );
@@ -82,7 +82,7 @@ fn each_failed_probe_doubles_the_open_time_to_the_maximum() {
     let mut now = 1_000_000;
     for seconds in [2u64, 4, 8, 16, 30, 30, 30] {
         let place = probe(&breaker, &policy, now);
-        let reopened = breaker.record(&policy, false, Some(place), now);
+        let reopened = breaker.record(&policy, false, place, now);
         assert_eq!(
             reopened,
             Some(Transition {
@@ -100,7 +100,7 @@ fn a_burst_opens_it_however_good_the_hour_before() {
     let (breaker, policy) = (CircuitBreaker::default(), BreakerPolicy::default());
     for second in 0..3_600u64 {
         for _ in 0..100 {
-            breaker.record(&policy, true, None, second * 1_000_000);
+            breaker.record(&policy, true, Probe::NONE, second * 1_000_000);
         }
     }
     fail_until_open(&breaker, &policy, 3_600_000_000);
@@ -112,7 +112,7 @@ fn an_error_rate_opens_it_without_a_run() {
     let mut opened_at = None;
     for n in 0..100u32 {
         if breaker
-            .record(&policy, n % 2 == 0, None, u64::from(n) * 10_000)
+            .record(&policy, n % 2 == 0, Probe::NONE, u64::from(n) * 10_000)
             .is_some()
         {
             opened_at = Some(n + 1);
@@ -127,15 +127,15 @@ fn old_failures_leave_the_window() {
     let (breaker, policy) = (CircuitBreaker::default(), BreakerPolicy::default());
     for _ in 0..2 {
         for n in 0..18 {
-            breaker.record(&policy, n % 2 == 0, None, 0);
+            breaker.record(&policy, n % 2 == 0, Probe::NONE, 0);
         }
     }
     let (breaker, later) = (CircuitBreaker::default(), 20_000_000);
     for n in 0..18 {
-        breaker.record(&policy, n % 2 == 0, None, 0);
+        breaker.record(&policy, n % 2 == 0, Probe::NONE, 0);
     }
-    breaker.record(&policy, true, None, later);
-    breaker.record(&policy, false, None, later);
+    breaker.record(&policy, true, Probe::NONE, later);
+    breaker.record(&policy, false, Probe::NONE, later);
     assert_eq!(
         breaker.state(),
         Breaker::Closed,
@@ -165,7 +165,7 @@ fn disabled_means_never() {
         ..BreakerPolicy::default()
     };
     for _ in 0..100 {
-        assert_eq!(breaker.record(&policy, false, None, 0), None);
+        assert_eq!(breaker.record(&policy, false, Probe::NONE, 0), None);
     }
     assert_eq!(breaker.verdict(&policy, 0), Verdict::Admit);
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use linkmesh_registry::{LoadSource, Status};
-use linkmesh_routing::{Outcome, Picked, Rng, Router, RouterOptions};
+use linkmesh_routing::{Caller, Completed, Outcome, Picked, Router, RouterOptions};
 use linkmesh_tables::epoch::{Domain, Reader};
 
 /// A real input as text, from `LINKMESH_DATA` or next to the checkout; `None`, and a word about it, when it is not there.
@@ -25,7 +25,7 @@ pub struct Mesh {
     pub router: Router,
     pub service: u32,
     pub reader: Reader,
-    pub rng: Rng,
+    pub caller: Caller,
     pub now_us: u64,
     pub retry_after_ms: u32,
 }
@@ -44,11 +44,12 @@ impl Mesh {
         .unwrap();
         let service = router.define_service("orders", policy, 0).unwrap();
         let reader = Domain::global().register();
+        let caller = router.caller(1).unwrap();
         Self {
             router,
             service,
             reader,
-            rng: Rng::new(7, 1),
+            caller,
             now_us: 0,
             retry_after_ms: 0,
         }
@@ -69,10 +70,9 @@ impl Mesh {
         let guard = self.reader.pin();
         let result = self.router.pick(
             &guard,
-            &mut self.rng,
+            &mut self.caller,
             self.service,
             key_hash,
-            1,
             self.now_us,
             &mut picked,
         );
@@ -89,7 +89,7 @@ impl Mesh {
         let guard = self.reader.pin();
         self.router
             .complete(&guard, ticket, outcome as u8, latency_us, self.now_us)
-            .map(|completed| completed.granted_thread)
+            .map(Completed::granted_thread)
     }
 
     pub fn in_flight(&self, instance: u32) -> u32 {

@@ -122,7 +122,7 @@ impl<T: Default + Send + Sync> HandleSlab<T> {
         self.slots.capacity()
     }
 
-    /// Slots that are alive. A moment's truth when others are at work.
+    /// Slots that are alive. A moment's truth when others are at work. Looks at every slot that was ever used.
     pub fn len(&self) -> usize {
         self.slots.live()
     }

@@ -45,8 +45,6 @@ pub(super) struct Slots<T> {
     states: Box<[AtomicU64]>,
     /// Slots below are used or being made.
     fresh: CachePadded<AtomicU32>,
-    /// Slots that are live. For people, not for correctness.
-    live: CachePadded<AtomicU32>,
 }
 
 // SAFETY: a slot's value is written once, before its state says so (Release), and from then on only shared.
@@ -74,7 +72,6 @@ impl<T: Default> Slots<T> {
             values,
             states: states.into_boxed_slice(),
             fresh: CachePadded(AtomicU32::new(0)),
-            live: CachePadded(AtomicU32::new(0)),
         })
     }
 
@@ -113,7 +110,6 @@ impl<T: Default> Slots<T> {
             previous if previous >= last => 1,
             previous => previous + 1,
         };
-        self.live.fetch_add(1, Ordering::Relaxed);
         // Release: a fresh value is seen whole by whoever sees the slot alive.
         self.states[slot as usize].store(generation << 1 | 1, Ordering::Release);
         generation
@@ -125,18 +121,14 @@ impl<T: Default> Slots<T> {
             return false;
         };
         // AcqRel: our stores come before the next owner's, and we see those of the owner whose life we end.
-        let killed = state
+        state
             .compare_exchange(
                 generation << 1 | 1,
                 generation << 1,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             )
-            .is_ok();
-        if killed {
-            self.live.fetch_sub(1, Ordering::Relaxed);
-        }
-        killed
+            .is_ok()
     }
 
     /// The value, when this slot and generation is alive.
@@ -178,8 +170,13 @@ impl<T: Default> Slots<T> {
         self.states.len()
     }
 
+    /// Slots that are alive: counted when asked, so that nobody who allocates or frees pays for it.
     pub(super) fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed) as usize
+        let used = (self.fresh.load(Ordering::Relaxed) as usize).min(self.states.len());
+        self.states[..used]
+            .iter()
+            .filter(|state| state.load(Ordering::Relaxed) & 1 == 1)
+            .count()
     }
 
     pub(super) fn as_ptr(&self) -> *const T {

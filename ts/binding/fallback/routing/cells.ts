@@ -88,6 +88,12 @@ export class Cells {
     this.#set(handle, Word.InFlight, this.get(handle, Word.InFlight) - 1)
   }
 
+  /** Requests picked, modulo 2^32: those in flight and those that ended. */
+  picked(handle: Handle): number {
+    const words = [Word.InFlight, Word.Succeeded, Word.Failed, Word.Cancelled]
+    return words.reduce((sum, word) => (sum + this.get(handle, word)) >>> 0, 0)
+  }
+
   /** Latency estimate, microseconds. */
   latencyUs(handle: Handle): number {
     return this.#floats[slotOf(handle) * INSTANCE_WORDS + Word.LatencyUs] as number

@@ -28,7 +28,6 @@ export function close(
 ): Handle | undefined {
   const closed = state.tickets.close(ticket)
   if (closed === undefined) return undefined
-  state.countInFlight(-1)
   // A clock that stepped back: no time passed.
   const since = latencyUs < 0 ? Math.max(0, nowUs - closed.pickedAtUs) : latencyUs
   const believedUs = Math.min(since, LONGEST_US)
@@ -55,6 +54,7 @@ function learn(
   const { policy, service } = membership
   cell.outcomes[outcome] = (cell.outcomes[outcome] as number) + 1
   if (outcome === Outcome.Cancelled) {
+    state.cells.count(instance, Word.Cancelled)
     if (probe !== undefined) cell.breaker.releaseProbe(probe)
     return
   }

@@ -1,9 +1,10 @@
-/** Why an instance was picked: the last 1,024 picks, recorded as they happened. As `crates/routing/src/explain.rs`. */
+/** Why an instance was picked: the last 1,024 picks of each caller, as they happened. As `crates/routing/src/explain.rs`. */
 import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, Ticket } from '../../contract.js'
+import type { Rng } from '../random.js'
 import type { Candidate } from './candidate.js'
 
-/** Picks that are remembered. */
-const REMEMBERED_PICKS = 1_024
+/** Entries of a ring: the picks that are remembered, and one for the pick under way. */
+const ENTRIES = 1_024 + 1
 
 const HEALTH_WORDS: readonly InstanceInfo['health'][] = ['healthy', 'degraded', 'draining', 'dead']
 const BREAKER_WORDS: readonly InstanceInfo['breaker'][] = ['closed', 'open', 'half-open']
@@ -30,19 +31,46 @@ export interface Decision {
   readonly trace: readonly Candidate[]
 }
 
-/** The newest decisions. */
-export class ExplainRing {
-  readonly #decisions: Decision[] = []
+/** The newest decisions of one caller. */
+class ExplainRing {
+  readonly #decisions: (Decision | undefined)[] = []
   #next = 0
+
+  /** A pick begins: what its entry held is forgotten. */
+  begin(): void {
+    this.#decisions[this.#next] = undefined
+  }
 
   record(decision: Decision): void {
     this.#decisions[this.#next] = decision
-    this.#next = (this.#next + 1) % REMEMBERED_PICKS
+    this.#next = (this.#next + 1) % ENTRIES
   }
 
   /** The pick that gave a ticket. Looks at every entry: cold. */
   find(ticket: Ticket): Decision | undefined {
-    return this.#decisions.find((decision) => decision.ticket === ticket)
+    return this.#decisions.find((decision) => decision?.ticket === ticket)
+  }
+}
+
+/** The newest decisions of every caller; a caller is known by its random numbers: the thread, and the queue. */
+export class Explained {
+  readonly #rings = new Map<Rng, ExplainRing>()
+
+  of(caller: Rng): ExplainRing {
+    let ring = this.#rings.get(caller)
+    if (ring === undefined) {
+      ring = new ExplainRing()
+      this.#rings.set(caller, ring)
+    }
+    return ring
+  }
+
+  find(ticket: Ticket): Decision | undefined {
+    for (const ring of this.#rings.values()) {
+      const found = ring.find(ticket)
+      if (found !== undefined) return found
+    }
+    return undefined
   }
 }
 

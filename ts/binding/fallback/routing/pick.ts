@@ -1,5 +1,5 @@
 /** `pick`: choose, reserve, ticket. As `crates/routing/src/pick.rs`. */
-import { type Handle, Status, type Ticket, InstanceWord as Word } from '../../contract.js'
+import { type Handle, Status, type Ticket } from '../../contract.js'
 import type { Rng } from '../random.js'
 import type { Probe } from './breaker.js'
 import { type Candidate, note } from './candidate.js'
@@ -60,6 +60,8 @@ interface Taken {
 /** Picks an instance and reserves a place on it: a ticket, with `out` filled, or why not. */
 export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Picked): Ticket | Refusal {
   const { service, membership, keyHash, thread, nowUs } = request
+  const explained = state.explained.of(rng)
+  explained.begin()
   const selection = new Selection(state.cells, membership, keyHash, nowUs)
   const taken = choose(state, service, selection, rng)
   if (taken === undefined) return refuse(selection)
@@ -81,13 +83,11 @@ export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Pi
   }
   const retryTokens = membership.service.retryTokens(policy.retry, nowUs)
   membership.service.picks += 1
-  state.cells.count(member.handle, Word.Picked)
-  state.countInFlight(1)
   const { trace } = selection
   const cell = state.cells.state(member.handle)
   if (candidate.inFlight === 0 && policy.balancer === 'adaptive' && cell !== undefined) cell.answeredAtUs = nowUs
   note(trace, candidate, true)
-  state.explained.record({
+  explained.record({
     ticket,
     service,
     keyHash,

@@ -1,17 +1,39 @@
 /** What a service wants of its router, read from JSON by the rules of `crates/routing/src/policy.rs`, in their order. */
-import type { Balancer, BalancingPolicy, Policy } from '../../contract.js'
+import type {
+  AdaptiveConcurrencyPolicy,
+  Backpressure,
+  Balancer,
+  BalancingPolicy,
+  OutlierPolicy,
+  Policy,
+  RateLimitPolicy,
+} from '../../contract.js'
 import { exceeded, invalid } from '../edge.js'
 import { Fields } from '../registry-fields.js'
 import { outOfRange } from '../registry-validate.js'
 import { utf8Length } from '../text.js'
+import {
+  adaptiveConcurrencyOf,
+  DEFAULT_ADAPTIVE_CONCURRENCY,
+  DEFAULT_OUTLIER,
+  DEFAULT_RATE_LIMIT,
+  nativeOnly,
+  outlierOf,
+  rateLimitOf,
+} from './policy-protection.js'
 
 /** When an instance is ejected and how it comes back, every field filled. */
 export type BreakerPolicy = Readonly<Required<NonNullable<Policy['breaker']>>>
 /** How many retries a service affords, every field filled. */
 export type RetryPolicy = Readonly<Required<NonNullable<Policy['retry']>>>
+type Nested = 'balancing' | 'rateLimit' | 'adaptiveConcurrency' | 'outlier' | 'breaker' | 'retry'
+
 /** Every field filled. */
-export interface FullPolicy extends Readonly<Required<Omit<Policy, 'balancing' | 'breaker' | 'retry'>>> {
+export interface FullPolicy extends Readonly<Required<Omit<Policy, Nested>>> {
   readonly balancing: Readonly<Required<BalancingPolicy>>
+  readonly rateLimit: Readonly<Required<RateLimitPolicy>>
+  readonly adaptiveConcurrency: Readonly<Required<AdaptiveConcurrencyPolicy>>
+  readonly outlier: Readonly<Required<OutlierPolicy>>
   readonly breaker: BreakerPolicy
   readonly retry: RetryPolicy
 }
@@ -32,6 +54,7 @@ const BALANCERS: readonly Balancer[] = [
   'maglev',
   'rendezvous',
 ]
+const BACKPRESSURES: readonly Backpressure[] = ['reject', 'delay', 'drop-oldest']
 /** Tags that a subset may ask for, and bytes of each. */
 const SUBSET_TAGS = 8
 const TAG_BYTES = 64
@@ -52,11 +75,17 @@ export const DEFAULT_POLICY: FullPolicy = {
   timeoutMs: 5_000,
   concurrency: 256,
   queueLimit: 1_024,
+  backpressure: 'delay',
+  rateLimit: DEFAULT_RATE_LIMIT,
+  adaptiveConcurrency: DEFAULT_ADAPTIVE_CONCURRENCY,
+  outlier: DEFAULT_OUTLIER,
   breaker: {
     enabled: true,
     consecutiveFailures: 5,
     errorRate: 0.5,
     minRequests: 20,
+    slowCallMs: 0,
+    slowCallRate: 0.5,
     windowMs: 10_000,
     openMs: 1_000,
     maxOpenMs: 30_000,
@@ -81,18 +110,36 @@ export function readPolicy(json: string): FullPolicy {
   const timeoutMs = fields.integer('timeoutMs', 1, DAY_MS) ?? or.timeoutMs
   const concurrency = fields.integer('concurrency', 0, 1_000_000) ?? or.concurrency
   const queueLimit = fields.integer('queueLimit', 0, 65_536) ?? or.queueLimit
+  const pressure = fields.string('backpressure')
+  const backpressure = pressure === undefined ? or.backpressure : BACKPRESSURES.find((known) => known === pressure)
+  if (backpressure === undefined)
+    throw invalid('policy.backpressure', `policy.backpressure must be one of ${BACKPRESSURES.join(', ')}`)
+  const rateLimit = fields.object('rateLimit', Object.keys(or.rateLimit))
+  const readRateLimit = rateLimit === undefined ? or.rateLimit : rateLimitOf(rateLimit)
+  const adaptive = fields.object('adaptiveConcurrency', Object.keys(or.adaptiveConcurrency))
+  const readAdaptive = adaptive === undefined ? or.adaptiveConcurrency : adaptiveConcurrencyOf(adaptive)
+  const outlier = fields.object('outlier', Object.keys(or.outlier))
+  const readOutlier = outlier === undefined ? or.outlier : outlierOf(outlier)
   const breaker = fields.object('breaker', Object.keys(or.breaker))
   const readBreaker = breaker === undefined ? or.breaker : breakerOf(breaker)
   const retry = fields.object('retry', Object.keys(or.retry))
   const readRetry = retry === undefined ? or.retry : retryOf(retry)
   const rejectedMs = fields.integer('rejectedMs', 0, 60_000) ?? or.rejectedMs
   const ticketLeaseMs = fields.integer('ticketLeaseMs', 1, DAY_MS) ?? or.ticketLeaseMs
+  nativeOnly(readRateLimit.perSecond + readRateLimit.keyPerSecond > 0, 'policy.rateLimit')
+  nativeOnly(readAdaptive.enabled, 'policy.adaptiveConcurrency')
+  nativeOnly(readOutlier.enabled, 'policy.outlier')
+  nativeOnly(readBreaker.slowCallMs > 0, 'policy.breaker.slowCallMs')
   return {
     balancer,
     balancing: readBalancing,
     timeoutMs,
     concurrency,
     queueLimit,
+    backpressure,
+    rateLimit: readRateLimit,
+    adaptiveConcurrency: readAdaptive,
+    outlier: readOutlier,
     breaker: readBreaker,
     retry: readRetry,
     rejectedMs,
@@ -136,6 +183,8 @@ function breakerOf(fields: Fields): BreakerPolicy {
   const consecutiveFailures = fields.integer('consecutiveFailures', 0, 1_000) ?? or.consecutiveFailures
   const errorRate = fields.number('errorRate', 0.001, 1) ?? or.errorRate
   const minRequests = fields.integer('minRequests', 1, 1_000_000) ?? or.minRequests
+  const slowCallMs = fields.integer('slowCallMs', 0, HOUR_MS) ?? or.slowCallMs
+  const slowCallRate = fields.number('slowCallRate', 0.001, 1) ?? or.slowCallRate
   const windowMs = fields.integer('windowMs', 100, HOUR_MS) ?? or.windowMs
   const openMs = fields.integer('openMs', 1, HOUR_MS) ?? or.openMs
   const maxOpenMs = fields.integer('maxOpenMs', openMs, HOUR_MS) ?? Math.max(or.maxOpenMs, openMs)
@@ -147,6 +196,8 @@ function breakerOf(fields: Fields): BreakerPolicy {
     consecutiveFailures,
     errorRate,
     minRequests,
+    slowCallMs,
+    slowCallRate,
     windowMs,
     openMs,
     maxOpenMs,

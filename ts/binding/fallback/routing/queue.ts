@@ -43,7 +43,15 @@ export function wait(
   const { waits } = state
   const limit = membership.policy.queueLimit
   const length = waits.length(service)
-  if (length >= limit) {
+  const { backpressure } = membership.policy
+  if (backpressure === 'reject') {
+    const message = 'requests do not wait for this service'
+    return { status: Status.Saturated, retryAfterMs: drainTimeMs(state, membership, 1), message }
+  }
+  if (length >= limit && limit > 0 && backpressure === 'drop-oldest') {
+    const oldest = waits.queues.get(service)?.[0]
+    for (const dropped of waits.leave(service, (waiter) => waiter === oldest)) waits.refuse(dropped, Status.QueueFull)
+  } else if (length >= limit) {
     const message = `${limit} requests wait for this service already`
     return { status: Status.QueueFull, retryAfterMs: drainTimeMs(state, membership, length), message }
   }

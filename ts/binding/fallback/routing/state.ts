@@ -10,7 +10,7 @@ import { FallbackConnections } from '../registry-connections.js'
 import { type InstanceLoad, NO_LOAD } from '../registry-instance.js'
 import type { Transition } from './breaker.js'
 import { Cells } from './cells.js'
-import { breakerWord, ExplainRing } from './explain.js'
+import { breakerWord, Explained } from './explain.js'
 import type { Membership } from './membership.js'
 import { Tickets } from './ticket.js'
 import { Waits } from './waits.js'
@@ -50,7 +50,7 @@ export class RouterState {
   readonly cells = new Cells()
   readonly header = new Uint32Array(HEADER_WORDS)
   readonly tickets = new Tickets()
-  readonly explained = new ExplainRing()
+  readonly explained = new Explained()
   readonly waits: Waits
   /** Breaker changes that the event log missed. */
   changesLost = 0
@@ -65,11 +65,6 @@ export class RouterState {
     this.waits = new Waits(new Rng(options.seed, QUEUE_STREAM))
   }
 
-  /** Adds to the requests picked and not completed. */
-  countInFlight(difference: 1 | -1): void {
-    this.header[HeaderWord.InFlight] = (this.header[HeaderWord.InFlight] as number) + difference
-  }
-
   /** Figures of an instance, all zero when it is not there. */
   readonly load = (instance: Handle): InstanceLoad => {
     const { cells } = this
@@ -79,7 +74,7 @@ export class RouterState {
       limit: cells.get(instance, Word.Limit),
       latencyUs: cells.latencyUs(instance),
       breaker: breakerWord(cells.breaker(instance)),
-      picked: cells.get(instance, Word.Picked),
+      picked: cells.picked(instance),
       succeeded: cells.get(instance, Word.Succeeded),
       failed: cells.get(instance, Word.Failed),
     }
