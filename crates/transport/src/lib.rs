@@ -7,5 +7,7 @@ pub mod address;
 pub mod core;
 pub mod engine;
 pub mod identity;
+mod outbox;
 pub mod pool;
+pub mod relay;
 pub mod transport;

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use super::cache::{CacheLimits, CacheRefused, CacheStats, LocatorCache, Lookup};
 use super::frame::{Frame, FrameReader, Status};
 use super::global_address::{GlobalAddress, NodeField};
-use super::outbox::Outbox;
 use super::query::{Query, Reply, Source};
 use super::signed_locator::SignedLocator;
 use super::translation::{Route, Translation};
 use crate::core::{Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId};
 use crate::identity::{Clock, NetworkId};
+use crate::outbox::Outbox;
 
 /// The kind of the streams.
 pub const KIND: u8 = 0x40;
@@ -157,7 +157,7 @@ impl Locators {
         debug_assert_eq!(record.locator().node, self.options.node);
         for (slot, peer) in &mut self.peers {
             let frame = Frame::Publish(record.as_bytes());
-            peer.outbox.send(io, *slot, &frame);
+            peer.outbox.send(io, *slot, |out| frame.encode(out));
         }
         self.own = Some(record);
     }
@@ -272,7 +272,10 @@ impl Locators {
             if query.asked.len() >= self.options.limits.asked {
                 break;
             }
-            if peer.outbox.send(io, *slot, &Frame::Query { id, field }) {
+            if peer
+                .outbox
+                .send(io, *slot, |out| Frame::Query { id, field }.encode(out))
+            {
                 query.asked.insert(*slot);
             }
         }
@@ -307,7 +310,7 @@ impl Locators {
         }
         let id = self.next_ping;
         let outbox = &mut self.peers.get_mut(&peer)?.outbox;
-        if !outbox.send(io, peer, &Frame::Ping(id)) {
+        if !outbox.send(io, peer, |out| Frame::Ping(id).encode(out)) {
             return None;
         }
         self.next_ping += 1;
@@ -332,7 +335,8 @@ impl Locators {
             counted: io.now(),
         };
         if let Some(own) = &self.own {
-            peer.outbox.send(io, slot, &Frame::Publish(own.as_bytes()));
+            peer.outbox
+                .send(io, slot, |out| Frame::Publish(own.as_bytes()).encode(out));
         }
         let field = NodeField::of(&peer.node);
         self.options
@@ -410,7 +414,8 @@ impl Locators {
             },
             Frame::Ping(id) => {
                 if let Some(peer) = self.peers.get_mut(&slot) {
-                    peer.outbox.send(io, slot, &Frame::Pong(id));
+                    peer.outbox
+                        .send(io, slot, |out| Frame::Pong(id).encode(out));
                 }
             }
             Frame::Pong(id) => {
@@ -455,16 +460,18 @@ impl Locators {
             (peer.answers, peer.counted) = (quota, io.now());
         }
         let Some(left) = peer.answers.checked_sub(1) else {
-            peer.outbox.send(io, slot, &answer(Status::Busy, &[]));
+            peer.outbox
+                .send(io, slot, |out| answer(Status::Busy, &[]).encode(out));
             return;
         };
         peer.answers = left;
         let now = self.options.clock.now();
         for record in self.cache.all(field, now).take(MAX_ANSWERS) {
             let found = answer(Status::Found, record.as_bytes());
-            peer.outbox.send(io, slot, &found);
+            peer.outbox.send(io, slot, |out| found.encode(out));
         }
-        peer.outbox.send(io, slot, &answer(Status::End, &[]));
+        peer.outbox
+            .send(io, slot, |out| answer(Status::End, &[]).encode(out));
     }
 
     /// A record that a peer sent for a question. False when it is none, or of something else.

@@ -14,7 +14,6 @@ mod frame;
 mod global_address;
 mod locator;
 mod locators;
-mod outbox;
 mod query;
 mod signed_locator;
 mod translation;

@@ -8,7 +8,7 @@ use super::Core;
 use super::authenticator::Side;
 use super::control::Control;
 use super::link::{Link, Phase};
-use super::peer::TargetId;
+use super::peer::{PeerSlot, TargetId};
 use crate::pool::Health;
 
 /// A rate with a second's worth of burst (the generic cell rate algorithm: one instant, no counter to reset).
@@ -95,7 +95,7 @@ impl Core {
         connection: quinn_proto::Connection,
         side: Side,
         target: Option<TargetId>,
-    ) {
+    ) -> PeerSlot {
         let slot = self.links.vacant();
         self.links.insert(Box::new(Link {
             connection,
@@ -120,6 +120,7 @@ impl Core {
             reason: None,
         }));
         self.watch_revocations(now);
+        slot
     }
 
     /// A connection leaves the handshake, one way or the other: what was counted for it is given back, once.

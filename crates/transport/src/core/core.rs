@@ -22,6 +22,7 @@ use super::random::Random;
 use super::stats::CoreStats;
 use super::timers::{Due, Timers};
 use crate::pool::TargetState;
+use crate::relay::{self, Handled, Packets, Received, is_virtual};
 
 /// How often the list of revoked nodes is looked at.
 const REVOCATION_INTERVAL: Duration = Duration::from_millis(250);
@@ -92,6 +93,8 @@ pub struct Core {
     pub(super) chunks: Vec<(u64, Bytes)>,
     /// Streams with something to read; kept for its space.
     pub(super) readable: Vec<StreamId>,
+    /// What goes over relays, and what is relayed for others.
+    pub(super) relay: Packets,
     responses: VecDeque<(Transmit, Vec<u8>)>,
     response: Vec<u8>,
     pub(super) revocation_epoch: u64,
@@ -108,6 +111,12 @@ impl std::fmt::Debug for Core {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a connection's packets really go: not over another relay, or packets could go round.
+pub(super) fn real_address(links: &Links, slot: PeerSlot) -> Option<SocketAddr> {
+    let address = links.get(slot)?.connection.remote_address();
+    (!is_virtual(&address)).then_some(address)
 }
 
 impl Core {
@@ -152,6 +161,7 @@ impl Core {
             reports: Vec::new(),
             chunks: Vec::new(),
             readable: Vec::new(),
+            relay: Packets::new(&options.seed, options.shard),
             responses: VecDeque::new(),
             response: Vec::new(),
             revocation_epoch: options.authenticator.revocation_epoch(),
@@ -178,12 +188,23 @@ impl Core {
     pub fn receive(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
-        local_ip: Option<IpAddr>,
+        mut remote: SocketAddr,
+        mut local_ip: Option<IpAddr>,
         ecn: Option<EcnCodepoint>,
-        datagram: BytesMut,
+        mut datagram: BytesMut,
     ) {
         self.stats.datagrams_received += 1;
+        let links = &self.links;
+        match self.relay.received(Received {
+            now,
+            remote,
+            datagram: &mut datagram,
+            address_of: &|slot| real_address(links, slot),
+        }) {
+            Handled::Quic(None) => {}
+            Handled::Quic(Some(way)) => (remote, local_ip) = (way, None),
+            Handled::Done => return,
+        }
         self.response.clear();
         match self
             .endpoint
@@ -227,14 +248,30 @@ impl Core {
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         buffer.clear();
-        if let Some((transmit, bytes)) = self.responses.pop_front() {
+        while let Some((transmit, bytes)) = self.responses.pop_front() {
+            buffer.clear();
             buffer.extend_from_slice(&bytes);
             self.stats.datagrams_sent += 1;
-            return Some(transmit);
+            if let Some(transmit) = self.outgoing(transmit, buffer) {
+                return Some(transmit);
+            }
+        }
+        if let Some((destination, datagram)) = self.relay.poll_waiting() {
+            buffer.clear();
+            buffer.extend_from_slice(&datagram);
+            self.stats.datagrams_sent += 1;
+            return Some(Transmit {
+                destination,
+                ecn: None,
+                size: buffer.len(),
+                segment_size: None,
+                src_ip: None,
+            });
         }
         while let Some(index) = self.links.first_dirty() {
             if let Some(link) = self.links.at(index) {
-                let mtu = usize::from(link.connection.current_mtu()).max(1);
+                // A relayed packet has a header in front.
+                let mtu = usize::from(link.connection.current_mtu()) + relay::HEADER;
                 let train = segments
                     .min(MAX_TRAIN_SEGMENTS)
                     .min(MAX_TRAIN_BYTES / mtu)
@@ -244,7 +281,11 @@ impl Core {
                         Some(size) => transmit.size.div_ceil(size) as u64,
                         None => 1,
                     };
-                    return Some(transmit);
+                    if let Some(transmit) = self.outgoing(transmit, buffer) {
+                        return Some(transmit);
+                    }
+                    buffer.clear();
+                    continue;
                 }
                 let (slot, due) = (link.slot, link.due());
                 // See `Timers`: only a deadline that moves closer is worth an entry.
@@ -258,6 +299,29 @@ impl Core {
             self.links.clean_first();
         }
         None
+    }
+
+    /// A train as it leaves: one for a relayed way goes to the relay, with its header. `None` when there is no way.
+    #[inline]
+    fn outgoing(&mut self, transmit: Transmit, train: &mut Vec<u8>) -> Option<Transmit> {
+        if !is_virtual(&transmit.destination) {
+            return Some(transmit);
+        }
+        train.truncate(transmit.size);
+        let segment = transmit.segment_size.unwrap_or(transmit.size);
+        let links = &self.links;
+        let destination = self
+            .relay
+            .wrap(&transmit.destination, train, segment, &|slot| {
+                real_address(links, slot)
+            })?;
+        Some(Transmit {
+            destination,
+            size: train.len(),
+            segment_size: transmit.segment_size.map(|size| size + relay::HEADER),
+            src_ip: None,
+            ..transmit
+        })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, the application's own deadline included.

@@ -13,9 +13,13 @@ use super::peer::{PeerSlot, Target, TargetId};
 use super::stats::PeerStats;
 use super::timers::Due;
 use crate::pool::{Failed, Step, TargetState};
+use crate::relay::is_virtual;
 
 /// How often the health of a path is looked at, where there is another one.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a direct way may take to answer where a relayed one stands behind it.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// A failed attempt that the application is to hear of.
 #[derive(Debug)]
@@ -79,7 +83,14 @@ impl Core {
             .map_err(|error| CloseReason::Transport(error.to_string()))?;
         self.dialling += 1;
         self.stats.dialled += 1;
-        self.insert(now, handle, connection, Side::Client, Some(target));
+        let slot = self.insert(now, handle, connection, Side::Client, Some(target));
+        let relayed = |state: &TargetState| state.target.addresses.iter().any(is_virtual);
+        if !is_virtual(&address)
+            && self.targets.get(&target).is_some_and(relayed)
+            && let Some(link) = self.links.get_mut(slot)
+        {
+            link.give_up_at = Some(now + IMPATIENCE.min(self.limits.hello_timeout));
+        }
         Ok(())
     }
 
@@ -142,14 +153,20 @@ impl Core {
         };
         link.health.observe(&PeerStats::of(&link.connection));
         let impaired = link.health.is_impaired();
+        let relayed = is_virtual(&link.connection.remote_address());
         self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
-        if !impaired || self.dialling >= self.limits.dials {
+        if self.dialling >= self.limits.dials {
             return;
         }
-        let address = self
-            .targets
-            .get_mut(&id)
-            .and_then(|state| state.fail_over(slot));
+        let address = self.targets.get_mut(&id).and_then(|state| {
+            if impaired {
+                state.fail_over(slot)
+            } else if relayed {
+                state.return_to_direct(now, slot)
+            } else {
+                None
+            }
+        });
         if let Some(address) = address
             && let Err(reason) = self.dial(now, id, address)
         {

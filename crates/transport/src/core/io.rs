@@ -10,6 +10,7 @@ use super::Core;
 use super::application::Reading;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, Target, TargetId};
 use super::stats::PeerStats;
+use crate::relay::{PROBE, Packets, RouteId};
 
 /// Why a stream does not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +206,17 @@ impl<'a> Io<'a> {
     /// Hands the bytes of a paused stream over again, from the next turn on.
     pub fn resume(&mut self, peer: PeerSlot, stream: StreamId) {
         self.core.resume(peer, stream);
+    }
+
+    /// What goes over relays, and what is relayed for others.
+    pub fn relay(&mut self) -> &mut Packets {
+        &mut self.core.relay
+    }
+
+    /// Sends a probe over a relayed way. False when it has no session.
+    pub(crate) fn probe(&mut self, route: RouteId, body: &[u8; PROBE]) -> bool {
+        let Core { relay, links, .. } = &mut *self.core;
+        relay.probe(route, body, &|slot| super::core::real_address(links, slot))
     }
 
     /// Closes the connection at once. What is not acknowledged may be lost. Codes of the application's own start at 256.

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use crate::core::{PeerSlot, Random, Target};
+use crate::relay::is_virtual;
 
 /// Addresses one target may have.
 pub const MAX_ADDRESSES: usize = 16;
 /// Connections one target may have.
 pub const MAX_CONNECTIONS: u8 = 4;
+
+/// Before a direct address is tried again while a relayed one stands: twice as long after each attempt.
+const FIRST_RETURN: Duration = Duration::from_secs(5);
+const LONGEST_RETURN: Duration = Duration::from_secs(300);
 
 /// What a target wants done.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +45,9 @@ pub(crate) struct TargetState {
     replacing: Option<PeerSlot>,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    /// When a direct address is tried again, and how long to wait after that.
+    return_at: Option<Instant>,
+    return_wait: Duration,
 }
 
 /// What a failed attempt means for the target.
@@ -71,6 +79,8 @@ impl TargetState {
             replacing: None,
             backoff: Backoff::default(),
             retry_at: None,
+            return_at: None,
+            return_wait: FIRST_RETURN,
         })
     }
 
@@ -102,6 +112,9 @@ impl TargetState {
         self.tried = 0;
         self.hopeless = true;
         self.backoff.succeeded();
+        if !is_virtual(&self.target.addresses[self.next]) {
+            (self.return_at, self.return_wait) = (None, FIRST_RETURN);
+        }
         self.replacing.take()
     }
 
@@ -115,6 +128,22 @@ impl TargetState {
         self.dialling += 1;
         self.next = (self.next + 1) % self.target.addresses.len();
         Some(self.target.addresses[self.next])
+    }
+
+    /// A connection goes over a relay: the direct address to try instead, from time to time. The old connection stays until the
+    /// new one stands.
+    pub(crate) fn return_to_direct(&mut self, now: Instant, slot: PeerSlot) -> Option<SocketAddr> {
+        let at = *self.return_at.get_or_insert(now + self.return_wait);
+        if at > now || self.dialling > 0 || self.replacing.is_some() {
+            return None;
+        }
+        self.return_wait = (self.return_wait * 2).min(LONGEST_RETURN);
+        self.return_at = Some(now + self.return_wait);
+        let addresses = &self.target.addresses;
+        self.next = addresses.iter().position(|address| !is_virtual(address))?;
+        self.replacing = Some(slot);
+        self.dialling += 1;
+        Some(addresses[self.next])
     }
 
     /// The attempt failed. `retryable` is whether time may heal it.

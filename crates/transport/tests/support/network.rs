@@ -100,6 +100,10 @@ pub struct Network<A> {
     pub faults: Faults,
     /// Further addresses of nodes, and what is lost on the way to and from each, percent.
     pub aliases: Vec<(SocketAddr, usize, u64)>,
+    /// Pairs of addresses between which everything vanishes.
+    pub holes: Vec<(SocketAddr, SocketAddr)>,
+    /// What is spoiled on the way from the first to the second, percent.
+    pub spoiled: Vec<(SocketAddr, SocketAddr, u64)>,
     pub random: Random,
     queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     packets: Vec<Option<Packet>>,
@@ -120,6 +124,8 @@ impl<A: Application> Network<A> {
             nodes: Vec::new(),
             faults,
             aliases: Vec::new(),
+            holes: Vec::new(),
+            spoiled: Vec::new(),
             random: Random(seed),
             queue: BinaryHeap::new(),
             packets: Vec::new(),
@@ -223,6 +229,17 @@ impl<A: Application> Network<A> {
     }
 
     fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let between = |(one, other): &(SocketAddr, SocketAddr)| {
+            (*one, *other) == (from, to) || (*one, *other) == (to, from)
+        };
+        if self.holes.iter().any(between) {
+            return;
+        }
+        let spoiled = self
+            .spoiled
+            .iter()
+            .find(|(one, other, _)| (*one, *other) == (from, to));
+        let spoiled = spoiled.map_or(self.faults.corrupt_percent, |(.., percent)| *percent);
         let copies = 1 + u64::from(self.random.chance(self.faults.duplicate_percent));
         let alias = self
             .aliases
@@ -234,7 +251,7 @@ impl<A: Application> Network<A> {
                 continue;
             }
             let mut bytes = bytes.to_vec();
-            if self.random.chance(self.faults.corrupt_percent) {
+            if self.random.chance(spoiled) {
                 let at = self.random.below(bytes.len() as u64) as usize;
                 bytes[at] ^= 1 << self.random.below(8);
             }

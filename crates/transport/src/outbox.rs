@@ -1,15 +1,14 @@
-//! What is to be sent on one stream of ours, and has not been taken yet.
+//! What is to be sent on one stream of ours, and has not been taken yet: for the engine's own parts, `address` and `relay`.
 
-use super::frame::{Frame, MAX_FRAME_BYTES};
 use crate::core::{Direction, Io, PeerSlot, StreamError, StreamId};
 
-/// Bytes that may wait for a peer that does not read. What comes on top is dropped: every frame can be.
-const MAX_WAITING: usize = 16 * MAX_FRAME_BYTES;
+/// Bytes that may wait for a peer that does not read. What comes on top is dropped: every frame sent through here can be.
+const MAX_WAITING: usize = 128 << 10;
 /// After the streams of requests and memory.
 const PRIORITY: i32 = -1;
 
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     kind: u8,
     stream: Option<StreamId>,
     waiting: Vec<u8>,
@@ -18,7 +17,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(kind: u8) -> Self {
+    pub(crate) fn new(kind: u8) -> Self {
         Self {
             kind,
             stream: None,
@@ -27,27 +26,32 @@ impl Outbox {
         }
     }
 
-    pub(super) fn is(&self, stream: StreamId) -> bool {
+    pub(crate) fn is(&self, stream: StreamId) -> bool {
         self.stream == Some(stream)
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.waiting = Vec::new();
     }
 
     /// Whether the frame is on its way. The stream is opened by the first: a connection on which nothing is asked has none.
-    pub(super) fn send(&mut self, io: &mut Io<'_>, peer: PeerSlot, frame: &Frame<'_>) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        io: &mut Io<'_>,
+        peer: PeerSlot,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         if self.stopped || self.waiting.len() >= MAX_WAITING {
             return false;
         }
-        frame.encode(&mut self.waiting);
+        encode(&mut self.waiting);
         self.flush(io, peer);
         true
     }
 
     /// Hands over what the stream takes.
-    pub(super) fn flush(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
+    pub(crate) fn flush(&mut self, io: &mut Io<'_>, peer: PeerSlot) {
         if self.waiting.is_empty() {
             return;
         }
