@@ -358,8 +358,8 @@ export class Dispatcher {
     const { ticket } = call
     if (ticket === 0) return
     call.ticket = 0
-    this.core.complete(ticket, outcome, -1)
-    if (call.span !== undefined && outcome !== Outcome.Cancelled) exemplify(this.core, call, call.span.context)
+    if (call.span === undefined) this.core.complete(ticket, outcome, -1)
+    else completeTraced(this.core, call, ticket, outcome, call.span.context)
     // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
     if (this.waits.size > 0) this.waits.takeSoon()
     if (outcome !== Outcome.Ok) this.onChange?.()
@@ -478,11 +478,13 @@ function beginSpan(call: Call, tracing: Tracing): void {
   call.metadata = withTrace(call.metadata, span.context)
 }
 
-/** The latency that was just counted gets the trace's name, when the trace is recorded at all. */
-function exemplify({ binding, handle }: Core, call: Call, { traceId, spanId, flags }: TraceContext): void {
-  if ((flags & SAMPLED) === 0) return
-  const latencyUs = Math.max(0, (nowMs() - call.pickedAtMs) * 1_000)
-  binding.serviceExemplar(handle, call.service.handle, latencyUs, traceId, spanId, Date.now())
+/** The latency that is counted gets the trace's name, when the trace is recorded: the very same number is both. */
+function completeTraced(core: Core, call: Call, ticket: Ticket, outcome: Outcome, context: TraceContext): void {
+  const latencyUs = Math.max(0, Math.trunc((nowMs() - call.pickedAtMs) * 1_000))
+  core.complete(ticket, outcome, latencyUs)
+  if (outcome === Outcome.Cancelled || (context.flags & SAMPLED) === 0) return
+  const { binding, handle } = core
+  binding.serviceExemplar(handle, call.service.handle, latencyUs, context.traceId, context.spanId, Date.now())
 }
 
 /** Bit of the trace's flags. */
