@@ -5,10 +5,22 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BULK_BYTES, INLINE_BYTES } from '../../ts/binding/contract-memory.js'
+import { Status } from '../../ts/binding/contract.js'
+import {
+  BULK_BYTES,
+  Completion,
+  CompletionFlag,
+  INLINE_BYTES,
+  MemoryOp,
+  PAGE_BYTES,
+  PAGE_RECORDS,
+  Submission,
+} from '../../ts/binding/contract-memory.js'
+import type { NodeOptions } from '../../ts/binding/contract-node.js'
 import { loadBinding } from '../../ts/binding/index.js'
 import { errorOfRejection } from '../../ts/errors.js'
 import { Mesh } from '../../ts/index.js'
+import { OperationPage } from '../../ts/memory/page.js'
 import type { RemoteRegion } from '../../ts/memory/remote-region.js'
 import { NO_NATIVE } from '../support/native.js'
 
@@ -23,6 +35,20 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
 
   const open = (name: string, options: object): Promise<Mesh> =>
     Mesh.open({ name: `bad-input-${name}-${process.pid}`, data: join(data, name), ...options })
+
+  /** What the shell gives the binding. */
+  function nodeOptions(name: string, given: object): string {
+    const options: NodeOptions = {
+      listen: [],
+      data: join(data, name),
+      network: name,
+      latencyMode: 'adaptive',
+      name,
+      sameHost: true,
+      nowMs: performance.now(),
+    }
+    return JSON.stringify({ ...options, join: [], ...given })
+  }
 
   beforeAll(async () => {
     exporter = await open('exporter', { listen: 'quic://127.0.0.1:0' })
@@ -240,16 +266,7 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
     const address = `quic://127.0.0.1:${silent.address().port}`
     const { binding } = loadBinding()
     const mesh = binding.meshOpen(JSON.stringify({ name: `bad-input-silent-${process.pid}` }))
-    const options = {
-      listen: ['quic://127.0.0.1:0'],
-      data: join(data, 'silent'),
-      network: 'silent',
-      latencyMode: 'adaptive',
-      name: 'silent',
-      join: [],
-      nowMs: performance.now(),
-    }
-    await binding.nodeOpen(mesh, JSON.stringify(options))
+    await binding.nodeOpen(mesh, nodeOptions('silent', { listen: ['quic://127.0.0.1:0'] }))
     const cause = await binding.nodeConnect(mesh, JSON.stringify({ address, timeoutMs: 300 })).catch((error) => error)
     const error = errorOfRejection(cause, 'the node')
     expect(error).toMatchObject({ code: 'LM_DEADLINE_EXCEEDED', field: 'address', outcome: 'not-delivered' })
@@ -263,6 +280,124 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
     await expect(alone.memory.export('own', { bytes: 64 })).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'options'))
     await expect(alone.memory.import('lmg_x')).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'options'))
     await alone.close()
+  })
+
+  describe('at the boundary, below the checks of the shell', () => {
+    const { binding } = loadBinding()
+    let mesh: number
+    let handle: number
+    let page: OperationPage
+
+    beforeAll(async () => {
+      mesh = binding.meshOpen(JSON.stringify({ name: `bad-input-boundary-${process.pid}` }))
+      const target = { address: exporter.listening, token: await exporter.invite(), timeoutMs: 10_000 }
+      await binding.nodeOpen(mesh, nodeOptions('boundary', { join: [target] }))
+      await binding.nodeConnect(mesh, JSON.stringify(target))
+      const { nodeId } = JSON.parse(binding.nodeInfo(mesh))
+      const grant = await exporter.memory.grant('scores', { to: nodeId, rights: 'rw' })
+      handle = JSON.parse(await binding.remoteImport(mesh, grant, 10_000)).handle
+      page = new OperationPage(binding.memoryPage(mesh) as ArrayBuffer)
+    })
+    afterAll(() => {
+      binding.meshClose(mesh)
+    })
+
+    const lastError = () => JSON.parse(binding.lastError())
+
+    /** Flushes one record of these words and answers its completion. */
+    function flushed(words: Record<number, number>): { status: number; id: number } {
+      const at = page.submission(0) >>> 2
+      page.u32.fill(0, at, at + 16)
+      for (const [word, value] of Object.entries(words)) page.u32[at + Number(word)] = value
+      expect(binding.memoryFlush(mesh, 1, 0)).toBe(1)
+      const record = page.completion(0) >>> 2
+      return {
+        status: (page.u32[record + Completion.Status] as number) | 0,
+        id: page.u32[record + Completion.Id] as number,
+      }
+    }
+
+    it('a page where there is no node, and one of the right length', () => {
+      const alone = binding.meshOpen(JSON.stringify({ name: `bad-input-pageless-${process.pid}` }))
+      expect(binding.memoryPage(alone)).toBeNull()
+      expect(lastError()).toMatchObject({ status: Status.Closed, field: 'mesh' })
+      expect(binding.memoryFlush(alone, 1, 0)).toBe(Status.Closed)
+      binding.meshClose(alone)
+      expect(page.bytes.length).toBe(PAGE_BYTES)
+    })
+
+    it('records that make no sense', () => {
+      const invalid = { status: Status.InvalidArgument, id: 7 }
+      expect(flushed({ [Submission.Op]: 99, [Submission.Id]: 7, [Submission.Remote]: handle })).toEqual(invalid)
+      const write = { [Submission.Op]: MemoryOp.Write, [Submission.Id]: 7, [Submission.Remote]: handle }
+      expect(flushed({ ...write, [Submission.Length]: 8, [Submission.Data]: 0xffff_fffc })).toEqual(invalid)
+      expect(flushed({ ...write, [Submission.Length]: 0xffff_ffff })).toEqual(invalid)
+      // The high half of an offset that is not a number.
+      expect(flushed({ ...write, [Submission.OffsetF64 * 2 + 1]: 0x7ff8_0000 })).toEqual(invalid)
+      const stale = { ...write, [Submission.Remote]: 12_345, [Submission.Length]: 1 }
+      expect(flushed(stale)).toEqual({ status: Status.StaleHandle, id: 7 })
+      // More records than there are: those that there are.
+      expect(binding.memoryFlush(mesh, 0xffff_ffff, 0)).toBe(PAGE_RECORDS)
+      expect(binding.memoryCancel(mesh, 7)).toBe(Status.NoMatch)
+    })
+
+    it('synchronous calls', () => {
+      const target = new Uint8Array(8)
+      expect(binding.memoryReadSync(mesh, 12_345, 0, target, 100)).toBe(Status.StaleHandle)
+      expect(binding.memoryReadSync(mesh, handle, Number.NaN, target, 100)).toBe(Status.InvalidArgument)
+      expect(binding.memoryReadSync(mesh, handle, 0, 'target' as never, 100)).toBe(Status.InvalidArgument)
+      expect(binding.memoryReadSync(mesh, handle, 4_090, target, 100)).toBe(Status.InvalidArgument)
+      expect(lastError()).toMatchObject({ field: 'offset', limit: BYTES, outcome: 'not-delivered', retryable: false })
+      expect(binding.memoryReadSync(mesh, handle, 0, new Uint8Array(0), 100)).toBe(Status.InvalidArgument)
+      expect(lastError()).toMatchObject({ field: 'length', limit: 1 })
+      expect(binding.memoryReadSync(mesh, handle, 0, new Uint8Array(INLINE_BYTES + 1), 100)).toBe(Status.LimitExceeded)
+      expect(lastError()).toMatchObject({ field: 'length', limit: INLINE_BYTES })
+      expect(binding.memoryCasSync(mesh, handle, 0, 100)).toBe(Status.Denied)
+      expect(lastError()).toMatchObject({ field: 'rights' })
+      // Without waiting: this memory is not mapped here.
+      expect(binding.memoryReadSync(mesh, handle, 0, target, 0)).toBe(Status.NoMatch)
+      expect(binding.memoryAddSync(mesh, handle, 0, 0)).toBe(Status.NoMatch)
+      expect(binding.memoryReadSync(mesh, handle, 0, target, 1_000)).toBe(8)
+    })
+
+    it('bulk transfers', async () => {
+      expect(binding.memoryBulkRead(mesh, 9, handle, 0, BULK_BYTES + 1, 1_000)).toBe(Status.LimitExceeded)
+      expect(lastError()).toMatchObject({ field: 'length', limit: BULK_BYTES })
+      expect(binding.memoryBulkRead(mesh, 9, handle, 0, 0, 1_000)).toBe(Status.InvalidArgument)
+      expect(binding.memoryBulkRead(mesh, 9, handle, 0.5, 8, 1_000)).toBe(Status.InvalidArgument)
+      expect(binding.memoryBulkRead(mesh, 9, handle, 8, BYTES, 1_000)).toBe(Status.InvalidArgument)
+      expect(lastError()).toMatchObject({ field: 'offset', limit: BYTES })
+      expect(binding.memoryBulkRead(mesh, 9, 12_345, 0, 8, 1_000)).toBe(Status.StaleHandle)
+      expect(binding.memoryBulkWrite(mesh, 9, handle, 0, new Uint8Array(BULK_BYTES + 1), 1_000)).toBe(
+        Status.LimitExceeded,
+      )
+      expect(binding.memoryTake(mesh, 9, new Uint8Array(8))).toBe(Status.StaleHandle)
+
+      expect(binding.memoryBulkRead(mesh, 9, handle, 0, BYTES, 10_000)).toBe(0)
+      const ends: number[] = []
+      while (ends.length === 0) {
+        const completed = binding.memoryFlush(mesh, 0, 30)
+        for (let index = 0; index < completed; index++) {
+          const record = page.completion(index) >>> 2
+          const isProgress = ((page.u32[record + Completion.Flags] as number) & CompletionFlag.Progress) !== 0
+          if (!isProgress) ends.push(page.u32[record + Completion.Status] as number)
+        }
+        await new Promise(setImmediate)
+      }
+      expect(ends).toEqual([0])
+      expect(binding.memoryTake(mesh, 9, new Uint8Array(BYTES - 1))).toBe(Status.LimitExceeded)
+      expect(lastError()).toMatchObject({ field: 'length', limit: BYTES - 1 })
+      expect(binding.memoryTake(mesh, 9, new Uint8Array(BYTES))).toBe(BYTES)
+      expect(binding.memoryTake(mesh, 9, new Uint8Array(BYTES))).toBe(Status.StaleHandle)
+    })
+
+    it('handles that are closed', () => {
+      expect(binding.remoteInfo(mesh, 12_345)).toBe('')
+      expect(binding.remoteClose(mesh, 12_345)).toBe(Status.StaleHandle)
+      expect(binding.remoteClose(mesh, handle)).toBe(0)
+      expect(binding.remoteClose(mesh, handle)).toBe(Status.StaleHandle)
+      expect(binding.memoryReadSync(mesh, handle, 0, new Uint8Array(8), 100)).toBe(Status.StaleHandle)
+    })
   })
 
   it('still does what is right', async () => {

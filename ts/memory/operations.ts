@@ -175,10 +175,10 @@ export class Operations implements Poller {
 
   /** Looks for completions; how many there were. Called once per turn of the event loop while the thread looks. */
   poll(): number {
-    if (this.#slots.size === 0) return 0
-    if (this.#flushes > FLUSHES_IN_A_ROW) this.#scheduled = false
     this.#flushes = 0
-    return this.#submit(0)
+    // A flush that was put off is done here.
+    this.#scheduled = false
+    return this.#slots.size === 0 ? 0 : this.#submit(0)
   }
 
   #take(first: number): void {
