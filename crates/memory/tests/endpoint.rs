@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    nodes::{Network, Node},
+    nodes::{LONG, Network, Node},
     pair::Heard,
     proxy::{Proxy, Weather},
 };
@@ -22,6 +22,7 @@ use linkmesh_memory::{
     frame::{MAX_INLINE, Operation, Status},
     region::{HeapRegion, Pages, PagesOptions, Region, Rights, SharedRegion},
 };
+use linkmesh_transport::identity::Revoked;
 
 fn network() -> &'static Network {
     static NETWORK: OnceLock<Network> = OnceLock::new();
@@ -383,4 +384,34 @@ fn a_node_that_is_given_up_fails_what_waits_and_may_be_imported_from_again() {
     assert_eq!(client.ask(again, ADD), Ok(Heard::Value(1)));
     assert_eq!(region.load(0), Ok(2));
     assert_eq!(client.engine.with(|_, io| io.peers().count()), 1);
+}
+
+#[test]
+fn a_revoked_node_loses_its_grants_with_its_connection() {
+    let network = Network::new();
+    let server = Node::start(&network.server, Some(any()), 61);
+    let mut client = Node::start(&network.client, None, 62);
+    let region = pages(4096);
+    server.export("private", region.clone());
+    client.connect(server.engine.local_address());
+    let grant = server.grant("private", &client.member, 4096, Rights::ALL);
+    let (remote, _) = client.import(&grant).unwrap();
+    assert_eq!(client.ask(remote, ADD), Ok(Heard::Value(0)));
+
+    let revoked = Revoked::Node(client.member.0.node_id());
+    server.member.0.revoke(revoked).unwrap();
+    let deadline = Instant::now() + LONG;
+    let is_cut = || {
+        server.engine.with(|endpoint, io| {
+            endpoint.exports().holders().is_empty() && io.peers().next().is_none()
+        })
+    };
+    while !is_cut() {
+        assert!(Instant::now() < deadline, "it keeps what it was given");
+        std::thread::yield_now();
+    }
+    let soon = Some(Instant::now() + Duration::from_millis(200));
+    client.submit_until(remote, ADD, soon).unwrap();
+    assert!(client.completed()[0].1.is_err());
+    assert_eq!(region.load(0), Ok(1), "nothing more was added");
 }

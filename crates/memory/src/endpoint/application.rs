@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use linkmesh_transport::core::{
-    Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamError, StreamId,
+    Application, CloseReason, Io, NodeId, PeerInfo, PeerSlot, Reading, StreamError, StreamId,
 };
 
 use super::{
@@ -51,6 +51,10 @@ impl Application for Endpoint {
             self.attach(io, side.client);
             self.flush(io);
         }
+    }
+
+    fn revocations_changed(&mut self, io: &mut Io<'_>, is_revoked: &dyn Fn(&NodeId) -> bool) {
+        Self::revocations_changed(self, io, is_revoked);
     }
 
     fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {

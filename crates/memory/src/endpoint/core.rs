@@ -427,6 +427,18 @@ impl Endpoint {
         ended
     }
 
+    /// The list of revoked nodes has changed: whoever is on it now loses its sessions, its grants and what it delegated.
+    /// Returns the accesses that ended. Cost: one question per node that holds a grant in use.
+    pub fn revocations_changed(
+        &mut self,
+        io: &mut Io<'_>,
+        is_revoked: &dyn Fn(&NodeId) -> bool,
+    ) -> usize {
+        let holders = self.exports.holders().into_iter().map(NodeId);
+        let revoked: Vec<NodeId> = holders.filter(|node| is_revoked(node)).collect();
+        revoked.iter().map(|node| self.revoke_node(io, node)).sum()
+    }
+
     /// Ends an export: no access is running any more when it returns. Returns the accesses that ended.
     ///
     /// # Errors

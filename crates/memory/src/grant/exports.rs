@@ -238,6 +238,12 @@ impl Exports {
         self.end(|used| used.holders.contains(node))
     }
 
+    /// The nodes that hold or delegated a grant that is in use, each once.
+    pub fn holders(&self) -> HashSet<NodeId> {
+        let holders = self.in_use.iter().flat_map(|used| used.holders.iter());
+        holders.copied().collect()
+    }
+
     /// Ends the export `name`: no access is running any more when it returns, and the name is free. Returns the accesses that
     /// ended.
     ///

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use linkmesh_memory::endpoint::Endpoint;
 use linkmesh_transport::address::{self, Locators};
 use linkmesh_transport::core::{
-    Application, CloseReason, Io, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
+    Application, CloseReason, Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
 };
 
 use crate::memory::Arrivals;
@@ -209,6 +209,10 @@ impl Application for NodeApp {
             }
             !mine
         });
+    }
+
+    fn revocations_changed(&mut self, io: &mut Io<'_>, is_revoked: &dyn Fn(&NodeId) -> bool) {
+        self.memory.revocations_changed(io, is_revoked);
     }
 
     fn timeout(&mut self, io: &mut Io<'_>) {

@@ -1,8 +1,11 @@
 //! Who may begin a handshake: the door before any cryptography is spent.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use quinn_proto::Incoming;
+use quinn_proto::{Incoming, Transmit};
 
 use super::Core;
 use super::authenticator::Side;
@@ -11,6 +14,9 @@ use super::link::{Link, Phase};
 use super::peer::{PeerSlot, TargetId};
 use crate::pool::Health;
 
+/// What may be sent to an address that has not been validated, per byte from it (RFC 9000 §8.1).
+const AMPLIFICATION: usize = 3;
+
 /// A rate with a second's worth of burst (the generic cell rate algorithm: one instant, no counter to reset).
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -18,6 +24,19 @@ pub(super) struct Admission {
     next: Option<Instant>,
     /// Incoming connections whose proof has not come yet.
     pub(super) unproved: usize,
+    /// How many of them each source has.
+    sources: HashMap<Source, usize>,
+}
+
+/// Where somebody may have many addresses at no cost: one of IPv4, a network of 64 bits of IPv6.
+pub(super) type Source = u64;
+
+fn source(ip: IpAddr) -> Source {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => u32::from(ip).into(),
+        // The lowest IPv6 networks of all are reserved: none is taken for an IPv4 address.
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
+    }
 }
 
 impl Admission {
@@ -26,6 +45,26 @@ impl Admission {
             interval: Duration::from_secs(1) / per_second.max(1),
             next: None,
             unproved: 0,
+            sources: HashMap::new(),
+        }
+    }
+
+    fn of(&self, source: Source) -> usize {
+        self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    fn enter(&mut self, source: Source) {
+        self.unproved += 1;
+        *self.sources.entry(source).or_default() += 1;
+    }
+
+    fn leave(&mut self, source: Source) {
+        self.unproved = self.unproved.saturating_sub(1);
+        if let Entry::Occupied(mut count) = self.sources.entry(source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -41,19 +80,24 @@ impl Admission {
 }
 
 impl Core {
-    /// A first packet from somebody.
+    /// A first packet from somebody, in a datagram of `length` bytes.
     ///
     /// Dropped unanswered when there is no room: an answer would cost as much as it saves, and the client tries again by
-    /// itself. Above the rate, a source whose address is not validated gets a Retry, which costs no state.
-    pub(super) fn incoming(&mut self, now: Instant, incoming: Incoming) {
+    /// itself. Above the rate, and when half of the room is taken, a source whose address is not validated gets a Retry,
+    /// which costs no state: so whoever forges addresses takes half of the room at most, and no source takes more than a
+    /// quarter.
+    pub(super) fn incoming(&mut self, now: Instant, incoming: Incoming, length: usize) {
+        let room = self.limits.handshakes;
+        let source = source(incoming.remote_address().ip());
         let full = self.links.len() >= self.limits.connections
-            || self.admission.unproved >= self.limits.handshakes;
+            || self.admission.unproved >= room
+            || self.admission.of(source) >= room.div_ceil(4);
         if full || self.closing.is_some() {
             self.stats.refused += 1;
             self.endpoint.ignore(incoming);
             return;
         }
-        let within = self.admission.admit(now);
+        let within = self.admission.unproved < room.div_ceil(2) && self.admission.admit(now);
         if !within && !incoming.remote_address_validated() {
             self.stats.retried += 1;
             let (endpoint, response) = self.response_buffer();
@@ -69,14 +113,19 @@ impl Core {
             self.endpoint.ignore(incoming);
             return;
         };
+        let validated = incoming.remote_address_validated();
         // Answers to first packets are made by the endpoint's own copy.
         self.endpoint.set_server_config(Some(config.clone()));
         let (endpoint, response) = self.response_buffer();
         match endpoint.accept(incoming, now, response, Some(config)) {
             Ok((handle, connection)) => {
                 self.stats.accepted += 1;
-                self.admission.unproved += 1;
-                self.insert(now, handle, connection, Side::Server, None);
+                self.admission.enter(source);
+                let slot = self.insert(now, handle, connection, Side::Server, None);
+                if let Some(link) = self.links.get_mut(slot) {
+                    link.source = source;
+                    link.allowance = (!validated).then_some(AMPLIFICATION * length);
+                }
             }
             Err(error) => {
                 self.stats.failed += 1;
@@ -106,8 +155,11 @@ impl Core {
             target,
             streams: Vec::new(),
             control: Control::default(),
+            notices: None,
             opened: [0; 2],
             taken: [0; 2],
+            source: 0,
+            allowance: None,
             left_first: false,
             channel: None,
             identity: None,
@@ -124,10 +176,32 @@ impl Core {
     }
 
     /// A connection leaves the handshake, one way or the other: what was counted for it is given back, once.
-    pub(super) fn leave_handshake(&mut self, side: Side) {
+    pub(super) fn leave_handshake(&mut self, side: Side, source: Source) {
         match side {
-            Side::Server => self.admission.unproved = self.admission.unproved.saturating_sub(1),
+            Side::Server => self.admission.leave(source),
             Side::Client => self.dialling = self.dialling.saturating_sub(1),
+        }
+    }
+}
+
+impl Link {
+    /// A datagram of so many bytes came from the peer.
+    pub(super) fn earn(&mut self, length: usize) {
+        if let Some(allowance) = &mut self.allowance {
+            *allowance += AMPLIFICATION * length;
+        }
+    }
+
+    /// Cuts a train of datagrams to what may be sent, if that is limited. What is cut off is lost, and sent again.
+    ///
+    /// quinn-proto keeps the same limit but for one datagram, which it always sends whole.
+    pub(super) fn spend(&mut self, transmit: &mut Transmit) {
+        if let Some(allowance) = &mut self.allowance {
+            if transmit.size > *allowance {
+                let segment = transmit.segment_size.unwrap_or(transmit.size);
+                transmit.size = *allowance / segment * segment;
+            }
+            *allowance -= transmit.size;
         }
     }
 }

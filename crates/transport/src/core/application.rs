@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::authenticator::NodeId;
 use super::close::CloseReason;
 use super::io::Io;
 use super::peer::{PeerInfo, PeerSlot, StreamId, TargetId};
@@ -29,6 +30,7 @@ pub enum Reading {
 ///
 /// # Streams
 /// The first byte of each stream is its kind, chosen by the application that opens it, sent and taken off by the engine.
+/// Kinds from 0xf0 on are the engine's own.
 /// Limits apply before anything is stored: a peer can have [`Limits::streams`](super::Limits::streams) streams open per
 /// direction.
 pub trait Application: Send {
@@ -102,6 +104,12 @@ pub trait Application: Send {
         retry_in: Option<Duration>,
     ) {
         let _ = (io, target, reason, retry_in);
+    }
+
+    /// The list of revoked nodes has changed, and `is_revoked` answers by the new one. Connections of those on it have been
+    /// closed (`disconnected` follows); this is the place to take back what was given to them or by them.
+    fn revocations_changed(&mut self, io: &mut Io<'_>, is_revoked: &dyn Fn(&NodeId) -> bool) {
+        let _ = (io, is_revoked);
     }
 
     /// The engine closes gracefully, or the peer does: the last chance to write. What is written here is still delivered.

@@ -5,16 +5,16 @@ use super::peer::PeerSlot;
 
 #[derive(Debug)]
 pub(super) enum Task {
-    Prove,
-    Verify(Vec<u8>),
-    Join(Vec<u8>),
+    Prove(Channel),
+    Verify(Channel, Vec<u8>),
+    Join(Channel, Vec<u8>),
+    Notice(Vec<u8>),
 }
 
 /// One piece of work that the core wants done off its thread.
 #[derive(Debug)]
 pub struct AuthJob {
     pub(super) peer: PeerSlot,
-    pub(super) channel: Channel,
     pub(super) task: Task,
 }
 
@@ -23,6 +23,8 @@ pub(super) enum Outcome {
     Proved(Result<Vec<u8>, AuthError>),
     Verified(Result<PeerIdentity, AuthError>),
     Joined(Result<Vec<u8>, AuthError>),
+    /// With the length of the notice.
+    Noticed(usize, Result<bool, AuthError>),
 }
 
 /// What came of an [`AuthJob`]; goes back by [`Core::auth_done`](super::Core::auth_done).
@@ -36,11 +38,14 @@ impl AuthJob {
     /// Does the work: from 0.1 to several milliseconds.
     pub fn run(self, authenticator: &dyn Authenticator) -> AuthDone {
         let outcome = match self.task {
-            Task::Prove => Outcome::Proved(authenticator.prove(&self.channel)),
-            Task::Verify(proof) => Outcome::Verified(authenticator.verify(&self.channel, &proof)),
-            Task::Join(request) => {
-                Outcome::Joined(authenticator.join_reply(&self.channel, &request))
+            Task::Prove(channel) => Outcome::Proved(authenticator.prove(&channel)),
+            Task::Verify(channel, proof) => {
+                Outcome::Verified(authenticator.verify(&channel, &proof))
             }
+            Task::Join(channel, request) => {
+                Outcome::Joined(authenticator.join_reply(&channel, &request))
+            }
+            Task::Notice(bytes) => Outcome::Noticed(bytes.len(), authenticator.notice(&bytes)),
         };
         AuthDone {
             peer: self.peer,

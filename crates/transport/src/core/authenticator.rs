@@ -14,6 +14,8 @@ pub const MAX_PROOF_BYTES: usize = 16 * 1024;
 pub const MAX_JOIN_REQUEST_BYTES: usize = 16 * 1024;
 /// The largest reply to a joining node, in bytes.
 pub const MAX_JOIN_REPLY_BYTES: usize = 64 * 1024;
+/// The largest notice that is read or sent, in bytes: a revocation list of full length.
+pub const MAX_NOTICE_BYTES: usize = 1 << 20;
 /// The label of the TLS exporter (RFC 8446 §7.5) that proofs are bound to. The context is empty.
 pub const EXPORTER_LABEL: &[u8] = b"linkmesh node proof";
 /// The application protocol (ALPN) of a connection between members.
@@ -97,7 +99,7 @@ impl std::error::Error for AuthError {}
 /// What the engine asks of a node's identity. Implemented by `identity::NodeIdentity`; tests bring their own.
 ///
 /// Every method may be called from any thread. `prove`, `verify` and `join_reply` take from 0.1 to several milliseconds
-/// and are called on helper threads, never on the engine's own.
+/// and are called on helper threads (`notice` too), never on the engine's own.
 pub trait Authenticator: Send + Sync + 'static {
     /// The TLS configuration for accepting, asked once per accepted connection. Certificates are swapped behind it.
     fn tls_server(&self) -> Arc<rustls::ServerConfig>;
@@ -132,6 +134,29 @@ pub trait Authenticator: Send + Sync + 'static {
         Err(AuthError {
             code: "join-closed",
             message: "this node takes no joining nodes".into(),
+        })
+    }
+
+    /// What every member should know of the network, as signed objects of at most [`MAX_NOTICE_BYTES`]: given to each peer
+    /// that connects, and to all of them when [`notice_epoch`](Self::notice_epoch) moves. None at first.
+    fn notices(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// A number that changes with [`notices`](Self::notices); looked at as often as the revocation epoch.
+    fn notice_epoch(&self) -> u64 {
+        self.revocation_epoch()
+    }
+
+    /// Takes a notice from a peer, on a helper thread. `true` when it was new: then it is in force.
+    ///
+    /// # Errors
+    /// When it does not hold. The peer is not to blame: it may have been told so itself.
+    fn notice(&self, bytes: &[u8]) -> Result<bool, AuthError> {
+        let _ = bytes;
+        Err(AuthError {
+            code: "unknown-notice",
+            message: "this node takes no notices".into(),
         })
     }
 }

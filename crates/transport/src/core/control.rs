@@ -171,6 +171,58 @@ pub(super) fn goodbye(out: &mut Vec<u8>, opened: [u64; 2]) {
     out.extend_from_slice(&opened[1].to_le_bytes());
 }
 
+/// For the fuzz target `hello`: the first byte says where the rest is cut in two. The same frames come out wherever that is,
+/// and what is decoded encodes to the same bytes.
+///
+/// # Panics
+/// When it does not.
+#[cfg(fuzzing)]
+pub fn fuzz_control_stream(input: &[u8]) {
+    let Some((cut, wire)) = input.split_first() else {
+        return;
+    };
+    let decode = |parts: [&[u8]; 2]| {
+        let (mut control, mut frames) = (Control::default(), Vec::new());
+        for part in parts {
+            control.push(part)?;
+            while let Some(frame) = control.next()? {
+                frames.push(frame);
+            }
+        }
+        Ok((frames, control.inbox))
+    };
+    let whole: Result<_, Malformed> = decode([wire, &[]]);
+    if let Ok((frames, rest)) = &whole {
+        assert!(rest.len() <= MAX_INBOX);
+        let mut again = Vec::new();
+        for frame in frames {
+            match frame {
+                Frame::Hello {
+                    version,
+                    features,
+                    proof,
+                } => hello(&mut again, *version, *features, proof),
+                Frame::Accept => accept(&mut again),
+                Frame::Goodbye { opened } => goodbye(&mut again, *opened),
+            }
+        }
+        again.extend_from_slice(rest);
+        assert_eq!(again, wire);
+    }
+    let (first, second) = wire.split_at(usize::from(*cut).min(wire.len()));
+    let parts = decode([first, second]);
+    // Bytes that come at once may be too many where the same bytes one after the other are not.
+    if whole.is_ok() {
+        assert_eq!(parts, whole);
+    }
+    let mut control = Control::default();
+    if control.push(wire).is_ok()
+        && let Ok(Some(message)) = control.message(MAX_PROOF_BYTES)
+    {
+        assert!(message.len() <= MAX_PROOF_BYTES && message == wire[4..]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

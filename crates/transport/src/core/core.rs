@@ -98,6 +98,10 @@ pub struct Core {
     responses: VecDeque<(Transmit, Vec<u8>)>,
     response: Vec<u8>,
     pub(super) revocation_epoch: u64,
+    /// Of what the peers have been told.
+    pub(super) notice_epoch: u64,
+    /// Bytes of notices that have not been checked yet.
+    pub(super) notice_bytes: usize,
     pub(super) revocation_at: Option<Instant>,
     /// Set while closing gracefully: the latest time to be done.
     pub(super) closing: Option<Instant>,
@@ -165,6 +169,8 @@ impl Core {
             responses: VecDeque::new(),
             response: Vec::new(),
             revocation_epoch: options.authenticator.revocation_epoch(),
+            notice_epoch: options.authenticator.notice_epoch(),
+            notice_bytes: 0,
             revocation_at: None,
             closing: None,
             stats: CoreStats::default(),
@@ -205,6 +211,7 @@ impl Core {
             Handled::Quic(Some(way)) => (remote, local_ip) = (way, None),
             Handled::Done => return,
         }
+        let length = datagram.len();
         self.response.clear();
         match self
             .endpoint
@@ -215,11 +222,12 @@ impl Core {
                 if let Some(index) = self.links.by_handle(handle)
                     && let Some(link) = self.links.at(index)
                 {
+                    link.earn(length);
                     link.connection.handle_event(event);
                     self.links.mark(index);
                 }
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
+            Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming, length),
             Some(DatagramEvent::Response(transmit)) => self.respond(transmit),
         }
     }
@@ -276,7 +284,12 @@ impl Core {
                     .min(MAX_TRAIN_SEGMENTS)
                     .min(MAX_TRAIN_BYTES / mtu)
                     .max(1);
-                if let Some(transmit) = link.connection.poll_transmit(now, train, buffer) {
+                if let Some(mut transmit) = link.connection.poll_transmit(now, train, buffer) {
+                    link.spend(&mut transmit);
+                    buffer.truncate(transmit.size);
+                    if transmit.size == 0 {
+                        continue;
+                    }
                     self.stats.datagrams_sent += match transmit.segment_size {
                         Some(size) => transmit.size.div_ceil(size) as u64,
                         None => 1,
@@ -352,7 +365,7 @@ impl Core {
             }
         }
         if self.revocation_at.is_some_and(|at| at <= now) {
-            self.check_revocations(now);
+            self.check_revocations(now, application);
         }
         if application.deadline().is_some_and(|at| at <= now) {
             application.timeout(&mut Io::new(now, self));
@@ -391,9 +404,10 @@ impl Core {
         }
     }
 
-    fn check_revocations(&mut self, now: Instant) {
+    fn check_revocations<A: Application>(&mut self, now: Instant, application: &mut A) {
         let watched = self.links.iter().any(|link| link.phase != Phase::Closed);
         self.revocation_at = watched.then(|| now + REVOCATION_INTERVAL);
+        self.notify_all();
         let epoch = self.authenticator.revocation_epoch();
         if epoch == self.revocation_epoch {
             return;
@@ -412,6 +426,10 @@ impl Core {
                 self.close_with(now, slot, super::close::CloseCode::Revoked);
             }
         }
+        let authenticator = self.authenticator.clone();
+        application.revocations_changed(&mut Io::new(now, self), &|node| {
+            authenticator.is_revoked(node)
+        });
     }
 
     /// Starts watching the list of revoked nodes, as long as there is anybody it could concern.

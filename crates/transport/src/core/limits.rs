@@ -9,7 +9,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one node identity.
     pub connections_per_node: u32,
-    /// Incoming connections that have not proved themselves yet. Above, first packets are dropped unanswered.
+    /// Incoming connections that have not proved themselves yet. Above, first packets are dropped unanswered; from half of it
+    /// on a source must show that it receives there; one source has a quarter of it at most.
     pub handshakes: usize,
     /// First packets a second above which a source must show that it receives there (a Retry, RFC 9000 §8.1.2) before any
     /// cryptography is spent on it.

@@ -6,11 +6,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use quinn_proto::{Connection, ConnectionHandle, Dir, FinishError, VarInt, WriteError};
 
+use super::admission::Source;
 use super::application::Reading;
 use super::authenticator::{Channel, PeerIdentity, Side};
 use super::close::CloseReason;
 use super::control::Control;
 use super::io::StreamError;
+use super::notices::Notices;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, TargetId};
 use crate::pool::Health;
 
@@ -49,6 +51,8 @@ pub(super) struct StreamState {
     pub(super) receiving: bool,
     /// Our direction is still open.
     pub(super) sending: bool,
+    /// It is the engine's own: the application knows nothing of it.
+    pub(super) own: bool,
     /// The kind byte that no window was open for yet.
     kind: Option<u8>,
 }
@@ -67,9 +71,15 @@ pub(super) struct Link {
     /// Few per connection, so a scan beats hashing.
     pub(super) streams: Vec<StreamState>,
     pub(super) control: Control,
+    /// Notices on their way, in either direction.
+    pub(super) notices: Option<Box<Notices>>,
     /// Streams that this side has opened, and that it has taken from the peer, of each direction.
     pub(super) opened: [u64; 2],
     pub(super) taken: [u64; 2],
+    /// Where it came from, as [`Admission`](super::admission::Admission) counts.
+    pub(super) source: Source,
+    /// Bytes that may be sent to an address that has not shown yet that somebody receives there. `None`: it has.
+    pub(super) allowance: Option<usize>,
     /// Who said goodbye first closes the connection.
     pub(super) left_first: bool,
     /// What proofs are bound to, until both are through.
@@ -143,6 +153,7 @@ impl Link {
             paused: false,
             receiving: id.is_bidirectional(),
             sending: true,
+            own: false,
             kind,
         });
         Ok(id)
@@ -158,6 +169,7 @@ impl Link {
             paused: false,
             receiving: true,
             sending: id.is_bidirectional(),
+            own: false,
             kind: None,
         });
     }

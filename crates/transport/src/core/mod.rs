@@ -23,6 +23,7 @@ mod leave;
 mod limits;
 mod link;
 mod links;
+mod notices;
 mod peer;
 mod prove;
 mod random;
@@ -35,9 +36,12 @@ pub use application::{Application, Reading};
 pub use auth::{AuthDone, AuthJob};
 pub use authenticator::{
     ALPN, AuthError, Authenticator, Channel, EXPORTER_LABEL, JOIN_ALPN, MAX_JOIN_REPLY_BYTES,
-    MAX_JOIN_REQUEST_BYTES, MAX_PROOF_BYTES, NodeId, PeerIdentity, SERVER_NAME, Side,
+    MAX_JOIN_REQUEST_BYTES, MAX_NOTICE_BYTES, MAX_PROOF_BYTES, NodeId, PeerIdentity, SERVER_NAME,
+    Side,
 };
 pub use close::{CloseCode, CloseReason};
+#[cfg(fuzzing)]
+pub use control::fuzz_control_stream;
 pub use io::{Io, StreamError};
 pub use limits::{LimitError, Limits};
 pub use peer::{Direction, PeerInfo, PeerSlot, StreamId, Target, TargetId};

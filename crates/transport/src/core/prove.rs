@@ -80,6 +80,7 @@ impl Core {
         let Some(link) = self.links.touch(slot) else {
             return;
         };
+        link.allowance = None;
         let session = link.connection.crypto_session();
         let mut exporter = [0; 64];
         if session
@@ -108,8 +109,7 @@ impl Core {
             link.phase = Phase::Proving;
             self.auth_jobs.push_back(AuthJob {
                 peer: slot,
-                channel,
-                task: Task::Prove,
+                task: Task::Prove(channel),
             });
         }
         let Some(link) = self.links.at(slot.index) else {
@@ -170,8 +170,7 @@ impl Core {
                         if let Some(channel) = link.channel.take() {
                             self.auth_jobs.push_back(AuthJob {
                                 peer: slot,
-                                channel: *channel,
-                                task: Task::Join(request),
+                                task: Task::Join(*channel, request),
                             });
                         }
                     }
@@ -221,8 +220,7 @@ impl Core {
                     let channel = Channel::clone(channel);
                     self.auth_jobs.push_back(AuthJob {
                         peer: slot,
-                        channel,
-                        task: Task::Verify(proof),
+                        task: Task::Verify(channel, proof),
                     });
                 }
             }
@@ -234,6 +232,9 @@ impl Core {
     /// A helper thread is through with its work.
     pub fn auth_done(&mut self, now: Instant, done: AuthDone) {
         let slot = done.peer;
+        if let Outcome::Noticed(length, result) = &done.outcome {
+            return self.noticed(now, *length, result);
+        }
         let Some(link) = self.links.touch(slot) else {
             return;
         };
@@ -255,6 +256,7 @@ impl Core {
                 link.control.finishing = true;
                 link.flush_control();
             }
+            Outcome::Noticed(..) => {}
             Outcome::Proved(Err(error))
             | Outcome::Verified(Err(error))
             | Outcome::Joined(Err(error)) => {
@@ -339,13 +341,14 @@ impl Core {
             features: link.control.features,
         });
         link.info = Some(info.clone());
-        let side = link.side;
-        self.leave_handshake(side);
+        let (side, source) = (link.side, link.source);
+        self.leave_handshake(side, source);
         self.stats.established += 1;
         self.stats.peers += 1;
         if let Some(target) = info.target {
             self.target_connected(now, slot, target);
         }
+        self.notify(slot);
         application.connected(&mut Io::new(now, self), slot, &info);
     }
 

@@ -9,12 +9,13 @@ use super::application::{Application, Reading};
 use super::close::CloseReason;
 use super::io::Io;
 use super::link::{Link, Phase};
+use super::notices::OWN_KINDS;
 use super::peer::{PeerSlot, StreamId};
 
 /// Bytes taken from a stream before the application is asked again whether it wants more.
 const READ_BATCH: usize = 64 * 1024;
 /// The code of a stream whose kind the application refuses.
-const REFUSED_KIND: u64 = 1;
+pub(super) const REFUSED_KIND: u64 = 1;
 
 fn reason(error: ConnectionError) -> CloseReason {
     match error {
@@ -223,6 +224,11 @@ impl Core {
                 return self.accept_streams(now, slot, application);
             }
             StreamEvent::Writable { id } if control == Some(id.into()) => link.flush_control(),
+            StreamEvent::Writable { id } | StreamEvent::Stopped { id, .. }
+                if link.stream_mut(id.into()).is_some_and(|state| state.own) =>
+            {
+                link.go_on_with_notices();
+            }
             StreamEvent::Writable { id } if known => {
                 application.writable(&mut Io::new(now, self), slot, id.into());
                 return true;
@@ -244,6 +250,7 @@ impl Core {
                 return true;
             }
             StreamEvent::Available { .. } if known => {
+                link.go_on_with_notices();
                 application.streams_available(&mut Io::new(now, self), slot);
                 return true;
             }
@@ -286,6 +293,7 @@ impl Core {
                 continue;
             }
             let ordered = state.reading == Reading::Ordered;
+            let own = state.own;
             // The peer's streams carry the kind byte in front of what the application counts.
             let skipped = u64::from(stream.0 & 1 != link.own_bit());
             let mut chunks = std::mem::take(&mut self.chunks);
@@ -296,6 +304,10 @@ impl Core {
                 // The application may have closed the peer or stopped the stream in the call before.
                 if !self.links.get_mut(slot).is_some_and(wanted) {
                     break;
+                }
+                if own {
+                    self.own_received(slot, stream, &bytes);
+                    continue;
                 }
                 told = true;
                 let mut io = Io::new(now, self);
@@ -318,6 +330,10 @@ impl Core {
                         return told;
                     }
                     link.end(stream, false);
+                    if own {
+                        self.own_ended(slot, stream, matches!(taken, Taken::Finished));
+                        return told;
+                    }
                     let mut io = Io::new(now, self);
                     match taken {
                         Taken::Reset(code) => application.reset(&mut io, slot, stream, code),
@@ -337,19 +353,27 @@ impl Core {
         kind: u8,
         application: &mut A,
     ) -> bool {
-        let reading = application.opened(&mut Io::new(now, self), slot, stream, kind);
+        let own = kind >= OWN_KINDS;
+        let reading = if !own {
+            application.opened(&mut Io::new(now, self), slot, stream, kind)
+        } else if self.own_opened(slot, stream, kind) {
+            Reading::Ordered
+        } else {
+            Reading::Refuse
+        };
         let Some(link) = self.links.touch(slot) else {
             return true;
         };
         if let Some(state) = link.stream_mut(stream) {
             state.announced = true;
             state.reading = reading;
+            state.own = own;
         }
         if reading == Reading::Refuse {
             link.stop(stream, REFUSED_KIND);
             link.reset(stream, REFUSED_KIND);
         }
-        true
+        !own
     }
 
     /// Passes on what quinn-proto's halves have to tell each other, and clears away a connection that is over.
@@ -391,8 +415,13 @@ impl Core {
         link.give_up_at = None;
         link.streams = Vec::new();
         link.channel = None;
+        self.drop_notices(slot);
+        let Some(link) = self.links.get_mut(slot) else {
+            return;
+        };
         let reason = link.reason.clone().unwrap_or(CloseReason::Closing);
-        let (side, target, info) = (link.side, link.target, link.info.take());
+        let (side, source) = (link.side, link.source);
+        let (target, info) = (link.target, link.info.take());
         if let Some(identity) = link.identity.take()
             && let Some(count) = self.per_node.get_mut(&identity.node_id)
         {
@@ -402,7 +431,7 @@ impl Core {
             }
         }
         if matches!(before, Phase::Handshake | Phase::Proving | Phase::Joining) {
-            self.leave_handshake(side);
+            self.leave_handshake(side, source);
             if before != Phase::Joining {
                 self.stats.failed += 1;
             }

@@ -7,6 +7,12 @@ use super::node_identity::{NodeIdentity, lock};
 use super::proof;
 use crate::core::{AuthError, Authenticator, Channel, NodeId, PeerIdentity};
 
+/// The first byte of a notice: what follows.
+const BUNDLE: u8 = 1;
+const REVOCATIONS: u8 = 2;
+/// The sequence of the bundle that a network begins with.
+const FIRST_BUNDLE: u64 = 1;
+
 impl From<IdentityError> for AuthError {
     fn from(error: IdentityError) -> Self {
         Self {
@@ -50,6 +56,36 @@ impl Authenticator for NodeIdentity {
 
     fn revocation_epoch(&self) -> u64 {
         Self::revocation_epoch(self)
+    }
+
+    fn notices(&self) -> Vec<Vec<u8>> {
+        let live = self.current.get();
+        let (bundle, list) = (&live.trust.bundle, &live.trust.revocations);
+        let marked = |mark, bytes: &[u8]| [&[mark], bytes].concat();
+        let mut notices = Vec::new();
+        // Every member begins with the first bundle and an empty list.
+        if bundle.sequence() > FIRST_BUNDLE {
+            notices.push(marked(BUNDLE, bundle.as_bytes()));
+        }
+        if list.sequence() > 0 {
+            notices.push(marked(REVOCATIONS, list.as_bytes()));
+        }
+        notices
+    }
+
+    fn notice_epoch(&self) -> u64 {
+        let live = self.current.get();
+        // Both only grow.
+        live.trust.bundle.sequence() + live.trust.revocations.sequence()
+    }
+
+    fn notice(&self, bytes: &[u8]) -> Result<bool, AuthError> {
+        match bytes.split_first() {
+            Some((&BUNDLE, bytes)) => Ok(self.install_bundle(bytes)?),
+            Some((&REVOCATIONS, bytes)) => Ok(self.install_revocations(bytes)?),
+            // Of a later version, perhaps.
+            _ => Ok(false),
+        }
     }
 
     fn join_reply(&self, channel: &Channel, request: &[u8]) -> Result<Vec<u8>, AuthError> {

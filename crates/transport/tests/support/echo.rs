@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use linkmesh_transport::core::{
-    Application, CloseReason, Direction, Io, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
+    Application, CloseReason, Direction, Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId,
+    TargetId,
 };
 
 /// Bytes are sent back.
@@ -30,6 +31,8 @@ pub enum Event {
     Reset(StreamId, u64),
     Closing,
     StreamsAvailable,
+    /// Of the nodes that this one has met, those on the new list.
+    Revoked(Vec<NodeId>),
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ pub struct Echo {
     pub paused: Vec<(PeerSlot, StreamId)>,
     /// Echoes that other threads ask for.
     pub queue: Arc<Mutex<Vec<u64>>>,
+    met: Vec<NodeId>,
 }
 
 impl Echo {
@@ -172,8 +176,14 @@ impl Application for Echo {
     }
 
     fn connected(&mut self, _: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
+        self.met.push(info.identity.node_id);
         self.events
             .push(Event::Connected(peer, info.identity.boot_epoch));
+    }
+
+    fn revocations_changed(&mut self, _: &mut Io<'_>, is_revoked: &dyn Fn(&NodeId) -> bool) {
+        let revoked = self.met.iter().filter(|node| is_revoked(node));
+        self.events.push(Event::Revoked(revoked.copied().collect()));
     }
 
     fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, reason: &CloseReason) {

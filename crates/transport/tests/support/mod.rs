@@ -3,7 +3,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod attacker;
+pub mod channels;
 pub mod echo;
 pub mod identity;
+pub mod members;
 pub mod network;
 pub mod plain;
