@@ -246,7 +246,7 @@ always('help and doctor', () => {
     const { code, json } = await linkmesh(['doctor', '--json'])
     expect(json[0]).toMatchObject({ backend: { kind: backend }, ok: true })
     expect((json[0]!.checks as { ok: boolean | null }[]).filter(({ ok }) => ok === null)).toHaveLength(
-      backend === 'native' ? 0 : 1,
+      backend === 'native' ? 0 : 2,
     )
     expect(code).toBe(0)
     expect((await linkmesh(['doctor'])).stdout).toMatch(/ok {7}pick and complete/)

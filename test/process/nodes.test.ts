@@ -61,6 +61,20 @@ describe.skipIf(NO_NATIVE !== '')(`services across nodes${NO_NATIVE === '' ? '' 
     expect(peers[0].rttUs).toBeGreaterThan(0)
   })
 
+  it('counts what QUIC does', async () => {
+    const { text } = await second.node.ask('metrics')
+    const value = (series: string) => Number(new RegExp(`^linkmesh_quic_${series} (\\S+)$`, 'm').exec(text)?.[1])
+    const labels = `node="${first.info.nodeId}",node_name="[^"]*"`
+    expect(value('peers')).toBe(1)
+    expect(value('handshakes_total{event="completed"}')).toBe(1)
+    expect(value(`rtt_seconds{${labels}}`)).toBeGreaterThan(0)
+    expect(value(`congestion_window_bytes{${labels}}`)).toBeGreaterThan(1_000)
+    const sent = value(`packets_sent_total{${labels}}`)
+    expect(sent).toBeGreaterThan(0)
+    expect(value(`packets_lost_total{${labels}}`)).toBeLessThanOrEqual(sent)
+    expect(value(`io_bytes_total{${labels},network_io_direction="receive"}`)).toBeGreaterThan(1_000)
+  })
+
   it('refuses whoever has no token', async () => {
     const stranger = await founder().then((found) => found)
     const { error } = await (async () => {

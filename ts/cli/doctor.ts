@@ -4,6 +4,7 @@ import { type Binding, Status } from '../binding/contract.js'
 import { loadBinding } from '../binding/index.js'
 import { Mesh, Outcome } from '../index.js'
 import { FingerprintedIdTable } from '../tables.js'
+import { nodeCheck } from './doctor-node.js'
 import { EXIT } from './output.js'
 
 interface Check {
@@ -61,6 +62,9 @@ async function runChecks(binding: Binding, capabilities: readonly string[]): Pro
       capabilities.includes('workers')
         ? await check('lane to a worker thread and back', () => laneCheck(mesh))
         : { name: 'lane to a worker thread and back', ok: null, detail: 'this backend lives in one thread' },
+      capabilities.includes('workers')
+        ? await check('two nodes over QUIC', nodeCheck)
+        : { name: 'two nodes over QUIC', ok: null, detail: 'the fallback has no QUIC' },
       await check('panic containment', async () => panicCheck(binding)),
     ]
   } finally {

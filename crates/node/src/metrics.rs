@@ -90,6 +90,9 @@ impl Task for Render {
         self.engine
             .router
             .collect_metrics(&mut collector, self.engine.now());
+        if let Some(node) = self.engine.node() {
+            node.collect_metrics(&mut collector);
+        }
         self.engine.metrics.collect(&mut collector);
         Ok((self.write)(&collector.finish()))
     }

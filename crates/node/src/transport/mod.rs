@@ -7,6 +7,7 @@ mod address;
 mod app;
 mod functions;
 mod locate;
+mod metrics;
 mod near;
 mod node;
 mod refusal;

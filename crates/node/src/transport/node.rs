@@ -1,5 +1,6 @@
 //! A mesh's node: its identity, its engine, its end.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use linkmesh_memory::client::ClientOptions;
 use linkmesh_memory::endpoint::{Endpoint, EndpointOptions};
 use linkmesh_memory::session::SessionLimits;
+use linkmesh_metrics::Collector;
 use linkmesh_registry::Status;
 use linkmesh_transport::address::{
     GlobalAddress, LocatorLimits, LocatorOptions, Locators, Translation, TranslationLimits,
@@ -24,6 +26,7 @@ use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
 use crate::transport::locate::Publisher;
+use crate::transport::metrics::{collect_engine, collect_peers, sum_peers};
 use crate::transport::near::Near;
 use crate::transport::{NodeApp, Refusal};
 
@@ -328,6 +331,22 @@ impl Node {
                 .collect()
         })
         .unwrap_or_default()
+    }
+
+    /// Adds what the engine and its connections have counted to a scrape. Holds each engine thread for at most some
+    /// hundred microseconds.
+    pub(crate) fn collect_metrics(&self, out: &mut Collector) {
+        let Some((stats, peers)) = self.quic().as_ref().map(|quic| {
+            let mut peers = BTreeMap::new();
+            for shard in 0..quic.shards() {
+                quic.with_shard(shard, |_, io| sum_peers(io, &mut peers));
+            }
+            (quic.stats(), peers)
+        }) else {
+            return;
+        };
+        collect_engine(out, &stats);
+        collect_peers(out, &peers);
     }
 
     /// Says goodbye to the peers, waits until they have what was written, and ends the threads.
