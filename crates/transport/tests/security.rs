@@ -406,3 +406,34 @@ fn a_slow_reader_holds_a_window_and_slows_nobody_else() {
     let stats = network.with(0, |_, io| io.stats(slow)).unwrap();
     assert!(stats.bytes_sent < 300 << 10, "{stats:?}");
 }
+
+#[test]
+fn early_data_finds_neither_a_ticket_nor_a_connection() {
+    let members = Members::new();
+    let node = members.join("node");
+    let mut eager = rustls::ClientConfig::clone(&node.tls_client());
+    eager.enable_early_data = true;
+    eager.resumption = rustls::client::Resumption::in_memory_sessions(8);
+    let mut network = network(&[members.issuer.clone(), Attacker::dialling(&node, eager)]);
+    dial(&mut network, 1, 0);
+    assert!(network.run_until(5 * SECOND, |network| connected(network, 0, 1)));
+    // A ticket would have come with the handshake.
+    network.run(SECOND);
+    let mut flight = network.record(1, |network| dial(network, 1, 0));
+    // RFC 9000 §17.2: a long header of type 0, Initial; type 1 is 0-RTT.
+    assert!(!flight.is_empty() && flight.iter().all(|datagram| datagram[0] & 0xb0 == 0x80));
+    let before = (
+        network.nodes[0].sent,
+        network.nodes[0].core.stats().connections,
+    );
+    for datagram in &mut flight {
+        datagram[0] |= 0x10;
+        network.inject("172.16.0.9:4433".parse().unwrap(), address(0), datagram);
+    }
+    network.run(Duration::from_millis(100));
+    let after = (
+        network.nodes[0].sent,
+        network.nodes[0].core.stats().connections,
+    );
+    assert_eq!(after, before, "neither answered nor remembered");
+}
