@@ -18,9 +18,9 @@ onBothBackends('mesh', (binding) => {
     const here = add(service, { address: 'http://a' })
     const there = b.instanceAdd(second, service, '{}')
     expect(JSON.parse(b.instanceInfo(mesh, there)).thread).toBe(JSON.parse(b.meshInfo(second)).thread)
-    expect(JSON.parse(b.threads(mesh))).toEqual([
-      { id: 1, alive: true },
-      { id: 2, alive: true },
+    expect(JSON.parse(b.threads(mesh))).toMatchObject([
+      { id: 1, alive: true, blocked: false },
+      { id: 2, alive: true, blocked: false },
     ])
     expect(b.meshClose(second)).toBe(0)
     expect(b.meshClose(second)).toBe(Status.StaleHandle)
