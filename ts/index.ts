@@ -12,6 +12,7 @@ export type {
   InstanceSpec,
   MeshEvent,
   Policy,
+  RecordedPick,
   ServiceInfo,
   ThreadInfo,
   Ticket,

@@ -7,7 +7,7 @@
 import { join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { Administration } from './admin/administration.js'
-import type { Explanation, InstanceSpec, Policy, ServiceInfo, ThreadInfo } from './binding/contract.js'
+import type { Explanation, InstanceSpec, Policy, RecordedPick, ServiceInfo, ThreadInfo } from './binding/contract.js'
 import { Status, type Ticket } from './binding/contract.js'
 import type { PeerInfo, PingInfo, ResolutionInfo } from './binding/contract-node.js'
 import { type Backend, type LoadedBinding, loadBinding } from './binding/index.js'
@@ -383,6 +383,12 @@ export class Mesh {
     this.#mustBeOpen()
     const text = this.#core.binding.explain(this.#core.handle, ticket)
     return text === '' ? undefined : (JSON.parse(text) as Explanation)
+  }
+
+  /** The latest picks of all threads, oldest first: some thousand, by `request` and by routes. */
+  recordedPicks(): RecordedPick[] {
+    this.#mustBeOpen()
+    return JSON.parse(this.#core.binding.recordedPicks(this.#core.handle)) as RecordedPick[]
   }
 
   /** Listens; returns the function that stops listening. Listeners do not keep the process alive. */

@@ -110,19 +110,26 @@ describe('the keys', () => {
     slow: (id, slow) => done.push(`slow ${id} ${slow}`),
     kill: async (id) => void done.push(`kill ${id}`),
     revive: (id) => Promise.reject(new Error(`${id} does not come back`)),
+    block: (id, ms) => done.push(`block ${id} ${ms}`),
+    grow: async () => {},
+    shrink: async () => {},
+    describe: () => {},
     close: async () => {},
   }
-  it('choose, slow, kill, revive and quit', async () => {
+  it('choose, slow, block, kill, revive, reload and quit', async () => {
     const happenings = new Happenings()
-    const keys = new Keys(fleet, happenings, () => {}, () => done.push('quit')) // biome-ignore format: one call
+    const keys = new Keys(fleet, happenings, () => {}, () => done.push('quit'), () => done.push('reload')) // biome-ignore format: one call
     expect(keys.chosen).toBe('a-1')
-    for (const key of ['\u001b[B', 's', '3', 'k', '\u001b[B', '\u001b[A', 'x', '0']) keys.press(key)
+    for (const key of ['\u001b[B', 's', 'b', '3', 'k', '\u001b[B', '\u001b[A', 'x', '0']) keys.press(key)
     expect(keys.chosen).toBe('b-1')
-    expect(done).toEqual(['slow a-2 true', 'kill b-1'])
+    expect(done).toEqual(['slow a-2 true', 'block a-2 2000', 'kill b-1'])
+    keys.press('l')
+    expect(done.at(-1)).toBe('reload')
     keys.press('r')
     await Promise.resolve().then(() => {})
     expect(happenings.newest(9).map(({ text }) => text)).toEqual([
       'you slowed a-2',
+      'you blocked the loop of a-2 for 2 s',
       'you killed b-1',
       'you revived b-1',
       'b-1 does not come back',

@@ -225,6 +225,19 @@ onBothBackends('router', (binding) => {
     expect(end(ticket)).toBe(Status.StaleTicket)
   })
 
+  it('remembers the latest picks, oldest first, of services that are still there', () => {
+    const { b, mesh, service, pick, end, chosen } = routed({}, {}, {})
+    const made = Array.from({ length: 1_100 }, (_, index) => {
+      b.meshAdvance(mesh, 10)
+      const ticket = pick(index)
+      end(ticket)
+      return { service: 'a', atUs: (index + 1) * 10, keyHash: index, instance: chosen() }
+    })
+    expect(JSON.parse(b.recordedPicks(mesh))).toEqual(made.slice(-1_024))
+    b.serviceRemove(mesh, service)
+    expect(b.recordedPicks(mesh)).toBe('[]')
+  })
+
   it('explains a pick as things were', () => {
     const { b, mesh, pick, instances, service, chosen, end } = routed({ balancer: 'round-robin' }, {}, {}, {})
     b.instanceUpdate(mesh, instances[1] as number, '{"health":"draining"}')

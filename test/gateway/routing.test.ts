@@ -252,3 +252,25 @@ describe('a gateway in front of services', () => {
     })
   })
 })
+
+describe('other routes while it is open', () => {
+  it('hold from the next request on; a wrong one changes nothing', async () => {
+    const mesh = await Mesh.open({ name: 'rerouted' })
+    mesh.service('a.get', () => 'a')
+    mesh.service('b.get', () => 'b')
+    const gateway = await startGateway({ mesh, port: 0, routes: { 'GET /x': 'a.get' } })
+    const get = async (path: string) => {
+      const reply = await fetch(`${gateway.url}${path}`)
+      return reply.status === 200 ? reply.text() : reply.status
+    }
+    expect(await get('/x')).toBe('a')
+    gateway.reconfigure({ routes: { 'GET /x': 'b.get', 'GET /y': 'a.get' }, limits: { targetBytes: 64 } })
+    expect([await get('/x'), await get('/y'), await get(`/${'z'.repeat(100)}`)]).toEqual(['b', 'a', 414])
+    expect(() => gateway.reconfigure({ routes: { 'GET /z': 'a.get', 'GET z': 'a.get' } })).toThrow(/z/)
+    expect([await get('/x'), await get('/z')]).toEqual(['b', 404])
+    gateway.reconfigure({ routes: { 'GET /z': 'a.get' } })
+    expect([await get('/x'), await get(`/z?${'z'.repeat(100)}`)]).toEqual([404, 'a'])
+    await gateway.close()
+    await mesh.close()
+  })
+})

@@ -114,6 +114,18 @@ export class Administration {
     })
   }
 
+  /** @internal What `linkmesh up` does when its config is to be reloaded. */
+  onReload: ((options: { dryRun: boolean; by: string }) => Promise<unknown>) | undefined
+
+  /** Reloads the config that this mesh was started from by `linkmesh up`; resolves to the report of the reload. */
+  async reload(options: Orderer & { dryRun?: boolean } = {}): Promise<unknown> {
+    const { by = 'api', dryRun = false } = checkRecord(options, 'options') as typeof options
+    checkName(by, 'by')
+    if (this.onReload === undefined)
+      throw new LinkmeshError('LM_CONFLICT', 'this mesh was not started from a config: `linkmesh up` does that')
+    return this.onReload({ dryRun: dryRun === true, by })
+  }
+
   /** Why an instance was picked, as `mesh.explain`. */
   explain(ticket: number): Explanation | undefined {
     return this.#core.mesh.explain(ticket)

@@ -33,6 +33,7 @@ export const SINGLES: Readonly<Record<string, Single>> = {
   'close-breaker': (mesh, args, who) => mesh.admin.closeBreaker(target(args), who),
   reset: (mesh, args, who) => mesh.admin.reset(target(args), who),
   'change-policy': (mesh, args, who) => mesh.admin.changePolicy(args.service as string, args.policy as Policy, who),
+  reload: (mesh, args, who) => mesh.admin.reload({ ...who, dryRun: args.dryRun === true }),
   dump: (mesh) => mesh.admin.dump(),
   redrive: async (mesh, args, who, signal) => {
     const filter = checkRecord(args.filter ?? {}, 'filter') as LetterFilter

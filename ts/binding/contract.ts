@@ -308,6 +308,8 @@ export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, Ide
   retry(mesh: Handle, service: Handle, attempt: number): number
   /** JSON of {@link Explanation}; '' when the ticket is too old. */
   explain(mesh: Handle, ticket: Ticket): string
+  /** The latest picks, oldest first: JSON array of {@link RecordedPick}. */
+  recordedPicks(mesh: Handle): string
 
   // --- metrics ------------------------------------------------------------------------------------
   /** `kind` 0 counter, 1 gauge, 2 histogram. `labels`: JSON object. Same name and labels give the same series. */
@@ -654,6 +656,15 @@ export interface EventBatch {
   /** True when events before the first one returned were dropped. */
   gap: boolean
   events: MeshEvent[]
+}
+
+/** One of the latest picks, by any thread. */
+export interface RecordedPick {
+  service: string
+  atUs: number
+  /** 0: no affinity. */
+  keyHash: number
+  instance: Handle
 }
 
 /** Why an instance was picked, as things were at the pick. */

@@ -103,6 +103,14 @@ export function buildProgram(): Command {
     .addOption(json())
     .action(guarded(async (config: string | undefined, options: import('./up.js').UpOptions) => (await import('./up.js')).up(config, options), ([, options]) => options.json === true)) // biome-ignore format: one call
 
+  choosing(
+    program
+      .command('reload')
+      .description('a running `linkmesh up` reads its config again: checked, evaluated on the latest picks, applied, watched, taken back when worse')
+      .option('--dry-run', 'only say what would change and where the latest picks would go'),
+    { wholeNumber, json, guarded },
+  ).action(guarded(async (options: import('./reload.js').ReloadOptions) => (await import('./reload.js')).reload(options), ([options]) => options.json === true)) // biome-ignore format: one call
+
   program
     .command('doctor')
     .description('which backend runs and why, CPU features, versions, and a self-test')

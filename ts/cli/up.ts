@@ -4,12 +4,14 @@ import { resolve } from 'node:path'
 import type { Config } from '../config/schema.js'
 import { loadConfig } from '../config.js'
 import type { LoadOptions } from './load/messages.js'
+import { RecentAnswers } from '../reload/recent.js'
 import { EXIT, UsageError } from './output.js'
 import { Chaos } from './up/chaos.js'
 import { Happenings } from './up/happenings.js'
 import { Monitor } from './up/monitor.js'
 import { type Run, startRun } from './up/run.js'
 import { Screen } from './up/screen.js'
+import { Reloader } from './up/reloader.js'
 import { isGood, renderSummary, summarize } from './up/summary.js'
 
 export interface UpOptions {
@@ -42,22 +44,48 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   const load = loadOptions(options, config, seed)
   const monitor = new Monitor()
   const happenings = new Happenings()
+  const answers = new RecentAnswers()
   const run = await startRun(loaded, {
     seed,
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
     ...(options.data === undefined ? {} : { data: resolve(options.data) }),
     ...(load ? { load } : {}),
-    onAnswer: monitor.onAnswer,
+    onAnswer: (answer) => {
+      monitor.onAnswer(answer)
+      answers.record(answer.us, answer.status >= 500 || answer.status === 429)
+    },
   })
   happenings.follow(run.mesh)
   monitor.attach(run)
   const stop = stopSignal()
-  const screen = new Screen({ run, config, monitor, happenings, json: options.json === true, quit: stop.request })
+  const reloader = new Reloader({
+    mesh: run.mesh,
+    parts: run.live,
+    loaded,
+    answers,
+    say: (text) => happenings.add(text),
+    onReport: (report) => {
+      if (options.json) process.stdout.write(`${JSON.stringify({ type: 'reload', ...report })}\n`)
+    },
+  })
+  run.mesh.admin.onReload = (how) => reloader.reload(how)
+  const onHangUp = (): void => void reloader.reload({ by: 'SIGHUP' }).catch(() => {})
+  if (process.platform !== 'win32') process.on('SIGHUP', onHangUp)
+  const screen = new Screen({
+    run,
+    config,
+    monitor,
+    happenings,
+    json: options.json === true,
+    quit: stop.request,
+    reload: () => void reloader.reload({ by: 'key' }).catch(() => {}),
+  })
   screen.announce(seed)
   const chaos = options.chaos ? new Chaos(run.fleet, happenings, seed) : undefined
   try {
     screen.start()
+    reloader.start()
     chaos?.start()
     await driven(run, options, stop.requested, async () => {
       await chaos?.stop()
@@ -67,6 +95,8 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   } finally {
     screen.stop()
     await chaos?.stop().catch(() => {})
+    process.off('SIGHUP', onHangUp)
+    await reloader.close().catch(() => {})
     await run.close()
     stop.dispose()
   }

@@ -14,7 +14,7 @@ export interface ConfigChange {
 
 /** Fields that are read once, at the start. */
 const FIXED: readonly RegExp[] = [
-  /^(name|seed|workers)$/,
+  /^(name|seed|workers|listen|join)$/,
   /^load\b/,
   /^gateway$/,
   /^gateway\.(host|port|graceMs)$/,

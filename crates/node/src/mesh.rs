@@ -485,3 +485,10 @@ pub fn explain(env: &Env, mesh: u32, ticket: f64) -> String {
             .unwrap_or_default())
     })
 }
+
+#[napi]
+pub fn recorded_picks(env: &Env, mesh: u32) -> String {
+    ask(env, mesh, |_, joined| {
+        Ok(joined.engine.router.recorded_picks_json())
+    })
+}

@@ -198,6 +198,19 @@ impl ExplainRing {
         Trace { entry, len: 0 }
     }
 
+    /// The picks that are remembered, oldest first. One that is being written meanwhile is left out. Cold.
+    pub(crate) fn recorded(&self) -> Vec<Explanation> {
+        let mut picks: Vec<_> = self
+            .words
+            .chunks_exact(WORDS)
+            .filter_map(read)
+            .filter(|pick| pick.ticket != 0)
+            .collect();
+        picks.sort_by_key(|pick| pick.at_us);
+        picks.drain(..picks.len().saturating_sub(REMEMBERED_PICKS));
+        picks
+    }
+
     /// The pick that gave a ticket. Looks at every entry: cold.
     pub(crate) fn find(&self, ticket: u64) -> Option<Explanation> {
         if ticket == 0 {

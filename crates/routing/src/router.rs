@@ -76,6 +76,16 @@ impl Completed {
     }
 }
 
+/// One of the latest picks. JSON shape of the contract's `RecordedPick`.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordedPick<'a> {
+    service: &'a str,
+    at_us: u64,
+    key_hash: u32,
+    instance: u32,
+}
+
 /// A breaker changed its state and the event log does not know yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BreakerChange {
@@ -309,6 +319,28 @@ impl Router {
                 .unwrap_or_default()
         });
         Some(explanation)
+    }
+
+    /// JSON array of the contract's `RecordedPick`: the latest picks, oldest first, of services that are still there. What
+    /// another policy would have made of them is asked of these.
+    pub fn recorded_picks_json(&self) -> String {
+        let rings: Vec<_> = self.rings().iter().filter_map(Weak::upgrade).collect();
+        let mut picks: Vec<_> = rings.iter().flat_map(|ring| ring.recorded()).collect();
+        picks.sort_by_key(|pick| pick.at_us);
+        self.with_registry(|registry, _| {
+            let recorded: Vec<_> = picks
+                .iter()
+                .filter_map(|pick| {
+                    Some(RecordedPick {
+                        service: &registry.service(pick.service_handle)?.name,
+                        at_us: pick.at_us,
+                        key_hash: pick.key_hash,
+                        instance: pick.chosen,
+                    })
+                })
+                .collect();
+            to_json(&recorded)
+        })
     }
 
     /// JSON of the contract's `Explanation`.

@@ -20,12 +20,19 @@ const DEFAULT_GRACE_MS = 10_000
 /** Kept-alive connections without a request get this long, during a drain, to send the one that may be under way. */
 const IDLE_GRACE_MS = 250
 
+/** What may change while a gateway is open; what is left out has its default again. */
+export interface GatewayChange {
+  routes: GatewayOptions['routes']
+  timeoutMs?: number | undefined
+  limits?: GatewayOptions['limits'] | undefined
+}
+
 /** An HTTP gateway in front of a mesh. Made by {@link startGateway}. */
 export class Gateway {
   private readonly server: Server
-  private readonly table = new RouteTable()
-  private readonly routes: GatewayRoute[] = []
-  private readonly limits: GatewayLimits
+  private routing: Routing
+  private limits: GatewayLimits
+  private timeoutMs: number
   private readonly upstreams = new UpstreamClient()
   private readonly socketsByClient = new Map<string, number>()
   private readonly busy = new Map<Socket, number>()
@@ -37,7 +44,8 @@ export class Gateway {
 
   constructor(private readonly options: GatewayOptions) {
     this.limits = { ...GATEWAY_LIMITS, ...withoutUndefined(options.limits) }
-    for (const [key, route] of Object.entries(options.routes)) this.addRoute(key, route)
+    this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+    this.routing = routingOf(options.routes)
     const { headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs, headerBytes } = this.limits
     this.server = createServer({
       maxHeaderSize: headerBytes,
@@ -52,8 +60,7 @@ export class Gateway {
     })
     // Node would silently drop header fields above a count; the byte limit already bounds them.
     this.server.maxHeadersCount = 0
-    this.server.maxConnections = this.limits.connections
-    this.server.maxRequestsPerSocket = this.limits.requestsPerConnection
+    this.limitServer()
     this.server.on('connection', (socket) => this.admit(socket))
     this.server.on('request', (request, response) => void this.handle(request, response))
     this.server.on('checkContinue', (request, response) => void this.handle(request, response))
@@ -79,6 +86,21 @@ export class Gateway {
 
   get draining(): boolean {
     return this.state.draining
+  }
+
+  /**
+   * Other routes, deadline and limits from the next request on: by one swap, so no request sees half of it. Throws and
+   * changes nothing when a route is wrong. `headerBytes` stays what it was: Node takes it when the server is made.
+   */
+  reconfigure({ routes, timeoutMs, limits }: GatewayChange): void {
+    const routing = routingOf(routes)
+    const before = this.routing
+    this.routing = routing
+    this.timeoutMs = timeoutMs ?? DEFAULT_TIMEOUT_MS
+    this.limits = { ...GATEWAY_LIMITS, ...withoutUndefined(limits), headerBytes: this.limits.headerBytes }
+    this.limitServer()
+    // A request has left its table when it is routed.
+    before.table.dispose()
   }
 
   /** Opens the port. Rejects with what the operating system says, `EADDRINUSE` among it. */
@@ -125,15 +147,17 @@ export class Gateway {
     await closed
     this.server.closeAllConnections()
     this.upstreams.close()
-    this.table.dispose()
+    this.routing.table.dispose()
   }
 
-  private addRoute(key: string, route: string | GatewayRoute): void {
-    const parsed = parseRouteKey(key)
-    if (typeof parsed === 'string')
-      throw new LinkmeshError('LM_INVALID_ARGUMENT', parsed, { field: `routes[${JSON.stringify(key)}]` })
-    this.table.add(parsed, this.routes.length)
-    this.routes.push(typeof route === 'string' ? { service: route } : route)
+  /** The limits that Node enforces. */
+  private limitServer(): void {
+    const { connections, requestsPerConnection, headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = this.limits
+    this.server.maxConnections = connections
+    this.server.maxRequestsPerSocket = requestsPerConnection
+    this.server.headersTimeout = Math.min(headersTimeoutMs, requestTimeoutMs)
+    this.server.requestTimeout = requestTimeoutMs
+    this.server.keepAliveTimeout = keepAliveTimeoutMs
   }
 
   private admit(socket: Socket): void {
@@ -190,7 +214,8 @@ export class Gateway {
     if (request.url === '*' && method === 'OPTIONS') return optionsReply(response, [])
     exchange.target = parseTarget(request.url as string, this.limits.targetBytes)
     const { path } = exchange.target
-    const match = this.table.match(method, path)
+    const { table, routes } = this.routing
+    const match = table.match(method, path)
     if (!('route' in match)) {
       const endpoint = this.options.endpoints === false ? undefined : ENDPOINTS.get(path)
       const allow = endpoint && match.allow.length === 0 ? ['GET', 'HEAD', 'OPTIONS'] : match.allow
@@ -211,10 +236,10 @@ export class Gateway {
         limit: this.limits.inFlight,
         outcome: 'not-delivered',
       })
-    const route = this.routes[match.route] as GatewayRoute
+    const route = routes[match.route] as GatewayRoute
     exchange.parameters = match.parameters
     exchange.bodyLimit = route.maxBodyBytes ?? this.limits.bodyBytes
-    const bound = route.timeoutMs ?? this.options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+    const bound = route.timeoutMs ?? this.timeoutMs
     exchange.setTimeout(Math.min(timeoutOf(request) ?? bound, bound))
     exchange.routed = 'upstream' in route ? route.upstream : route.service
     if (request.headers.expect !== undefined && Number(request.headers['content-length'] ?? 0) <= exchange.bodyLimit)
@@ -240,6 +265,30 @@ export class Gateway {
       requestId: exchange.requestId,
     })
   }
+}
+
+/** Which request goes where. */
+interface Routing {
+  table: RouteTable
+  routes: GatewayRoute[]
+}
+
+function routingOf(given: GatewayOptions['routes']): Routing {
+  const table = new RouteTable()
+  const routes: GatewayRoute[] = []
+  try {
+    for (const [key, route] of Object.entries(given)) {
+      const parsed = parseRouteKey(key)
+      if (typeof parsed === 'string')
+        throw new LinkmeshError('LM_INVALID_ARGUMENT', parsed, { field: `routes[${JSON.stringify(key)}]` })
+      table.add(parsed, routes.length)
+      routes.push(typeof route === 'string' ? { service: route } : route)
+    }
+  } catch (error) {
+    table.dispose()
+    throw error
+  }
+  return { table, routes }
 }
 
 /** Opens a gateway and its port. */

@@ -223,6 +223,7 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         const { engine, rng } = must(mesh)
         return engine.router.retry(service >>> 0, attempt >>> 0, rng, engine.now())
       }),
+    recordedPicks: (mesh) => ask(mesh, ({ engine }) => engine.router.recordedPicksJson()),
     explain: (mesh, ticket) => ask(mesh, ({ engine }) => engine.router.explainJson(ticket) ?? ''),
 
     metricOpen: (mesh, kind, name, labels, help) =>

@@ -5,7 +5,15 @@
  * parts are in `routing/`, one file for each of the crate's. Deliberately absent: atomics, locks, clocks and timers;
  * time and randomness are passed in.
  */
-import { type ControlOrder, type Handle, type Outcome, Status, type Ticket, type Views } from '../contract.js'
+import {
+  type ControlOrder,
+  type Handle,
+  type Outcome,
+  type RecordedPick,
+  Status,
+  type Ticket,
+  type Views,
+} from '../contract.js'
 import type { MetricCollector } from './metrics-collector.js'
 import type { Exemplar } from './metrics-exemplar.js'
 import type { Rng } from './random.js'
@@ -226,6 +234,16 @@ export class FallbackRouter {
     if (decision === undefined) return undefined
     const service = this.#state.registry.service(decision.service)
     return JSON.stringify(explanationOf(decision, service?.name ?? ''))
+  }
+
+  /** The latest picks of services that are still there, oldest first. */
+  recordedPicksJson(): string {
+    const { registry, explained } = this.#state
+    const picks: RecordedPick[] = explained.recorded().flatMap(({ service, atUs, keyHash, chosen }) => {
+      const name = registry.service(service)?.name
+      return name === undefined ? [] : [{ service: name, atUs, keyHash, instance: chosen }]
+    })
+    return JSON.stringify(picks)
   }
 
   /** Registry and breaker changes after `sequence`. */

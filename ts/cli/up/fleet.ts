@@ -1,15 +1,15 @@
 /**
  * The running instances: one thread or more of them on the native backend, all in this thread on the fallback.
- * The same four verbs for both: start, slow, kill, revive.
+ * The same verbs for both: start, slow, kill, revive, and, while requests go on, grow, shrink and describe anew.
  */
 import { startWorkers, type Workers } from '../../adapters/worker.js'
 import type { Mesh } from '../../index.js'
 import type { InstanceSpec } from './instance-spec.js'
 import { dealOut } from './instance-spec.js'
-import type { WorkerCommand } from './instance-worker.js'
+import type { WorkerAnswer, WorkerCommand } from './instance-worker.js'
 import { loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
 
-export type InstanceState = 'up' | 'slow' | 'killed' | 'starting'
+export type InstanceState = 'up' | 'slow' | 'killed' | 'starting' | 'leaving'
 
 /** One instance as the view shows it. */
 export interface FleetInstance {
@@ -28,10 +28,22 @@ export const SLOW_MS = 100
 export interface Fleet {
   readonly instances: readonly FleetInstance[]
   slow(id: string, slow: boolean): void
+  /** Blocks the event loop of an instance's thread for so long. */
+  block(id: string, ms: number): void
   /** Ends the instance in the middle of what it does; with it the others of its thread. */
   kill(id: string): Promise<void>
   revive(id: string): Promise<void>
   close(): Promise<void>
+}
+
+/** Instances of this process, which may become others while requests go on. */
+export interface LocalFleet extends Fleet {
+  /** Starts more; resolves when each serves, and starts none when one cannot. */
+  grow(specs: readonly InstanceSpec[]): Promise<void>
+  /** Ends instances when what they have taken is answered. */
+  shrink(ids: readonly string[]): Promise<void>
+  /** What instances of these ids are from now on: tags and version at once, policies when they start again. */
+  describe(specs: readonly InstanceSpec[]): void
 }
 
 /** Starts all instances and resolves when each serves. */
@@ -39,53 +51,122 @@ export async function startFleet(
   mesh: Mesh,
   specs: readonly InstanceSpec[],
   workers: number | undefined,
-): Promise<Fleet> {
-  if (specs.length === 0) return new MainThreadFleet(mesh, [])
+): Promise<LocalFleet> {
   if (!mesh.capabilities().includes('workers')) {
-    const fleet = new MainThreadFleet(mesh, specs)
-    for (const { id } of fleet.instances) await fleet.revive(id)
+    const fleet = new MainThreadFleet(mesh)
+    await fleet.grow(specs)
     return fleet
   }
-  const threads = dealOut(specs, workers)
-  const started = startWorkers(mesh, {
-    file: new URL('./instance-worker.js', import.meta.url),
-    count: threads.length,
-    workerData: { specs: threads },
-    timeoutMs: START_TIMEOUT_MS,
-  })
-  try {
-    await started.ready
-  } catch (error) {
-    await started.terminate()
-    throw error
-  }
-  return new WorkerFleet(started, threads)
+  const fleet = new WorkerFleet(mesh)
+  await fleet.start(dealOut(specs, workers))
+  return fleet
 }
 const START_TIMEOUT_MS = 60_000
+/** A thread that does not answer for so long after it was told to leave is ended. */
+const LEAVE_TIMEOUT_MS = 15_000
 
-class WorkerFleet implements Fleet {
-  readonly instances: readonly FleetInstance[]
-  constructor(
-    private readonly workers: Workers,
-    threads: readonly (readonly InstanceSpec[])[],
-  ) {
-    this.instances = threads.flatMap((specs, thread) =>
-      specs.map(({ id, service }): FleetInstance => ({ id, service, thread, state: 'up' })),
+/** A thread, and what it serves. */
+interface Place {
+  workers: Workers
+  /** Its index among those. */
+  index: number
+  /** The very array that its worker is started with. */
+  specs: InstanceSpec[]
+}
+
+class WorkerFleet implements LocalFleet {
+  readonly instances: FleetInstance[] = []
+  /** By thread, as the instances name it. */
+  private readonly places: Place[] = []
+  constructor(private readonly mesh: Mesh) {}
+
+  async start(threads: InstanceSpec[][]): Promise<void> {
+    if (threads.length === 0) return
+    const workers = startWorkers(this.mesh, {
+      file: new URL('./instance-worker.js', import.meta.url),
+      count: threads.length,
+      workerData: { specs: threads },
+      timeoutMs: START_TIMEOUT_MS,
+    })
+    try {
+      await workers.ready
+    } catch (error) {
+      await workers.terminate()
+      throw error
+    }
+    for (const [index, specs] of threads.entries()) {
+      const thread = this.places.push({ workers, index, specs }) - 1
+      for (const { id, service } of specs) this.instances.push({ id, service, thread, state: 'up' })
+      this.watch(thread)
+    }
+    this.instances.sort((a, b) => (a.service === b.service ? byNumber(a.id, b.id) : 0))
+  }
+
+  grow(specs: readonly InstanceSpec[]): Promise<void> {
+    return this.start(specs.map((spec) => [spec]))
+  }
+
+  async shrink(ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map((id) => this.leave(id)))
+  }
+
+  private async leave(id: string): Promise<void> {
+    const instance = find(this.instances, id)
+    const place = this.place(instance.thread)
+    if (instance.state !== 'killed') {
+      instance.state = 'leaving'
+      const worker = place.workers.worker(place.index)
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          clearTimeout(timer)
+          worker.off('exit', done)
+          worker.off('message', onMessage)
+          resolve()
+        }
+        const onMessage = (answer: WorkerAnswer): void => {
+          if (answer.type === 'left' && answer.id === id) done()
+        }
+        const timer = setTimeout(done, LEAVE_TIMEOUT_MS)
+        worker.once('exit', done)
+        worker.on('message', onMessage)
+        worker.postMessage({ type: 'leave', id } satisfies WorkerCommand)
+      })
+    }
+    place.specs.splice(
+      place.specs.findIndex((spec) => spec.id === id),
+      1,
     )
-    for (const thread of threads.keys()) this.watch(thread)
+    this.instances.splice(this.instances.indexOf(instance), 1)
+    if (place.specs.length === 0) await place.workers.terminate(place.index)
+  }
+
+  describe(specs: readonly InstanceSpec[]): void {
+    for (const spec of specs) {
+      const place = this.place(find(this.instances, spec.id).thread)
+      const at = place.specs.findIndex((known) => known.id === spec.id)
+      const before = place.specs[at] as InstanceSpec
+      place.specs[at] = spec
+      const same = before.version === spec.version && String(before.tags) === String(spec.tags)
+      if (!same) this.tell(spec.id, { type: 'describe', id: spec.id, version: spec.version, tags: spec.tags ?? [] })
+    }
   }
 
   slow(id: string, slow: boolean): void {
     const { thread, state } = find(this.instances, id)
     if (state === 'killed' || state === 'starting') return
-    this.workers.worker(thread).postMessage({ type: 'slow', ms: slow ? SLOW_MS : 0 } satisfies WorkerCommand)
+    this.tell(id, { type: 'slow', ms: slow ? SLOW_MS : 0 })
     this.mark(thread, slow ? 'slow' : 'up')
+  }
+
+  block(id: string, ms: number): void {
+    if (find(this.instances, id).state !== 'killed') this.tell(id, { type: 'block', ms })
   }
 
   async kill(id: string): Promise<void> {
     const { thread } = find(this.instances, id)
     this.mark(thread, 'killed')
-    await this.workers.terminate(thread)
+    const { workers, index } = this.place(thread)
+    await workers.terminate(index)
   }
 
   async revive(id: string): Promise<void> {
@@ -93,18 +174,29 @@ class WorkerFleet implements Fleet {
     if (state === 'slow') return this.slow(id, false)
     if (state !== 'killed') return
     this.mark(thread, 'starting')
-    await this.workers.restart(thread)
+    const { workers, index } = this.place(thread)
+    await workers.restart(index)
     this.watch(thread)
     this.mark(thread, 'up')
   }
 
   async close(): Promise<void> {
-    await this.workers.terminate()
+    await Promise.all([...new Set(this.places.map(({ workers }) => workers))].map((workers) => workers.terminate()))
+  }
+
+  private place(thread: number): Place {
+    return this.places[thread] as Place
+  }
+
+  private tell(id: string, command: WorkerCommand): void {
+    const { workers, index } = this.place(find(this.instances, id).thread)
+    workers.worker(index).postMessage(command)
   }
 
   /** A thread that ends by itself (out of memory, `process.exit` in a handler) is shown as what it is. */
   private watch(thread: number): void {
-    this.workers.worker(thread).once('exit', () => this.mark(thread, 'killed'))
+    const { workers, index } = this.place(thread)
+    workers.worker(index).once('exit', () => this.mark(thread, 'killed'))
   }
 
   private mark(thread: number, state: InstanceState): void {
@@ -112,14 +204,40 @@ class WorkerFleet implements Fleet {
   }
 }
 
-class MainThreadFleet implements Fleet {
-  readonly instances: readonly FleetInstance[]
+class MainThreadFleet implements LocalFleet {
+  readonly instances: FleetInstance[] = []
+  private readonly specs = new Map<string, InstanceSpec>()
   private readonly served = new Map<string, ServedInstance>()
-  constructor(
-    private readonly mesh: Mesh,
-    private readonly specs: readonly InstanceSpec[],
-  ) {
-    this.instances = specs.map(({ id, service }): FleetInstance => ({ id, service, thread: -1, state: 'killed' }))
+  constructor(private readonly mesh: Mesh) {}
+
+  async grow(specs: readonly InstanceSpec[]): Promise<void> {
+    const loaded = await Promise.all(specs.map(async (spec) => ({ spec, handlers: await loadHandlers(spec) })))
+    for (const { spec, handlers } of loaded) {
+      this.specs.set(spec.id, spec)
+      this.instances.push({ id: spec.id, service: spec.service, thread: -1, state: 'up' })
+      this.served.set(spec.id, serveInstance(this.mesh, spec, handlers))
+    }
+    this.instances.sort((a, b) => (a.service === b.service ? byNumber(a.id, b.id) : 0))
+  }
+
+  async shrink(ids: readonly string[]): Promise<void> {
+    await Promise.all(
+      ids.map(async (id) => {
+        const instance = find(this.instances, id)
+        instance.state = 'leaving'
+        await this.served.get(id)?.leave()
+        this.served.delete(id)
+        this.specs.delete(id)
+        this.instances.splice(this.instances.indexOf(instance), 1)
+      }),
+    )
+  }
+
+  describe(specs: readonly InstanceSpec[]): void {
+    for (const spec of specs) {
+      this.specs.set(spec.id, spec)
+      this.served.get(spec.id)?.describe(spec.version, spec.tags ?? [])
+    }
   }
 
   slow(id: string, slow: boolean): void {
@@ -128,6 +246,9 @@ class MainThreadFleet implements Fleet {
     served.slowMs = slow ? SLOW_MS : 0
     find(this.instances, id).state = slow ? 'slow' : 'up'
   }
+
+  /** There is one loop, and the view is on it: blocking it would only freeze the picture. */
+  block(): void {}
 
   async kill(id: string): Promise<void> {
     this.served.get(id)?.close()
@@ -140,7 +261,7 @@ class MainThreadFleet implements Fleet {
     if (instance.state === 'slow') return this.slow(id, false)
     if (instance.state !== 'killed') return
     instance.state = 'starting'
-    const spec = this.specs.find((candidate) => candidate.id === id) as InstanceSpec
+    const spec = this.specs.get(id) as InstanceSpec
     this.served.set(id, serveInstance(this.mesh, spec, await loadHandlers(spec)))
     instance.state = 'up'
   }
@@ -156,4 +277,9 @@ export function find(instances: readonly FleetInstance[], id: string): FleetInst
   const found = instances.find((instance) => instance.id === id)
   if (!found) throw new RangeError(`there is no instance ${JSON.stringify(id)}`)
   return found
+}
+
+/** `catalog-2` before `catalog-10`. */
+function byNumber(a: string, b: string): number {
+  return Number(a.slice(a.lastIndexOf('-') + 1)) - Number(b.slice(b.lastIndexOf('-') + 1))
 }

@@ -1,5 +1,6 @@
 /** What just happened, for people: a short list of the newest events. */
 import type { Mesh } from '../../index.js'
+import { time } from './format.js'
 import { INSTANCE_FIELD } from './serve-instance.js'
 
 export interface Happening {
@@ -45,6 +46,13 @@ export class Happenings {
       this.add(`breaker of ${nameOf(event.service, event.instance)}: ${event.from} → ${event.to}`),
     )
     mesh.on('thread-ended', (event) => this.add(`thread ${event.thread} ended`))
+    mesh.on('loop', ({ thread, blocked, lagUs }) =>
+      this.add(
+        blocked
+          ? `the loop of thread ${thread} is blocked`
+          : `the loop of thread ${thread} turns again${lagUs > 1_000 ? `, ${time(lagUs)} late` : ''}`,
+      ),
+    )
     mesh.on('change', (event) => {
       if (event.kind === 'instance-changed') this.add(`${nameOf(event.service, event.instance)} is ${event.health}`)
       else if (event.kind === 'lease-expired') this.add(`the lease of ${nameOf(event.service, event.instance)} ran out`)

@@ -40,6 +40,13 @@ export function instanceSpecs(config: Config, folder: string, compiled: Readonly
   })
 }
 
+/** The files a config imports. Compiled together, so that what they share stays one. */
+export function modulesOf(config: Config, folder: string, withLoad: boolean): string[] {
+  const modules = Object.values(config.services).map(({ module }) => module)
+  if (withLoad && config.load) modules.push(config.load.module)
+  return modules.map((module) => resolve(folder, module))
+}
+
 /** Instances per thread: one each, or dealt out in turn over `workers` threads, so that copies of a service lie apart. */
 export function dealOut(specs: readonly InstanceSpec[], workers: number | undefined): InstanceSpec[][] {
   const threads: InstanceSpec[][] = Array.from({ length: Math.min(workers ?? specs.length, specs.length) }, () => [])

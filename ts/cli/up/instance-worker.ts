@@ -5,9 +5,17 @@ import type { InstanceSpec } from './instance-spec.js'
 import { loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
 
 /** What the main thread may ask. */
-export interface WorkerCommand {
-  type: 'slow'
-  ms: number
+export type WorkerCommand =
+  | { type: 'slow'; ms: number }
+  /** Blocks the event loop for so long: a fault on purpose. */
+  | { type: 'block'; ms: number }
+  | { type: 'describe'; id: string; version: string | undefined; tags: string[] }
+  | { type: 'leave'; id: string }
+
+/** What it is told. */
+export interface WorkerAnswer {
+  type: 'left'
+  id: string
 }
 
 async function main(): Promise<void> {
@@ -16,12 +24,32 @@ async function main(): Promise<void> {
   const own = specs[linkmesh.index] ?? []
   const loaded = await Promise.all(own.map(async (spec) => ({ spec, handlers: await loadHandlers(spec) })))
   // All at once: a service that is there has all of its handlers.
-  const served: ServedInstance[] = loaded.map(({ spec, handlers }) => serveInstance(mesh, spec, handlers))
-  parentPort?.on('message', (command: WorkerCommand) => {
-    for (const instance of served) instance.slowMs = command.ms
-  })
+  const served = loaded.map(({ spec, handlers }) => serveInstance(mesh, spec, handlers))
+  parentPort?.on('message', (command: WorkerCommand) => void obey(command, served))
   // The port is for commands only: what keeps this thread alive is that it serves.
   parentPort?.unref()
+}
+
+async function obey(command: WorkerCommand, served: ServedInstance[]): Promise<void> {
+  switch (command.type) {
+    case 'slow':
+      for (const instance of served) instance.slowMs = command.ms
+      return
+    case 'block': {
+      const until = performance.now() + command.ms
+      while (performance.now() < until);
+      return
+    }
+    case 'describe':
+      served.find(({ id }) => id === command.id)?.describe(command.version, command.tags)
+      return
+    case 'leave': {
+      const at = served.findIndex(({ id }) => id === command.id)
+      const [leaving] = at < 0 ? [] : served.splice(at, 1)
+      await leaving?.leave()
+      parentPort?.postMessage({ type: 'left', id: command.id } satisfies WorkerAnswer)
+    }
+  }
 }
 
 // A failure ends the thread, and startWorkers hands its message on.

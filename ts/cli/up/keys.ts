@@ -2,6 +2,9 @@
 import type { Fleet } from './fleet.js'
 import type { Happenings } from './happenings.js'
 
+/** How long `b` blocks an event loop. */
+const BLOCK_MS = 2_000
+
 export class Keys {
   private index = 0
 
@@ -10,6 +13,7 @@ export class Keys {
     private readonly happenings: Happenings,
     private readonly redraw: () => void,
     private readonly quit: () => void,
+    private readonly reload: () => void,
   ) {}
 
   /** Id of the chosen instance. */
@@ -21,6 +25,7 @@ export class Keys {
   press(key: string): void {
     const count = this.fleet.instances.length
     if (key === 'q' || key === '\u0003') this.quit()
+    if (key === 'l') this.reload()
     if (count === 0) return
     if (key === '\u001b[A') this.index = (this.index + count - 1) % count
     else if (key === '\u001b[B') this.index = (this.index + 1) % count
@@ -37,6 +42,9 @@ export class Keys {
       const slow = instance.state !== 'slow'
       this.fleet.slow(id, slow)
       this.happenings.add(slow ? `you slowed ${id}` : `you let ${id} run at full speed`)
+    } else if (key === 'b') {
+      this.happenings.add(`you blocked the loop of ${id} for ${BLOCK_MS / 1_000} s`)
+      this.fleet.block(id, BLOCK_MS)
     } else if (key === 'k') {
       this.happenings.add(`you killed ${id}`)
       this.settle(this.fleet.kill(id))

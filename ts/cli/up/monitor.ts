@@ -24,7 +24,7 @@ export class Monitor {
   take(): Snapshot | undefined {
     const { run, figures } = this
     if (!run || !figures || run.mesh.closed) return undefined
-    const services = figures.take(run.mesh.services())
+    const services = figures.take(run.mesh.services(), run.mesh.threads())
     const own = this.seen.summary()
     this.seen.reset()
     const load = run.load?.latest

@@ -81,6 +81,10 @@ export class NodeChild implements Fleet {
     for (const instance of this.instances) if (instance.thread === thread) instance.state = slow ? 'slow' : 'up'
   }
 
+  block(id: string, ms: number): void {
+    if (find(this.instances, id).state !== 'killed') this.child?.send({ type: 'block', id, ms } satisfies NodeCommand)
+  }
+
   /** Ends the whole process in the middle of what it does. */
   async kill(_id: string): Promise<void> {
     const { child } = this

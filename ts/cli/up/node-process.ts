@@ -17,7 +17,11 @@ export interface NodeStart {
 }
 
 /** What the process with the gateway may ask. */
-export type NodeCommand = NodeStart | { type: 'slow'; id: string; slow: boolean } | { type: 'close' }
+export type NodeCommand =
+  | NodeStart
+  | { type: 'slow'; id: string; slow: boolean }
+  | { type: 'block'; id: string; ms: number }
+  | { type: 'close' }
 
 /** What it is told. */
 export type NodeMessage = { type: 'ready'; instances: readonly FleetInstance[] } | { type: 'failed'; message: string }
@@ -51,6 +55,7 @@ async function close(): Promise<void> {
 
 process.on('message', (command: NodeCommand) => {
   if (command.type === 'slow') fleet?.slow(command.id, command.slow)
+  else if (command.type === 'block') fleet?.block(command.id, command.ms)
   else if (command.type === 'close') void close()
   else start(command).catch((error: Error) => tell({ type: 'failed', message: error.message }))
 })

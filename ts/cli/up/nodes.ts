@@ -74,6 +74,10 @@ export class NodesFleet implements Fleet {
     this.fleetOf(id).slow(id, slow)
   }
 
+  block(id: string, ms: number): void {
+    this.fleetOf(id).block(id, ms)
+  }
+
   kill(id: string): Promise<void> {
     return this.fleetOf(id).kill(id)
   }

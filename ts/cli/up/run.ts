@@ -2,16 +2,18 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { type Gateway, type GatewayAnswer, type GatewayRoute, startGateway } from '../../adapters/http.js'
+import { type Gateway, type GatewayAnswer, startGateway } from '../../adapters/http.js'
 import { compileModules } from '../../config/compile.js'
-import { type Config, mergePolicies, type RouteConfig } from '../../config/schema.js'
+import type { Config } from '../../config/schema.js'
 import type { LoadedConfig } from '../../config.js'
 import { Mesh, type OpenOptions } from '../../index.js'
 import type { LoadOptions } from '../load/messages.js'
 import { type Fleet, startFleet } from './fleet.js'
-import { instanceSpecs } from './instance-spec.js'
+import { instanceSpecs, modulesOf } from './instance-spec.js'
+import { gatewayRoutes, type LiveParts } from './live-config.js'
 import { LoadThread } from './load-thread.js'
 import { NodesFleet, startNodes } from './nodes.js'
+import { Upstreams } from './upstreams.js'
 
 export interface RunOptions {
   port?: number
@@ -28,6 +30,8 @@ export interface RunOptions {
 export interface Run {
   mesh: Mesh
   fleet: Fleet
+  /** What another config can be applied to; undefined when there are several processes. */
+  live: LiveParts | undefined
   gateway: Gateway | undefined
   load: LoadThread | undefined
   /** Process ids by node, this one first (undefined for one that is down), and how often one was lost. */
@@ -60,7 +64,8 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
         ? await startFleet(mesh, specs, config.workers)
         : await startNodes(mesh, specs, { count: nodes, workers: config.workers, seed, data: place.data })
     closers.push(() => fleet.close())
-    registerUpstreams(mesh, config)
+    const upstreams = new Upstreams(mesh)
+    upstreams.bring(config)
     let gateway: Gateway | undefined
     if (config.gateway) {
       gateway = await openGateway(mesh, config, options)
@@ -78,7 +83,8 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
       closers.push(() => (load as LoadThread).close())
     }
     const several = fleet instanceof NodesFleet ? fleet : { pids: [process.pid], lost: 0 }
-    return { mesh, fleet, gateway, load, nodes: () => ({ pids: several.pids, lost: several.lost }), close }
+    const live = fleet instanceof NodesFleet ? undefined : { mesh, fleet, upstreams, gateway }
+    return { mesh, fleet, live, gateway, load, nodes: () => ({ pids: several.pids, lost: several.lost }), close }
   } catch (error) {
     await close()
     throw error
@@ -111,13 +117,6 @@ async function placeOf(
   }
 }
 
-/** The files a run imports. Compiled together, so that what they share stays one. */
-function modulesOf(config: Config, folder: string, withLoad: boolean): string[] {
-  const modules = Object.values(config.services).map(({ module }) => module)
-  if (withLoad && config.load) modules.push(config.load.module)
-  return modules.map((module) => resolve(folder, module))
-}
-
 /** Opens the socket of `linkmesh admin`. A machine where that is not possible still runs everything else. */
 async function listenForOrders(mesh: Mesh): Promise<void> {
   try {
@@ -137,37 +136,16 @@ async function closeAll(closers: (() => Promise<unknown>)[]): Promise<void> {
   }
 }
 
-function registerUpstreams(mesh: Mesh, config: Config): void {
-  for (const [name, upstream] of Object.entries(config.upstreams)) {
-    const { instances, policy } = Array.isArray(upstream) ? { instances: upstream, policy: undefined } : upstream
-    mesh.define(name, mergePolicies(config.policy, policy))
-    for (const { address, weight, zone, tags, concurrency } of instances)
-      mesh.register(name, {
-        address,
-        ...(weight === undefined ? {} : { weight }),
-        ...(zone === undefined ? {} : { zone }),
-        ...(tags === undefined ? {} : { tags }),
-        ...(concurrency === undefined ? {} : { concurrency }),
-      })
-  }
-}
-
 function openGateway(mesh: Mesh, config: Config, options: RunOptions): Promise<Gateway> {
   const { host, port, routes, timeoutMs, limits, graceMs } = config.gateway as NonNullable<Config['gateway']>
   return startGateway({
     mesh,
     host,
     port: options.port ?? port,
-    routes: Object.fromEntries(Object.entries(routes).map(([key, route]) => [key, gatewayRoute(route, config)])),
+    routes: gatewayRoutes(routes, config),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(limits === undefined ? {} : { limits }),
     ...(graceMs === undefined ? {} : { graceMs }),
     ...(options.onAnswer === undefined ? {} : { onAnswer: options.onAnswer }),
   })
-}
-
-/** A bare name is an upstream when there is one of that name, else a service. */
-function gatewayRoute(route: RouteConfig, config: Config): GatewayRoute {
-  if (typeof route !== 'string') return route
-  return Object.hasOwn(config.upstreams, route) ? { upstream: route } : { service: route }
 }

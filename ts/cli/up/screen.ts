@@ -16,6 +16,8 @@ export interface ScreenOptions {
   happenings: Happenings
   json: boolean
   quit: () => void
+  /** Reloads the config. */
+  reload: () => void
 }
 
 const EVERY_MS = 1_000
@@ -31,7 +33,7 @@ export class Screen {
   constructor(private readonly options: ScreenOptions) {
     this.live = process.stdout.isTTY === true && !options.json
     this.paint = this.live ? createLogUpdate(process.stdout) : undefined
-    this.keys = new Keys(options.run.fleet, options.happenings, () => this.draw(), options.quit)
+    this.keys = new Keys(options.run.fleet, options.happenings, () => this.draw(), options.quit, options.reload)
   }
 
   /** Says once what runs. On the fallback: that everything shares one thread, and how to get more. */

@@ -9,8 +9,13 @@ import type { InstanceSpec } from './instance-spec.js'
 export const INSTANCE_FIELD = 'instance'
 
 export interface ServedInstance {
+  readonly id: string
   /** Every handler takes this much longer, milliseconds; 0 = as fast as it is. A fault to watch the router go round. */
   slowMs: number
+  /** Another version, other tags. */
+  describe(version: string | undefined, tags: readonly string[]): void
+  /** Takes nothing new and leaves the registry when what was taken is answered. */
+  leave(): Promise<void>
   /** Leaves the registry. */
   close(): void
 }
@@ -23,7 +28,16 @@ export async function loadHandlers(spec: InstanceSpec): Promise<ModuleHandler[]>
 /** Registers all handlers of an instance at once. */
 export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly ModuleHandler[]): ServedInstance {
   const served: ServedInstance = {
+    id: spec.id,
     slowMs: 0,
+    describe(version, tags) {
+      for (const registration of registrations) registration.update({ version: version ?? '', tags: [...tags] })
+    },
+    async leave() {
+      // One that still has requests when its time is up leaves all the same; they can still be answered.
+      await Promise.allSettled(registrations.map((registration) => registration.drain()))
+      served.close()
+    },
     close() {
       for (const registration of registrations) registration.close()
     },

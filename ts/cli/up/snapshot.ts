@@ -1,5 +1,5 @@
 /** What the view, the one-line log and `--json` show of a moment: figures only, no text. */
-import type { ServiceInfo } from '../../binding/contract.js'
+import type { ServiceInfo, ThreadInfo } from '../../binding/contract.js'
 import type { LatencySummary } from '../load/histogram.js'
 import type { LoadReport } from '../load/messages.js'
 import type { Fleet, InstanceState } from './fleet.js'
@@ -14,7 +14,8 @@ export interface InstanceFigures {
   node: string | null
   /** Worker thread; -1 in the main thread, null for an instance by address. */
   thread: number | null
-  state: InstanceState | ServiceInfo['instances'][number]['health']
+  /** `blocked`: its thread's event loop does not turn. */
+  state: InstanceState | 'blocked' | ServiceInfo['instances'][number]['health']
   breaker: 'closed' | 'open' | 'half-open' | '-'
   inFlight: number
   /** Requests it was picked for since the last snapshot, a second. */
@@ -51,11 +52,12 @@ type BreakerName = Exclude<InstanceFigures['breaker'], '-'>
 export class Figures {
   private picked = new Map<string, number>()
   private atMs = performance.now()
+  private blocked: ReadonlySet<number> = new Set()
 
   constructor(private readonly fleet: Fleet) {}
 
-  /** Per service and instance, since the last call. */
-  take(services: readonly ServiceInfo[]): ServiceFigures[] {
+  /** Per service and instance, since the last call. `threads`: how their event loops do. */
+  take(services: readonly ServiceInfo[], threads: readonly ThreadInfo[] = []): ServiceFigures[] {
     const now = performance.now()
     const seconds = Math.max(0.001, (now - this.atMs) / 1_000)
     this.atMs = now
@@ -64,6 +66,7 @@ export class Figures {
       const name = service.name.split('.', 1)[0] as string
       groups.set(name, [...(groups.get(name) ?? []), service])
     }
+    this.blocked = new Set(threads.filter(({ blocked }) => blocked).map(({ id }) => id))
     const before = this.picked
     this.picked = new Map()
     return [...groups].map(([name, members]) => this.fold(name, members, before, seconds))
@@ -111,6 +114,7 @@ export class Figures {
         figures.inFlight += found.inFlight
         figures.latencyUs = Math.max(figures.latencyUs, found.latencyUs)
         figures.failed += found.failed
+        if (thread !== null && figures.state !== 'killed' && this.blocked.has(thread)) figures.state = 'blocked'
         figures.breaker = worse(figures.breaker, found.breaker)
       }
     const list = [...instances.values()]

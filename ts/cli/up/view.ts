@@ -33,7 +33,7 @@ export function render(state: ViewState): string {
       .slice(-HAPPENINGS_SHOWN)
       .map(({ at, text }) => `  ${color(DIM, `${at.toFixed(1).padStart(6)} s`)}  ${text}`),
     '',
-    color(DIM, '↑ ↓ or 0-9 choose · s slow · k kill · r revive · q quit'),
+    color(DIM, '↑ ↓ or 0-9 choose · s slow · b block its loop · k kill · r revive · l reload · q quit'),
   ]
   return lines.slice(0, state.rows).join('\n')
 }

@@ -46,6 +46,11 @@ class ExplainRing {
     this.#next = (this.#next + 1) % ENTRIES
   }
 
+  /** All of them, oldest first. */
+  recorded(): Decision[] {
+    return [...this.#decisions].sort((a, b) => a.atUs - b.atUs)
+  }
+
   /** The pick that gave a ticket. Looks at every entry: cold. */
   find(ticket: Ticket): Decision | undefined {
     return this.#decisions.find((decision) => decision?.ticket === ticket)
