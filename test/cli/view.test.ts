@@ -25,6 +25,7 @@ const snapshot: Snapshot = {
   latency: { count: 2_014, p50Us: 620, p99Us: 2_100, p999Us: 48_000, maxUs: 1_200_000 },
   inFlight: 7,
   retried: 3,
+  deadLetters: 2,
   load: {
     routed: 24_000,
     answered: 23_990,
@@ -65,7 +66,7 @@ describe('the picture', () => {
   const text = render(state)
   it('has rates, quantiles and the account', () => {
     expect(text).toMatch(
-      /2,014 requests\/s {3}p50 620 µs {3}p99 2\.10 ms {3}p99\.9 48\.0 ms {3}in flight 7 {3}retried 3/,
+      /2,014 requests\/s {3}p50 620 µs {3}p99 2\.10 ms {3}p99\.9 48\.0 ms {3}in flight 7 {3}retried 3 {3}dead letters 2/,
     )
     expect(text).toMatch(/sent 24,000 of 30,000 · right 23,990 · failed 3 · 0 lost · 0 wrong/)
   })
@@ -111,9 +112,6 @@ describe('the keys', () => {
     kill: async (id) => void done.push(`kill ${id}`),
     revive: (id) => Promise.reject(new Error(`${id} does not come back`)),
     block: (id, ms) => done.push(`block ${id} ${ms}`),
-    grow: async () => {},
-    shrink: async () => {},
-    describe: () => {},
     close: async () => {},
   }
   it('choose, slow, block, kill, revive, reload and quit', async () => {

@@ -10,6 +10,7 @@ export class Monitor {
   private figures: Figures | undefined
   private run: Run | undefined
   private retriedBefore = 0
+  private deadLetters = 0
 
   readonly onAnswer = (answer: GatewayAnswer): void => {
     this.seen.record(answer.us)
@@ -18,6 +19,15 @@ export class Monitor {
   attach(run: Run): void {
     this.run = run
     this.figures = new Figures(run.fleet)
+  }
+
+  /** Asks for what only the journal knows; the next figures have it. `say` is told of new dead letters. */
+  async ask(say: (text: string) => void): Promise<void> {
+    if (!this.run || this.run.mesh.closed) return
+    const { dead, parked } = await this.run.mesh.deadLetters.stats()
+    const more = dead + parked - this.deadLetters
+    if (more > 0) say(`${more} more dead ${more === 1 ? 'letter' : 'letters'}`)
+    this.deadLetters = dead + parked
   }
 
   /** Figures since the last call; undefined while nothing runs. */
@@ -37,6 +47,7 @@ export class Monitor {
       latency,
       inFlight: run.gateway?.inFlight ?? 0,
       retried: this.retriedBefore,
+      deadLetters: this.deadLetters,
       load: load?.total ?? null,
       services,
     }

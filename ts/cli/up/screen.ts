@@ -65,7 +65,10 @@ export class Screen {
 
   start(): void {
     this.timer = setInterval(() => {
-      this.last = this.options.monitor.take() ?? this.last
+      const { monitor, happenings } = this.options
+      // A mesh that is closing has no journal any more.
+      monitor.ask((text) => happenings.add(text)).catch(() => {})
+      this.last = monitor.take() ?? this.last
       this.draw()
     }, EVERY_MS)
     if (!this.live || !process.stdin.isTTY) return

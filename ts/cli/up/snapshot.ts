@@ -40,6 +40,8 @@ export interface Snapshot {
   latency: LatencySummary
   inFlight: number
   retried: number
+  /** Messages that were given up and wait for a redrive, parked ones included. */
+  deadLetters: number
   /** The load generator's account; null without one. */
   load: LoadReport | null
   services: ServiceFigures[]

@@ -38,9 +38,9 @@ export function render(state: ViewState): string {
   return lines.slice(0, state.rows).join('\n')
 }
 
-function headline({ requestsPerSecond, latency, inFlight, retried }: Snapshot): string {
+function headline({ requestsPerSecond, latency, inFlight, retried, deadLetters }: Snapshot): string {
   const quantiles = `p50 ${time(latency.p50Us)}   p99 ${time(latency.p99Us)}   p99.9 ${time(latency.p999Us)}`
-  return `${whole(requestsPerSecond)} requests/s   ${quantiles}   in flight ${inFlight}   retried ${whole(retried)}`
+  return `${whole(requestsPerSecond)} requests/s   ${quantiles}   in flight ${inFlight}   retried ${whole(retried)}   dead letters ${whole(deadLetters)}`
 }
 
 function account({ load }: Snapshot, planned: number | null, color: ReturnType<typeof paint>): string {
@@ -104,7 +104,16 @@ function row(cells: readonly string[]): string {
 }
 
 /** The same in one line, for a log. */
-export function renderLine({ atMs, requestsPerSecond, latency, retried, load, inFlight, services }: Snapshot): string {
+export function renderLine({
+  atMs,
+  requestsPerSecond,
+  latency,
+  retried,
+  deadLetters,
+  load,
+  inFlight,
+  services,
+}: Snapshot): string {
   const down = services
     .flatMap((service) => service.instances)
     .filter((one) => one.state === 'killed' || one.state === 'dead')
@@ -116,6 +125,7 @@ export function renderLine({ atMs, requestsPerSecond, latency, retried, load, in
     `p99.9 ${time(latency.p999Us)}`,
     `in flight ${inFlight}`,
     `retried ${retried}`,
+    ...(deadLetters > 0 ? [`dead letters ${deadLetters}`] : []),
     ...(load
       ? [`sent ${whole(load.routed)}`, `failed ${load.failed}`, `lost ${load.lost}`, `wrong ${load.wrong}`]
       : []),
