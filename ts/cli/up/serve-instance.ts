@@ -12,7 +12,7 @@ export interface ServedInstance {
   readonly id: string
   /** Every handler takes this much longer, milliseconds; 0 = as fast as it is. A fault to watch the router go round. */
   slowMs: number
-  /** Another version, other tags. */
+  /** Another version, other tags. Without a version it keeps the one it has. */
   describe(version: string | undefined, tags: readonly string[]): void
   /** Takes nothing new and leaves the registry when what was taken is answered. */
   leave(): Promise<void>
@@ -31,7 +31,8 @@ export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly
     id: spec.id,
     slowMs: 0,
     describe(version, tags) {
-      for (const registration of registrations) registration.update({ version: version ?? '', tags: [...tags] })
+      const patch = { ...(version === undefined ? {} : { version }), tags: [...tags] }
+      for (const registration of registrations) registration.update(patch)
     },
     async leave() {
       // One that still has requests when its time is up leaves all the same; they can still be answered.
