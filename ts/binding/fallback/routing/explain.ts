@@ -46,9 +46,10 @@ class ExplainRing {
     this.#next = (this.#next + 1) % ENTRIES
   }
 
-  /** All of them, oldest first. */
+  /** Those that are remembered, oldest first. */
   recorded(): Decision[] {
-    return [...this.#decisions].sort((a, b) => a.atUs - b.atUs)
+    const picks = this.#decisions.filter((decision) => decision !== undefined)
+    return picks.sort((a, b) => a.atUs - b.atUs).slice(1 - ENTRIES)
   }
 
   /** The pick that gave a ticket. Looks at every entry: cold. */
@@ -68,6 +69,11 @@ export class Explained {
       this.#rings.set(caller, ring)
     }
     return ring
+  }
+
+  /** Of all callers, oldest first. */
+  recorded(): Decision[] {
+    return [...this.#rings.values()].flatMap((ring) => ring.recorded()).sort((a, b) => a.atUs - b.atUs)
   }
 
   find(ticket: Ticket): Decision | undefined {
