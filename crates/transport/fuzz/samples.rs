@@ -32,8 +32,14 @@ pub fn samples() -> &'static Samples {
     static SAMPLES: OnceLock<Samples> = OnceLock::new();
     SAMPLES.get_or_init(|| {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let issuer = NodeIdentity::open_or_create(IdentityOptions::new(folders[0].path()), "fuzz").unwrap();
-        let token = issuer.invite("", 3600).unwrap().to_text().as_str().to_owned();
+        let issuer =
+            NodeIdentity::open_or_create(IdentityOptions::new(folders[0].path()), "fuzz").unwrap();
+        let token = issuer
+            .invite("", 3600)
+            .unwrap()
+            .to_text()
+            .as_str()
+            .to_owned();
         let joining = Joining::new(&token, IdentityOptions::new(folders[1].path())).unwrap();
         let [there, here] = connect(joining.tls_client(), issuer.tls_server());
         let request = joining.request(&there);
@@ -61,7 +67,9 @@ pub fn samples() -> &'static Samples {
 /// The bytes to be tried. An even first byte: what follows as it is. An odd one: the sample, changed at each place
 /// (16 bits) to each value (8 bits) of what follows, and cut or lengthened by what is left over.
 pub fn tried(input: &[u8], sample: &[u8]) -> Vec<u8> {
-    let Some((mode, rest)) = input.split_first() else { return Vec::new() };
+    let Some((mode, rest)) = input.split_first() else {
+        return Vec::new();
+    };
     if mode & 1 == 0 {
         return rest.to_vec();
     }

@@ -19,6 +19,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(list.as_bytes(), bytes);
     }
     if bytes != samples.revocations {
-        assert!(!matches!(samples.issuer.install_revocations(&bytes), Ok(true)));
+        assert!(!matches!(
+            samples.issuer.install_revocations(&bytes),
+            Ok(true)
+        ));
     }
 });

@@ -7,7 +7,9 @@ use samples::{samples, tried};
 
 fuzz_target!(|input: &[u8]| {
     let bytes = tried(input, &samples().token);
-    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return;
+    };
     if let Ok(token) = text.parse::<JoinToken>() {
         let written = token.to_text();
         let again = written.as_str().parse::<JoinToken>().unwrap();
