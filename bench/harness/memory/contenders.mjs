@@ -160,9 +160,9 @@ export async function quinnNapi() {
     },
     cpu: cpuOfBoth(server),
     close: async () => {
+      server.close()
       connection.abort()
       await client.abort?.()
-      server.close()
     },
   }
 }

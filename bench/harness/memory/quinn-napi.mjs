@@ -20,6 +20,8 @@ export async function quinnThroughNapi() {
       maxConcurrentStreamLimit: 256,
       maxStreamData: 10_000_000,
       maxConnectionData: 15_000_000,
+      receiveBufferSize: 500_000,
+      sendBufferSize: 500_000,
     })
   return { ...quinn, configuration }
 }
