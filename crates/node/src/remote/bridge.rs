@@ -20,6 +20,8 @@ const ROOM: Duration = Duration::from_millis(1);
 const SUSPECT: Duration = Duration::from_millis(500);
 /// Pieces of one ring that are read before others have their turn.
 const PIECES: usize = 64;
+/// Looks into the rings without finding anything after which packets are as likely: about a tenth of a millisecond.
+const EXPECT: u32 = 2_048;
 /// Code that closes a connection whose frames are not understood.
 const PROTOCOL: u64 = 256;
 /// Code that closes a connection to a process that has ended.
@@ -36,6 +38,8 @@ pub(crate) struct Bridge {
     links: Vec<Option<Box<Link>>>,
     /// How many have a ring.
     rings: usize,
+    /// Looks into the rings since something went through one.
+    quiet: u32,
     /// The rings ring when something comes.
     armed: bool,
     /// Registry epoch that the other nodes were told.
@@ -57,6 +61,7 @@ impl Bridge {
             neighbours,
             links: Vec::new(),
             rings: 0,
+            quiet: u32::MAX,
             armed: false,
             next_look: None,
         }
@@ -173,6 +178,8 @@ impl Bridge {
     }
 
     pub(crate) fn settled(&mut self, io: &mut Io<'_>, slot: PeerSlot) {
+        // Packets come: they are to be looked for.
+        self.quiet = u32::MAX;
         if let Some(link) = find_mut(&mut self.links, slot) {
             link.settle(io);
             link.flush(io);
@@ -203,7 +210,20 @@ impl Bridge {
         }
     }
 
+    /// True while the next thing to come is likely to come through a ring.
+    #[inline]
+    pub(crate) fn expects_ring(&self) -> bool {
+        self.rings > 0 && self.quiet < EXPECT
+    }
+
+    /// True when the last look into the rings found something.
+    #[inline]
+    pub(crate) fn has_moved(&self) -> bool {
+        self.quiet == 0
+    }
+
     fn poll_rings(&mut self, io: &mut Io<'_>) {
+        self.quiet = self.quiet.saturating_add(1);
         let awake = std::mem::take(&mut self.armed);
         let mut room = None;
         for link in self.links.iter_mut().flatten() {
@@ -214,7 +234,11 @@ impl Bridge {
             if link.reads_ring() {
                 let now_ms = self.local.ms(io.now());
                 match read_ring(&self.local, link, PIECES, now_ms) {
-                    Ok(pieces) => moved = pieces > 0,
+                    Ok(0) => {}
+                    Ok(_) => {
+                        moved = true;
+                        self.quiet = 0;
+                    }
                     Err(Malformed) => io.close(link.slot, PROTOCOL),
                 }
             }
@@ -348,6 +372,10 @@ impl Bridge {
         let mut links = self.links.iter_mut().flatten();
         if let Some(link) = links.find(|link| link.peer.id == thread) {
             carry(&self.local, link, io);
+            if link.departures.uses_ring() {
+                // The answer comes the same way; `has_moved` is about what has come.
+                self.quiet = self.quiet.min(1);
+            }
             if link.is_waiting() {
                 self.look_within(io.now() + ROOM);
             }

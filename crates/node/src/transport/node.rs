@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +36,10 @@ const MAX_NAME_BYTES: usize = 64;
 /// A node that is silent for so long is gone; one that is there says so more often.
 const IDLE: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_millis(800);
+/// Looks into the rings of neighbours in one turn of the event loop: about a microsecond.
+const RING_LOOKS: u32 = 16;
+/// Turns of the event loop in which only rings are looked at, to one that looks for packets as well.
+const SOCKET_EVERY: u32 = 8;
 /// How long an engine that is dropped may take to say goodbye.
 const HASTE: Duration = Duration::from_millis(50);
 
@@ -131,6 +136,8 @@ pub(crate) struct Node {
     /// Where it listens, and what says so to others.
     listening: Option<SocketAddr>,
     publisher: OnceLock<Publisher>,
+    /// Turns that looked into rings. Relaxed: only counts.
+    ring_drives: AtomicU32,
     /// `None` once it was closed. Readers hold it for the length of a call.
     quic: RwLock<Option<Quic<NodeApp>>>,
 }
@@ -204,6 +211,7 @@ impl Node {
             },
             _upkeeper: Upkeeper::start(Arc::clone(&identity))
                 .map_err(|error| error.refusal("options.data"))?,
+            ring_drives: AtomicU32::new(0),
             identity,
             regions: Regions::default(),
             remotes: Remotes::default(),
@@ -245,7 +253,25 @@ impl Node {
     #[inline]
     pub(crate) fn drive(&self) {
         if let Some(quic) = self.quic().as_ref() {
-            quic.lease().turn();
+            let mut lease = quic.lease();
+            // A look into a ring is a load; asking the kernel for packets costs as much as ten of them.
+            if lease.application().bridge.expects_ring() {
+                for _ in 0..RING_LOOKS {
+                    lease.poll();
+                    if lease.application().bridge.has_moved() {
+                        return;
+                    }
+                    std::hint::spin_loop();
+                }
+                if !self
+                    .ring_drives
+                    .fetch_add(1, Ordering::Relaxed)
+                    .is_multiple_of(SOCKET_EVERY)
+                {
+                    return;
+                }
+            }
+            lease.turn();
         }
     }
 

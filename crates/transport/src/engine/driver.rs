@@ -87,7 +87,7 @@ impl<A: Application> Driver<A> {
             self.act();
             return true;
         }
-        self.empty_polls += 1;
+        self.empty_polls = self.empty_polls.wrapping_add(1);
         self.poll();
         if self.empty_polls.is_multiple_of(POLLS_PER_CLOCK) || self.unsent || self.stalled.is_some()
         {
@@ -97,7 +97,19 @@ impl<A: Application> Driver<A> {
         false
     }
 
+    /// As [`turn`](Self::turn), without the socket.
+    #[inline]
+    pub(super) fn glance(&mut self) {
+        self.empty_polls = self.empty_polls.wrapping_add(1);
+        if self.empty_polls.is_multiple_of(POLLS_PER_CLOCK) {
+            // Whoever drives is marked with this time.
+            self.now = Instant::now();
+        }
+        self.poll();
+    }
+
     /// Lets the application look at its queues, and sends what it made of them.
+    #[inline]
     fn poll(&mut self) {
         self.application.poll(&mut self.core.io(self.now));
         if self.core.is_dirty() {

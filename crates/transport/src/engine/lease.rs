@@ -60,6 +60,13 @@ impl<'a, A: Application> Lease<'a, A> {
         self.driver.turn()
     }
 
+    /// Lets the application look at its queues, and sends what it made of them, without asking the kernel for packets: for
+    /// one that has other ways than the socket. Some ten nanoseconds when they are empty.
+    #[inline]
+    pub fn poll(&mut self) {
+        self.driver.glance();
+    }
+
     /// Drives until `done` says so (true) or the time is over (false). Asked before the first poll and after each packet.
     pub fn spin(&mut self, longest: Duration, done: impl FnMut(&mut A) -> bool) -> bool {
         self.drive(longest, false, done)
