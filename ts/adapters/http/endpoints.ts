@@ -67,7 +67,9 @@ async function health(exchange: Exchange, state: EndpointState): Promise<void> {
 
 async function services(exchange: Exchange): Promise<void> {
   const { mesh } = exchange
-  const body = { backend: mesh.backend, services: mesh.services() }
+  const peers = mesh.peers()
+  // Of a mesh that is no node there is nothing to say.
+  const body = { backend: mesh.backend, services: mesh.services(), ...(peers.length > 0 ? { peers } : {}) }
   send(exchange, 200, 'application/json', JSON.stringify(body))
 }
 
