@@ -138,6 +138,19 @@ describe.skipIf(backend !== 'native')('--nodes', () => {
     expect(code).toBe(0)
   })
 
+  it('services says where each instance is, and SIGTERM ends all processes', async () => {
+    const up = start(['up', STOREFRONT, '--nodes', '2', '--port', '0', '--json', '--no-load'])
+    const { url, nodes } = (await up.line(({ type }) => type === 'up')) as { url: string; nodes: number[] }
+    const { stdout } = await linkmesh(['services', '--url', url])
+    expect(stdout).toMatch(/catalog-1 {2}thread \d+ {2}healthy/)
+    expect(stdout).toMatch(/catalog-2 {2}node [0-9a-f]{8} {2}healthy/)
+    const { peers } = (await linkmesh(['services', '--url', url, '--json'])).json[0] as { peers: { nodeId: string }[] }
+    expect(peers).toHaveLength(1)
+    up.child.kill('SIGTERM')
+    expect((await up.ended).code).toBe(0)
+    expect(() => process.kill(nodes[1] as number, 0)).toThrow(/ESRCH/)
+  })
+
   it('--chaos kills whole processes as well, and starts them again', async () => {
     const { code, json } = await linkmesh([...once, '--nodes', '2', '--requests', '2500', '--rate', '400', '--chaos'])
     const summary = summaryOf(json)

@@ -38,6 +38,15 @@ describe('a config that is right', () => {
     expect(parseConfig({})).toMatchObject({ services: {}, upstreams: {} })
   })
 
+  it('makes a node of the process, or joins others', () => {
+    const nodes = { listen: 'quic://[::]:7443', join: [{ address: 'quic://10.0.0.7:7443' }] }
+    expect(parseConfig(nodes)).toMatchObject(nodes)
+    // Whether another node has it shows when one is there.
+    expect(problemsOf({ ...nodes, gateway: { routes: { 'GET /x': 'far.get' } } })).toEqual({})
+    expect(Object.keys(problemsOf({ listen: 'http://0.0.0.0:7443' }))).toEqual(['listen'])
+    expect(Object.keys(problemsOf({ join: [{ address: 'quic://10.0.0.7' }] }))).toEqual(['join[0].address'])
+  })
+
   it('takes upstreams as a list or with a policy', () => {
     const instances = [{ address: 'http://10.0.0.7:8080', weight: 3 }]
     const config = parseConfig({

@@ -56,6 +56,8 @@ function nameProblems(config: Config): ConfigProblem[] {
 
 function routeProblems(config: Config): ConfigProblem[] {
   const problems: ConfigProblem[] = []
+  // Services of other nodes are known when those are.
+  const isNode = config.listen !== undefined || config.join !== undefined
   for (const [key, route] of Object.entries(config.gateway?.routes ?? {})) {
     const path = fieldPath(['gateway', 'routes', key])
     const wrong = parseRouteKey(key)
@@ -68,6 +70,7 @@ function routeProblems(config: Config): ConfigProblem[] {
       continue
     }
     const service = target.split('.', 1)[0] ?? target
+    if (isNode && !wantsUpstream && !Object.hasOwn(config.services, service)) continue
     if (wantsUpstream || !Object.hasOwn(config.services, service)) {
       const known = [...Object.keys(config.services).map((s) => `${s}.*`), ...Object.keys(config.upstreams)]
       const kind = wantsUpstream ? 'upstream' : 'service or upstream'
