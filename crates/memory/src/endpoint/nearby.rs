@@ -141,7 +141,7 @@ impl Nearby {
     pub(super) fn expect(&self, _: PeerSlot, _: &mut Expected) {}
 }
 
-/// Under which session a connection's link is known to [`SameHost`](crate::host::SameHost).
+/// Under which session a connection's link is known to [`SameHost`].
 #[cfg(target_os = "linux")]
 pub fn session(slot: PeerSlot) -> Session {
     Session(u64::from(slot.generation) << 32 | u64::from(slot.index))

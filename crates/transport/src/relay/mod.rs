@@ -1,11 +1,11 @@
 //! Relays: members that forward the QUIC packets of others, by connection id, without being able to read them.
 //!
 //! A node whose packets do not reach another asks a third, to which both are connected, for a session. Each end then sends
-//! ordinary QUIC packets with 13 bytes in front ([`packet`]): the relay looks the id up, checks from whom it comes, takes it
+//! ordinary QUIC packets with 13 bytes in front (`packet`): the relay looks the id up, checks from whom it comes, takes it
 //! from the sender's quota, puts the other end's id in its place and sends it on. TLS and the proofs are between the two
 //! ends: a relay can drop, delay and spoil what it carries, and nothing else. [`Scores`] notice that.
 //!
-//! To QUIC a relayed way is an address like any other ([`virtual_address`]); so connecting, failing over and leaving are the
+//! To QUIC a relayed way is an address like any other (`virtual_address`); so connecting, failing over and leaving are the
 //! core's, unchanged.
 //!
 //! - Members only: both ends of a session are connections with both proofs, and a packet is forwarded only from the address
