@@ -181,6 +181,8 @@ export async function redis() {
     '--appendonly',
     'no',
   ])
+  // It would outlive a bench that is cut short.
+  process.once('exit', () => child.kill())
   for await (const line of createInterface({ input: child.stdout })) if (line.includes('eady to accept')) break
   child.stdout.resume()
   const { Redis } = rival('ioredis')
