@@ -15,33 +15,27 @@ use linkmesh_requests::Malformed;
 /// Between two looks whether the registry has changed without anybody saying so (leases do).
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks whether something full has room again.
-const ROOM: Duration = Duration::from_millis(1);
-/// How long the end of a process is looked for after its ring has ended; then QUIC knows best.
-const SUSPECT: Duration = Duration::from_millis(500);
-/// Pieces of one ring that are read before others have their turn.
-const PIECES: usize = 64;
-/// Looks into the rings without finding anything after which packets are as likely: about a tenth of a millisecond.
-const EXPECT: u32 = 2_048;
+pub(super) const ROOM: Duration = Duration::from_millis(1);
 /// Code that closes a connection whose frames are not understood.
-const PROTOCOL: u64 = 256;
+pub(super) const PROTOCOL: u64 = 256;
 /// Code that closes a connection to a process that has ended.
-const ENDED: u64 = 257;
+pub(super) const ENDED: u64 = 257;
 
 /// The part of the engine's application that carries requests. Called by whoever drives the engine, never two at once.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    local: Local,
+    pub(super) local: Local,
     /// This node's id: a connection to itself carries nothing.
     me: String,
-    neighbours: Neighbours,
+    pub(super) neighbours: Neighbours,
     /// By the slot's index.
-    links: Vec<Option<Box<Link>>>,
+    pub(super) links: Vec<Option<Box<Link>>>,
     /// How many have a ring.
-    rings: usize,
+    pub(super) rings: usize,
     /// Looks into the rings since something went through one.
-    quiet: u32,
+    pub(super) quiet: u32,
     /// The rings ring when something comes.
-    armed: bool,
+    pub(super) armed: bool,
     /// Registry epoch that the other nodes were told.
     told: u32,
     next_look: Option<Instant>,
@@ -197,138 +191,6 @@ impl Bridge {
         }
     }
 
-    // --- rings --------------------------------------------------------------------------------------------
-
-    /// Looks into the rings: in every turn of the engine, also when no packet came.
-    #[inline]
-    pub(crate) fn poll(&mut self, io: &mut Io<'_>) {
-        if self.neighbours.has_stirred() {
-            self.stirred(io);
-        }
-        if self.rings > 0 {
-            self.poll_rings(io);
-        }
-    }
-
-    /// True while the next thing to come is likely to come through a ring.
-    #[inline]
-    pub(crate) fn expects_ring(&self) -> bool {
-        self.rings > 0 && self.quiet < EXPECT
-    }
-
-    /// True when the last look into the rings found something.
-    #[inline]
-    pub(crate) fn has_moved(&self) -> bool {
-        self.quiet == 0
-    }
-
-    fn poll_rings(&mut self, io: &mut Io<'_>) {
-        self.quiet = self.quiet.saturating_add(1);
-        let awake = std::mem::take(&mut self.armed);
-        let mut room = None;
-        for link in self.links.iter_mut().flatten() {
-            if awake && let Some(ring) = &mut link.ring {
-                ring.disarm();
-            }
-            let mut moved = false;
-            if link.reads_ring() {
-                let now_ms = self.local.ms(io.now());
-                match read_ring(&self.local, link, PIECES, now_ms) {
-                    Ok(0) => {}
-                    Ok(_) => {
-                        moved = true;
-                        self.quiet = 0;
-                    }
-                    Err(Malformed) => io.close(link.slot, PROTOCOL),
-                }
-            }
-            if moved || link.is_waiting() {
-                link.settle(io);
-                if link.flush(io) {
-                    carry(&self.local, link, io);
-                }
-                if link.is_waiting() {
-                    room = Some(io.now() + ROOM);
-                }
-            }
-        }
-        if let Some(at) = room {
-            self.look_within(at);
-        }
-    }
-
-    /// Something has happened to a ring.
-    #[cold]
-    fn stirred(&mut self, io: &mut Io<'_>) {
-        let mut suspects = false;
-        for link in self.links.iter_mut().flatten() {
-            if link.ring.is_none()
-                && let Some(ring) = self.neighbours.ring(link.slot)
-            {
-                link.use_ring(ring);
-                link.flush(io);
-            }
-            if link.departures.uses_ring() && link.ring.as_ref().is_some_and(|ring| ring.is_over())
-            {
-                link.departures.come_back();
-                link.flush(io);
-                link.suspected = Some(io.now() + SUSPECT);
-                suspects = true;
-            }
-        }
-        self.count_rings();
-        if suspects {
-            self.close_ended(io);
-        }
-    }
-
-    /// Closes connections to processes that have ended: QUIC would take seconds to notice.
-    fn close_ended(&mut self, io: &mut Io<'_>) {
-        let now = io.now();
-        let mut suspects = false;
-        for link in self.links.iter_mut().flatten() {
-            link.suspected = link.suspected.filter(|until| *until > now);
-            if link.suspected.is_none() {
-                continue;
-            }
-            if self.neighbours.has_ended(link.slot) {
-                link.suspected = None;
-                io.close(link.slot, ENDED);
-            } else {
-                suspects = true;
-            }
-        }
-        if suspects {
-            self.look_within(now + ROOM);
-        }
-    }
-
-    fn count_rings(&mut self) {
-        let rings = self
-            .links
-            .iter()
-            .flatten()
-            .filter_map(|link| link.ring.as_ref());
-        self.rings = rings.count();
-    }
-
-    /// The engine's thread is about to sleep. False when a ring holds something.
-    pub(crate) fn before_sleep(&mut self) -> bool {
-        if self.rings == 0 {
-            return true;
-        }
-        self.armed = true;
-        let mut idle = true;
-        for link in self.links.iter_mut().flatten() {
-            if link.reads_ring()
-                && let Some(ring) = &mut link.ring
-            {
-                idle &= ring.arm();
-            }
-        }
-        idle
-    }
-
     // --- time ---------------------------------------------------------------------------------------------
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -349,7 +211,7 @@ impl Bridge {
         self.close_ended(io);
     }
 
-    fn look_within(&mut self, at: Instant) {
+    pub(super) fn look_within(&mut self, at: Instant) {
         self.next_look = Some(self.next_look.map_or(at, |next| next.min(at)));
     }
 
@@ -398,7 +260,7 @@ fn find_mut(links: &mut [Option<Box<Link>>], slot: PeerSlot) -> Option<&mut Link
 }
 
 /// Until the lanes are empty, or the ways full: then whoever makes room calls again.
-fn carry(local: &Local, link: &mut Link, io: &mut Io<'_>) {
+pub(super) fn carry(local: &Local, link: &mut Link, io: &mut Io<'_>) {
     let now_ms = local.ms(io.now());
     loop {
         let all = local.carry_lanes(link, now_ms);
@@ -428,7 +290,12 @@ fn read_stream(
 }
 
 /// Up to `most` pieces of what lies in the ring; how many there were.
-fn read_ring(local: &Local, link: &mut Link, most: usize, now_ms: f64) -> Result<usize, Malformed> {
+pub(super) fn read_ring(
+    local: &Local,
+    link: &mut Link,
+    most: usize,
+    now_ms: f64,
+) -> Result<usize, Malformed> {
     let mut arrivals = std::mem::take(&mut link.arrivals);
     let mut ring = link.ring.take();
     let read = arrivals.ring(&mut ring, most, &mut |header, content| {

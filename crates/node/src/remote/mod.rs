@@ -15,7 +15,7 @@
 //! Once two nodes have found that they share a kernel, frames go over a ring in shared memory (`ring`), and over the streams
 //! again should the ring end. `linkmesh_requests` keeps the order over both changes.
 //!
-//! Files: `bridge` (who is connected), `link` (one of them), `ring`, `local` (this process), `carry` (lanes → node),
+//! Files: `bridge` (who is connected), `link` (one of them), `ring` and `near` (those of this host), `local` (this process), `carry` (lanes → node),
 //! `deliver` (node → lanes), `outlet` (one lane), `exchange` (registries), `clock`.
 
 mod bridge;
@@ -25,6 +25,7 @@ mod deliver;
 mod exchange;
 mod link;
 mod local;
+mod near;
 mod outlet;
 mod ring;
 
