@@ -29,9 +29,13 @@ describe.skipIf(missing)(`the packed package${missing ? ` (${missing} is not bui
   let offline = false
 
   beforeAll(async () => {
-    const packed = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', folder])
+    // Longer than what is kept of a command's output.
+    const lines: string[] = []
+    const packed = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+      onLine: (line: string) => lines.push(line),
+    })
     expect(packed.code, packed.output).toBe(0)
-    const report = JSON.parse(packed.output.slice(packed.output.indexOf('[\n')))
+    const report = JSON.parse(lines.slice(lines.indexOf('[')).join('\n'))
     files = report[0].files.map((file: { path: string }) => file.path)
     writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
     const added = await npm(['install', '--no-audit', '--no-fund', '--prefer-offline', `./${report[0].filename}`], {
