@@ -188,14 +188,19 @@ impl Router {
         if pulse.told.swap(blocked, Ordering::Relaxed) == blocked {
             return;
         }
+        let lag_us = pulse.lag_us();
         self.with_registry(|registry, _| {
             for instance in registry.instances() {
                 if instance.thread == thread && instance.address.is_none() {
-                    self.view(instance.handle).show_blocked(blocked);
+                    let view = self.view(instance.handle);
+                    view.show_blocked(blocked);
+                    // What it was blocked for is over, and must not count until the next look.
+                    if !blocked {
+                        view.show_lag(lag_us);
+                    }
                 }
             }
         });
-        let lag_us = pulse.lag_us();
         self.registry.record_event(
             now_us,
             EventKind::Loop {
