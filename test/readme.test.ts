@@ -19,6 +19,8 @@ interface Example {
 
 const examples = parse(readFileSync(join(root, 'README.md'), 'utf8'))
 const built = existsSync(join(root, 'dist/esm/index.d.ts'))
+/** What the fallback cannot do. */
+const NEEDS_NATIVE = /linkmesh\/workers|mesh\.memory|\blisten:/
 const native = addons().length > 0 && process.env.LINKMESH_BACKEND !== 'fallback'
 
 function parse(readme: string): Example[] {
@@ -68,8 +70,8 @@ describe.skipIf(!built)(`README${built ? '' : ' (dist is not built: run npm run 
   }, 60_000)
 
   it.for(examples)('$title', async (example, { skip }) => {
-    if (!native && example.files.some(({ code }) => code.includes('linkmesh/workers') || code.includes('mesh.memory')))
-      skip('worker threads and remote memory need the native addon')
+    if (!native && example.files.some(({ code }) => NEEDS_NATIVE.test(code)))
+      skip('worker threads, other nodes and remote memory need the native addon')
     const program = example.program.replace(/\.ts$/, '.js')
     const options = { timeoutMs: 20_000, cwd: place(example) }
     const { code, output } = await run(process.execPath, [join(place(example), program)], options)

@@ -37,6 +37,13 @@ onBothBackends('orders', (binding) => {
     expect(picked()).toEqual(both)
   })
 
+  it('while all are ejected a pick is refused, and nobody waits for a place', () => {
+    const { api, mesh, service, a, b } = fleet()
+    for (const instance of [a, b]) expect(api.instanceControl(mesh, instance, 'eject', 5_000)).toBe(0)
+    expect(api.pick(mesh, service, 0)).toBe(Status.BreakerOpen)
+    expect(api.scratch()[Scratch.RetryAfterMs]).toBe(5_000)
+  })
+
   it('a breaker opened by hand stays open beyond every open time, until it is closed; both are events', () => {
     const { api, mesh, a, b, both, picked } = fleet()
     expect(api.instanceControl(mesh, a, 'open-breaker', 0)).toBe(0)

@@ -149,7 +149,7 @@ function refuse(selection: Selection): Refusal {
     const candidate = selection.look(index)
     eligibleAtUs = Math.min(eligibleAtUs, candidate.eligibleAtUs)
     const { filter } = candidate
-    if (filter === 'breaker-open' || filter === 'probe-taken') ejected = true
+    if (filter === 'breaker-open' || filter === 'probe-taken' || filter === 'ejected') ejected = true
     else if (filter === 'draining') draining = true
     else if (filter !== 'dead') busy = true
   }
