@@ -10,15 +10,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { quantile } from '../harness/measure.mjs'
 import { viaHttp, viaMesh, viaSocket } from '../harness/nodes-rivals.mjs'
 import { shuffled } from '../harness/random.mjs'
 import { report } from '../harness/report.mjs'
-import { read, write } from '../harness/threads/echo.mjs'
+import { roundTrips } from '../harness/round-trip.mjs'
 
-const BODY_BYTES = 200
+const { rate, hot, idle } = roundTrips(200)
+const IDLE_MS = 20
 const SHARED = 'linkmesh, shared memory'
 const QUIC = 'linkmesh, QUIC'
 
@@ -98,7 +98,7 @@ async function measure(contenders, { quick, random }) {
       gates: inFlight === 128 ? [{ rival: 'Unix socket (node:net)', atLeast: 2 }] : [],
     })
   }
-  const cold = await rounds(quick ? 2 : 6, (call) => idle(call, 8))
+  const cold = await rounds(quick ? 2 : 6, (call) => idle(call, 8, IDLE_MS))
   report({
     title: 'request and answer after 20 ms idle',
     unit: 'µs',
@@ -110,56 +110,6 @@ async function measure(contenders, { quick, random }) {
     }),
     gates: [{ rival: 'Unix socket (node:net)', atLeast: 1 }],
   })
-}
-
-let counter = 0
-
-/** One request; throws when the answer is not the one to this request. */
-async function ask(call) {
-  const body = new Uint8Array(BODY_BYTES)
-  const sent = counter++ >>> 0
-  write(body, sent)
-  const reply = await call(body)
-  if (reply.length !== BODY_BYTES || read(reply) !== (sent + 1) >>> 0) throw new Error('an answer to another request')
-}
-
-/** Requests a second with `inFlight` of them under way. */
-async function rate(call, inFlight, ms) {
-  let done = 0
-  const began = performance.now()
-  const until = began + ms
-  const lane = async () => {
-    while (performance.now() < until) {
-      await ask(call)
-      done++
-    }
-  }
-  await Promise.all(Array.from({ length: inFlight }, lane))
-  return { rate: (done * 1_000) / (performance.now() - began) }
-}
-
-/** Time of a request, µs, one right after the other. */
-async function hot(call, ms) {
-  const times = []
-  const until = performance.now() + ms
-  while (performance.now() < until) {
-    const began = performance.now()
-    await ask(call)
-    times.push((performance.now() - began) * 1_000)
-  }
-  return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }
-}
-
-/** Time of a request, µs, after both processes were idle for 20 ms. */
-async function idle(call, samples) {
-  const times = []
-  for (let sample = 0; sample < samples; sample++) {
-    await sleep(20)
-    const began = performance.now()
-    await ask(call)
-    times.push((performance.now() - began) * 1_000)
-  }
-  return { times }
 }
 
 function median(results, field) {
