@@ -1,14 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { DeadlineEntry, DeadlineWheel, TICK_MS } from '../../ts/mesh/deadlines.js'
+import { type DeadlineEntry, DeadlineWheel, TICK_MS } from '../../ts/mesh/deadlines.js'
 
 let now = 0
 vi.mock('../../ts/mesh/clock.js', () => ({ nowMs: () => now }))
 
-class Alarm extends DeadlineEntry {
+class Alarm implements DeadlineEntry {
+  deadline: number
+  wheelNext: DeadlineEntry | undefined = undefined
+  wheelPrevious: DeadlineEntry | undefined = undefined
+  wheelBucket = -1
   firedAt: number | undefined
   onFire: (() => void) | undefined
   constructor(deadline: number) {
-    super()
     this.deadline = deadline
   }
   onDeadline(): void {

@@ -1,7 +1,7 @@
 /** One operation on remote memory, from its submission to its completion. */
 import { CompletionField, CompletionFlag, MemoryOp } from '../binding/contract-memory.js'
 import { CancelledError, codeOf, errorOf, type LinkmeshError, TimeoutError } from '../errors.js'
-import { DeadlineEntry } from '../mesh/deadlines.js'
+import type { DeadlineEntry } from '../mesh/deadlines.js'
 import type { Operations } from './operations.js'
 
 /** What every operation may be given. */
@@ -18,7 +18,11 @@ export interface TransferOptions extends OperationOptions {
 }
 
 /** What waits for a completion. Both a single operation and a batch are one. */
-export abstract class Pending extends DeadlineEntry {
+export abstract class Pending implements DeadlineEntry {
+  deadline = Number.POSITIVE_INFINITY
+  wheelNext: DeadlineEntry | undefined = undefined
+  wheelPrevious: DeadlineEntry | undefined = undefined
+  wheelBucket = -1
   requestId = 0
   settled = false
   /** True when giving it up may leave it applied: writes and atomics. */
@@ -28,7 +32,6 @@ export abstract class Pending extends DeadlineEntry {
   readonly #signal: AbortSignal | undefined
 
   constructor(operations: Operations, options: OperationOptions | undefined, timeoutMs: number) {
-    super()
     this.operations = operations
     this.timeoutMs = timeoutMs
     this.#signal = options?.signal

@@ -3,7 +3,7 @@ import type { Handle, Ticket } from '../binding/contract.js'
 import type { LetterAttempt } from '../binding/contract-journal.js'
 import { CancelledError } from '../errors.js'
 import type { Cancellable, Context } from './context.js'
-import { DeadlineEntry } from './deadlines.js'
+import type { DeadlineEntry } from './deadlines.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { Outbox } from './outbox.js'
 import type { RemoteItems } from './remote-items.js'
@@ -29,7 +29,7 @@ const executor = (resolve: (value: unknown) => void, reject: (reason: unknown) =
   rejectOut = reject
 }
 
-export class Call extends DeadlineEntry implements Cancellable {
+export class Call implements DeadlineEntry, Cancellable {
   readonly promise: Promise<unknown>
   readonly resolve: (value: unknown) => void
   readonly reject: (reason: unknown) => void
@@ -53,6 +53,12 @@ export class Call extends DeadlineEntry implements Cancellable {
   parent: Context | undefined = undefined
   /** With a tracer, from the launch on. */
   span: RequestSpan | undefined = undefined
+
+  // The wheel's.
+  deadline = Number.POSITIVE_INFINITY
+  wheelNext: DeadlineEntry | undefined = undefined
+  wheelPrevious: DeadlineEntry | undefined = undefined
+  wheelBucket = -1
 
   // Progress.
   settled = false
@@ -85,7 +91,6 @@ export class Call extends DeadlineEntry implements Cancellable {
   items: RemoteItems | undefined = undefined
 
   constructor(dispatcher: Dispatcher, service: ServiceEntry, body: unknown, stream: boolean) {
-    super()
     this.promise = new Promise(executor)
     this.resolve = resolveOut
     this.reject = rejectOut

@@ -3,6 +3,7 @@
  *
  * The encoder fills one reused {@link Encoded}, so that a body goes from the value straight into the lane's memory.
  */
+import { Buffer } from 'node:buffer'
 import { deserialize, serialize } from 'node:v8'
 import { LinkmeshError } from '../errors.js'
 
@@ -61,6 +62,12 @@ function setBytes(out: Encoded, kind: number, bytes: Uint8Array): void {
   out.length = bytes.byteLength
 }
 
+/** Where a body lies: one memory, as a Buffer and as a plain array. */
+export interface Memory {
+  readonly bytes: Buffer
+  readonly u8: Uint8Array
+}
+
 export class BodyCodec {
   readonly #own: Codec | undefined
   readonly #v8: boolean
@@ -111,29 +118,30 @@ export class BodyCodec {
     }
   }
 
-  /** `memory[start, end)` must not be kept: the lane's bytes are reused, so what is returned owns its memory. */
-  decode(kind: number, memory: Buffer, start: number, end: number, ownHash: number): unknown {
+  /** Bytes from `start` to `end` must not be kept: the lane's bytes are reused, so what is returned owns its memory. */
+  decode(kind: number, memory: Memory, start: number, end: number, ownHash: number): unknown {
+    const { bytes, u8 } = memory
     try {
       switch (kind) {
         case BodyKind.None:
           return undefined
         case BodyKind.Bytes:
-          return copyOf(memory, start, end)
+          return u8.slice(start, end)
         case BodyKind.Buffer:
-          return Buffer.from(memory.subarray(start, end))
+          return Buffer.from(bytes.subarray(start, end))
         case BodyKind.Text:
-          return memory.toString('utf8', start, end)
+          return bytes.toString('utf8', start, end)
         case BodyKind.Json:
-          return JSON.parse(memory.toString('utf8', start, end))
+          return JSON.parse(bytes.toString('utf8', start, end))
         case BodyKind.V8:
-          return deserialize(Buffer.from(memory.subarray(start, end)))
+          return deserialize(Buffer.from(bytes.subarray(start, end)))
         case BodyKind.Own:
           if (this.#own === undefined || ownHash !== this.ownHash) {
             throw new TypeError(
               'it was made by a codec that this thread does not have: open and attach with the same codec',
             )
           }
-          return this.#own.decode(copyOf(memory, start, end))
+          return this.#own.decode(u8.slice(start, end))
         default:
           throw new TypeError(`unknown kind ${kind}`)
       }
@@ -145,15 +153,6 @@ export class BodyCodec {
       })
     }
   }
-}
-
-function copyOf(memory: Buffer, start: number, end: number): Uint8Array {
-  const length = end - start
-  const out = new Uint8Array(length)
-  // A view costs more than copying this much by hand.
-  if (length <= SHORT) for (let index = 0; index < length; index++) out[index] = memory[start + index] as number
-  else out.set(memory.subarray(start, end))
-  return out
 }
 
 function words(cause: unknown): string {

@@ -11,15 +11,18 @@ import { nowMs } from './clock.js'
 export const TICK_MS = 5
 const BUCKETS = 1024
 
-/** What can wait in the wheel. Extend it; the fields are the wheel's. */
-export abstract class DeadlineEntry {
+/**
+ * What can wait in the wheel. The fields are the wheel's; they begin as undefined, undefined and -1. An interface, so
+ * that a request is one object made by one constructor.
+ */
+export interface DeadlineEntry {
   /** Milliseconds on the process clock; Infinity waits (and keeps the process alive) without ever firing. */
-  deadline = Number.POSITIVE_INFINITY
-  wheelNext: DeadlineEntry | undefined = undefined
-  wheelPrevious: DeadlineEntry | undefined = undefined
+  deadline: number
+  wheelNext: DeadlineEntry | undefined
+  wheelPrevious: DeadlineEntry | undefined
   /** Bucket index, or -1 when not in the wheel. */
-  wheelBucket = -1
-  abstract onDeadline(): void
+  wheelBucket: number
+  onDeadline(): void
 }
 
 export class DeadlineWheel {

@@ -66,6 +66,8 @@ export class LaneMemory {
   readonly u32: Uint32Array
   readonly f64: Float64Array
   readonly bytes: Buffer
+  /** The same bytes as a plain array: its `slice` copies at once, a `Buffer`'s asks for its species first. */
+  readonly u8: Uint8Array
   readonly capacity: number
   readonly mask: number
 
@@ -73,6 +75,7 @@ export class LaneMemory {
     this.u32 = new Uint32Array(memory)
     this.f64 = new Float64Array(memory)
     this.bytes = Buffer.from(memory)
+    this.u8 = new Uint8Array(memory)
     this.capacity = memory.byteLength
     this.mask = memory.byteLength - 1
   }

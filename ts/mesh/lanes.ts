@@ -5,6 +5,7 @@
  * this thread looks into its inbox on every turn of the event loop for {@link LanesOptions.pollWindowMs}, then arms the
  * wake and sleeps. Not sleeping between a request and its answer is most of what makes a lane fast.
  */
+import { Buffer } from 'node:buffer'
 import { type Handle, type Outcome, Outcome as Outcomes, Scratch, Status } from '../binding/contract.js'
 import { LinkmeshError } from '../errors.js'
 import type { Call } from './call.js'
@@ -60,6 +61,8 @@ export class Lanes implements RemotePath, ReplyPath {
   readonly #encoded = new Encoded()
   /** By thread id, while the thread lives. */
   readonly #outboxes = new Map<number, Outbox>()
+  /** The one that was used last. */
+  #recent: Outbox | undefined = undefined
   /** By lane id, while its sender lives. */
   readonly #inboxes: (Inbox | undefined)[] = []
   #dirty: Outbox[] = []
@@ -217,18 +220,18 @@ export class Lanes implements RemotePath, ReplyPath {
   }
 
   decode(memory: LaneMemory, at: number): unknown {
-    const { u32, f64, bytes } = memory
+    const { u32, f64 } = memory
     const word = at >>> 2
     const kind = u32[word + Word.Kind] as number
     const length = u32[word + Word.Body] as number
     const start = at + HEADER_BYTES
     const own = u32[word + Word.OwnCodec] as number
-    if ((kind & Flag.Blob) === 0) return this.#codec.decode((kind >>> 8) & 0xff, bytes, start, start + length, own)
+    if ((kind & Flag.Blob) === 0) return this.#codec.decode((kind >>> 8) & 0xff, memory, start, start + length, own)
     const blob = this.#core.binding.blobTake(this.#core.handle, f64[start >>> 3] as number)
     if (blob === null)
       throw new LinkmeshError('LM_CODEC', 'a large body is gone: its sender has ended', { field: 'body' })
-    const large = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
-    return this.#codec.decode((kind >>> 8) & 0xff, large, 0, large.length, own)
+    const large = { bytes: Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength), u8: blob }
+    return this.#codec.decode((kind >>> 8) & 0xff, large, 0, blob.length, own)
   }
 
   discard(memory: LaneMemory, at: number): void {
@@ -246,8 +249,14 @@ export class Lanes implements RemotePath, ReplyPath {
   }
 
   #outbox(thread: number): Outbox | undefined {
+    const recent = this.#recent
+    if (recent !== undefined && recent.thread === thread && !recent.closed) return recent
     const known = this.#outboxes.get(thread)
-    if (known !== undefined) return known.closed ? undefined : known
+    if (known !== undefined) {
+      if (known.closed) return undefined
+      this.#recent = known
+      return known
+    }
     const { binding, handle } = this.#core
     const lane = binding.laneOpen(handle, thread)
     const memory = lane < 0 ? null : binding.laneMemory(handle, lane)

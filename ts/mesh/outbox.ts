@@ -2,6 +2,7 @@
  * The sending end of a lane. Frames are written straight into the lane's memory; the commit that publishes them is
  * one call per microtask for all of them. When the lane is full, frames wait here, bounded and in order.
  */
+import { Buffer } from 'node:buffer'
 import { errorOf } from '../errors.js'
 import type { Call } from './call.js'
 import { BodyKind, type Encoded } from './codec.js'
@@ -191,9 +192,7 @@ export class Outbox {
 function writeBody(out: Buffer, start: number, body: Encoded): void {
   const { bytes, text, length } = body
   if (bytes !== undefined) {
-    // Up to here a loop beats the call that `set` makes.
-    if (length <= 64) for (let index = 0; index < length; index++) out[start + index] = bytes[index] as number
-    else out.set(bytes, start)
+    out.set(bytes, start)
   } else if (body.kind !== BodyKind.None) {
     if (body.ascii && length <= 64)
       for (let index = 0; index < length; index++) out[start + index] = text.charCodeAt(index)
