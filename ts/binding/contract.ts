@@ -13,12 +13,14 @@
  *   valid. A stale or forged handle yields {@link Status.StaleHandle}.
  * - A ticket is a number below 2^53: `generation * 2^20 + slot`. 0 is never valid.
  * - Times are microseconds on the mesh's own monotonic clock unless the name says otherwise.
- * - The parts that concern other nodes are in files of their own: `contract-node.ts`, `contract-memory.ts`.
+ * - The parts that concern other nodes are in files of their own: `contract-node.ts`, `contract-memory.ts`,
+ *   `contract-replicas.ts`.
  */
 import type { IdentityBinding } from './contract-identity.js'
 import type { JournalBinding } from './contract-journal.js'
 import type { MemoryBinding } from './contract-memory.js'
 import type { NodeBinding } from './contract-node.js'
+import type { ReplicaBinding } from './contract-replicas.js'
 
 /** Why a call did not do what was asked. Numbers are part of the contract; see `crates/node/src/status.rs`. */
 export const Status = {
@@ -186,7 +188,7 @@ export interface Views {
   instances: Uint32Array
 }
 
-export interface Binding extends NodeBinding, MemoryBinding, JournalBinding, IdentityBinding {
+export interface Binding extends NodeBinding, MemoryBinding, ReplicaBinding, JournalBinding, IdentityBinding {
   // --- the binding itself -------------------------------------------------------------------------
   info(): BindingInfo
   /** Details of the last negative status on this thread, JSON of {@link ErrorData}; '' when there was none. */

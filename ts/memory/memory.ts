@@ -1,5 +1,7 @@
 /** `mesh.memory`: regions of this process, grants, and the regions of others. */
 import type { GrantInfo, GrantOptions, RemoteInfo, Rights } from '../binding/contract-memory.js'
+import type { NodeInfo } from '../binding/contract-node.js'
+import type { ReplicaInfo } from '../binding/contract-replicas.js'
 import { CancelledError, errorOf, errorOfRejection, type LinkmeshError, NATIVE_HINT } from '../errors.js'
 import {
   checkFields,
@@ -18,13 +20,20 @@ import type { OperationOptions } from './operation.js'
 import { Operations } from './operations.js'
 import { type ExportOptions, exportRegion, type OwnMemory, Region } from './region.js'
 import { RemoteRegion } from './remote-region.js'
+import {
+  checkMembers,
+  checkReplicated,
+  type ReplicatedExportOptions,
+  ReplicatedRegion,
+  replicaInfo,
+} from './replicas.js'
 
 /** Longest text of a grant: eight delegations with their certificates. */
 const MAX_GRANT_CHARACTERS = 262_144
 const MAX_TTL_MS = 30 * 86_400_000
 const DEFAULT_TIMEOUT_MS = 5_000
 const GRANT_FIELDS = new Set(['to', 'offset', 'length', 'rights', 'ttlMs'])
-const IMPORT_FIELDS = new Set(['timeoutMs', 'signal', 'operationTimeoutMs'])
+const IMPORT_FIELDS = new Set(['timeoutMs', 'signal', 'operationTimeoutMs', 'members'])
 
 export interface GrantRequest {
   /** Node id of who may use it: its `mesh.nodeId`. */
@@ -41,6 +50,11 @@ export interface GrantRequest {
 export interface ImportOptions extends OperationOptions {
   /** Deadline of each operation that names none, milliseconds; default 5,000. */
   operationTimeoutMs?: number
+  /**
+   * For a replicated region: node ids of those that hold it (its `members`). All should be connected: only those can answer.
+   * An empty list asks the node that made it who they are.
+   */
+  members?: readonly string[]
 }
 
 export class Memory {
@@ -62,25 +76,62 @@ export class Memory {
    * A `SharedArrayBuffer` is best: `Atomics` of any thread and atomics of other nodes work on the same words. An
    * `ArrayBuffer` or `Buffer` can no longer be transferred. `{ bytes }` makes pages of linkmesh's own, which may grow,
    * `{ bytes, file }` maps a file.
+   *
+   * With `replicas` the region lives on this node and on the named ones at once and outlives any of them; see
+   * {@link ReplicatedRegion}. It begins with a copy of the memory that is given, and the promise resolves when all have joined.
+   * Words of atomics are little-endian on every machine.
    */
+  export(
+    name: string,
+    memory: ArrayBufferLike | ArrayBufferView | Pick<OwnMemory, 'bytes'>,
+    options: ReplicatedExportOptions,
+  ): Promise<ReplicatedRegion>
+  export(name: string, memory: ArrayBufferLike | ArrayBufferView | OwnMemory, options?: ExportOptions): Promise<Region>
   async export(
     name: string,
     memory: ArrayBufferLike | ArrayBufferView | OwnMemory,
-    options: ExportOptions = {},
-  ): Promise<Region> {
+    options: ExportOptions | ReplicatedExportOptions = {},
+  ): Promise<Region | ReplicatedRegion> {
     this.#mustHaveNode()
+    if ('replicas' in checkRecord(options, 'options'))
+      return this.#replicate(name, memory, options as ReplicatedExportOptions)
     const region = exportRegion(this.#core, name, memory, options, (one) => this.#regions.delete(one.handle))
     this.#regions.set(region.handle, region)
     return region
   }
 
+  async #replicate(name: string, memory: unknown, options: ReplicatedExportOptions): Promise<ReplicatedRegion> {
+    const { asked, bytes } = checkReplicated(name, memory, options)
+    const { binding, handle } = this.#core
+    const { nodeId } = JSON.parse(binding.nodeInfo(handle)) as NodeInfo
+    await this.#ask(`the replicated region ${shown(name)}`, () =>
+      binding.replicaCreate(handle, JSON.stringify(asked), bytes),
+    )
+    return new ReplicatedRegion(this.#core, name, bytes.length, [nodeId, ...asked.backups])
+  }
+
+  /** How many bytes of other nodes' replicated regions this node keeps as their backup; none unless this is called. */
+  acceptReplicas(bytes: number): void {
+    this.#mustHaveNode()
+    checkInteger(bytes, 'bytes', 0, Number.MAX_SAFE_INTEGER)
+    this.#core.must(this.#core.binding.replicaAccept(this.#core.handle, bytes), 'the bytes for replicas')
+  }
+
+  /** How this node stands in the replicated region that `creator` made; undefined when it does not hold it. */
+  replica(creator: string, name: string): ReplicaInfo | undefined {
+    this.#mustHaveNode()
+    checkNodeId(creator, 'creator')
+    return replicaInfo(this.#core, creator, checkName(name, 'name'))
+  }
+
   /**
    * Signs a grant for one node. It is text: send it by any way, it opens nothing for anybody else. Ends at its expiry,
-   * by {@link revoke}, or with its region.
+   * by {@link revoke}, or with its region; that of a replicated region by its expiry alone.
    */
-  async grant(region: string | Region, options: GrantRequest): Promise<string> {
+  async grant(region: string | Region | ReplicatedRegion, options: GrantRequest): Promise<string> {
     this.#mustHaveNode()
-    const name = region instanceof Region ? region.name : checkName(region, 'region')
+    const isRegion = region instanceof Region || region instanceof ReplicatedRegion
+    const name = isRegion ? region.name : checkName(region, 'region')
     const asked: GrantOptions = { region: name, ...checkGrant(options) }
     return this.#ask(`a grant for ${shown(name)}`, () =>
       this.#core.binding.grantIssue(this.#core.handle, JSON.stringify(asked)),
@@ -127,7 +178,12 @@ export class Memory {
     if (signal !== undefined && checkSignal(signal).aborted)
       throw new CancelledError('the import was cancelled', { cause: signal.reason })
     const { binding, handle } = this.#core
-    const text = await this.#ask('the import of a grant', () => binding.remoteImport(handle, grant, timeoutMs))
+    const members = options.members === undefined ? undefined : checkMembers(options.members, 'options.members')
+    const text = await this.#ask('the import of a grant', () =>
+      members === undefined
+        ? binding.remoteImport(handle, grant, timeoutMs)
+        : binding.replicaImport(handle, grant, JSON.stringify(members), timeoutMs),
+    )
     const remote = new RemoteRegion(this.#page(), JSON.parse(text) as RemoteInfo, operationTimeoutMs)
     if (signal?.aborted === true) {
       remote.close()

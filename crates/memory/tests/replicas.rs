@@ -75,6 +75,7 @@ fn replicate(node: &mut Node, backups: &[NodeId], bytes: Vec<u8>) -> Result<(), 
                 Replicate {
                     name: NAME,
                     bytes,
+                    rights: Rights::ALL,
                     backups,
                     acknowledgements: 1,
                     timing: Timing::default(),
@@ -173,6 +174,7 @@ fn what_is_not_granted_is_refused_and_a_node_that_was_not_asked_declines() {
         let request = Replicate {
             name: NAME,
             bytes: vec![0; length],
+            rights: Rights::ALL,
             backups,
             acknowledgements: 1,
             timing: Timing::default(),
@@ -207,6 +209,7 @@ fn what_is_not_granted_is_refused_and_a_node_that_was_not_asked_declines() {
     let taken = first.engine.with(|endpoint, io| {
         let request = Replicate {
             name: NAME,
+            rights: Rights::ALL,
             bytes: vec![0; 64],
             backups: &all[1..],
             acknowledgements: 1,

@@ -5,6 +5,7 @@ import type { IdentityBinding } from '../contract-identity.js'
 import type { JournalBinding } from '../contract-journal.js'
 import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
+import type { ReplicaBinding } from '../contract-replicas.js'
 import { type Edge, exceeded, Failure, invalid } from './edge.js'
 import { Engine, type Joined } from './engine.js'
 import { MetricCollector } from './metrics-collector.js'
@@ -26,6 +27,7 @@ type MeshFunctions = Omit<
   | 'tableClose'
   | keyof NodeBinding
   | keyof MemoryBinding
+  | keyof ReplicaBinding
   | keyof JournalBinding
   | keyof IdentityBinding
   | Extract<keyof Binding, `idTable${string}` | `radix${string}` | `ring${string}` | `lane${string}` | `blob${string}`>

@@ -3,10 +3,11 @@ import { type ErrorData, Status } from '../contract.js'
 import type { IdentityBinding } from '../contract-identity.js'
 import type { MemoryBinding } from '../contract-memory.js'
 import type { NodeBinding } from '../contract-node.js'
+import type { ReplicaBinding } from '../contract-replicas.js'
 import { type Edge, Failure } from './edge.js'
 
 /** Every function answers {@link Status.NativeRequired}; what answers with a promise rejects with the same data. */
-export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & IdentityBinding {
+export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & ReplicaBinding & IdentityBinding {
   const failure = (what: string) =>
     new Failure(
       Status.NativeRequired,
@@ -64,6 +65,10 @@ export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & Identit
     memoryBulkRead: memory,
     memoryBulkWrite: memory,
     memoryTake: memory,
+    replicaAccept: memory,
+    replicaCreate: memoryLater,
+    replicaInfo: () => '',
+    replicaImport: memoryLater,
     identityRun: () => reject('an identity'),
   }
 }

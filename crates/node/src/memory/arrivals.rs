@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use linkmesh_memory::client::ImportError;
-use linkmesh_memory::endpoint::{CallError, DrainedResult, Endpoint, RemoteId};
+use linkmesh_memory::client::{ImportError, OperationError};
+use linkmesh_memory::endpoint::{
+    CallError, DrainedResult, Endpoint, RemoteId, Replicate, ReplicateError,
+};
 use linkmesh_memory::frame::Imported;
-use linkmesh_transport::core::Io;
+use linkmesh_transport::core::{Io, NodeId};
 
 use crate::memory::remotes::Granted;
 use crate::peer::Peer;
@@ -23,24 +25,48 @@ type Told = Result<Granted, ImportError>;
 pub(crate) struct Arrivals {
     next: u32,
     imports: HashMap<u64, Sender<Told>>,
+    /// Replicated regions that have not formed yet.
+    forming: HashMap<u64, Sender<Result<(), OperationError>>>,
     /// Threads that sleep, with their queues.
     sleepers: Vec<(u32, Arc<Peer>)>,
 }
 
 impl Arrivals {
-    /// Presents a grant. Answers its number; `tell` hears what became of it.
+    /// Presents a grant, to the members if it is one for a replicated region. Answers its number; `tell` hears what became of it.
     pub(super) fn import(
         &mut self,
         memory: &mut Endpoint,
         io: &mut Io<'_>,
         grant: &[u8],
+        members: Option<&[NodeId]>,
         tell: Sender<Told>,
     ) -> Result<u64, CallError> {
-        self.next = self.next.wrapping_add(1);
-        let token = u64::from(IMPORTS) << 32 | u64::from(self.next);
-        memory.import(io, grant, token)?;
+        let token = self.token();
+        match members {
+            None => memory.import(io, grant, token)?,
+            Some(members) => memory.import_replicated(io, grant, members, token)?,
+        }
         self.imports.insert(token, tell);
         Ok(token)
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        u64::from(IMPORTS) << 32 | u64::from(self.next)
+    }
+
+    /// Makes a replicated region; `tell` hears whether it has formed.
+    pub(super) fn replicate(
+        &mut self,
+        memory: &mut Endpoint,
+        io: &mut Io<'_>,
+        request: Replicate<'_>,
+        tell: Sender<Result<(), OperationError>>,
+    ) -> Result<(), ReplicateError> {
+        let token = self.token();
+        memory.replicate(io, Replicate { token, ..request })?;
+        self.forming.insert(token, tell);
+        Ok(())
     }
 
     /// Nobody waits for this import any more. False when it was answered already.
@@ -91,17 +117,26 @@ impl Arrivals {
     #[cold]
     fn imported(&mut self, memory: &mut Endpoint, io: &mut Io<'_>) {
         let mut answers: Vec<(u64, Answer)> = Vec::new();
+        let mut formed = Vec::new();
         memory.drain(IMPORTS, |drained| {
             match drained.result {
                 DrainedResult::Imported(id, imported) => {
                     answers.push((drained.token, Ok((id, imported))));
                 }
                 DrainedResult::ImportFailed(error) => answers.push((drained.token, Err(error))),
+                DrainedResult::Success(_) => formed.push((drained.token, Ok(()))),
+                DrainedResult::Failed(error) => formed.push((drained.token, Err(error))),
                 // That a grant is dead is what its next operation says.
                 _ => {}
             }
             true
         });
+        for (token, result) in formed {
+            if let Some(tell) = self.forming.remove(&token) {
+                // Whoever waited may have ended with its thread.
+                let _ = tell.send(result);
+            }
+        }
         for (token, answer) in answers {
             let told = answer.map(|(id, imported)| Granted {
                 id,

@@ -98,7 +98,7 @@ fn whole(value: f64, field: &str) -> Checked<u64> {
 }
 
 /// 64 hex digits.
-fn node_id(text: &str, field: &str) -> Checked<[u8; 32]> {
+pub(super) fn node_id(text: &str, field: &str) -> Checked<[u8; 32]> {
     let mut id = [0; 32];
     let digits = text.as_bytes();
     let digit = |at: usize| char::from(digits[at]).to_digit(16);
@@ -141,9 +141,17 @@ impl Node {
         let issued = self.with(|app, io| {
             let now = app.memory.moment(io.now());
             let exports = app.memory.exports();
-            let region = exports
-                .region(&options.region)
-                .ok_or_else(|| GrantError::UnknownRegion.refusal("options.region"))?;
+            let Some(region) = exports.region(&options.region) else {
+                let length = app
+                    .memory
+                    .replicated_length(&options.region)
+                    .ok_or_else(|| GrantError::UnknownRegion.refusal("options.region"))?;
+                let slice = slice(options, length, now.unix_ms)?;
+                return app
+                    .memory
+                    .grant_replicated(&*self.identity, &options.region, slice, random_bytes(), now)
+                    .map_err(|error| error.refusal("options"));
+            };
             let slice = slice(options, region.len(), now.unix_ms)?;
             exports
                 .issue(&*self.identity, &options.region, slice, random_bytes(), now)
@@ -166,7 +174,7 @@ impl Node {
     }
 }
 
-fn closed() -> Failure {
+pub(super) fn closed() -> Failure {
     Failure::new(Status::Closed, "the node was closed")
 }
 

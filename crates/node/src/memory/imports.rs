@@ -41,10 +41,11 @@ fn closed() -> Failure {
 }
 
 impl Node {
-    /// Waits for the node that issued the grant to be connected and to answer.
-    fn import(
+    /// Waits for the node that issued the grant, or one of the members of a replicated region, to be connected and to answer.
+    pub(super) fn import(
         &self,
         grant: &Grant,
+        members: Option<&[NodeId]>,
         timeout: Duration,
         thread: u32,
     ) -> std::result::Result<String, Failure> {
@@ -52,7 +53,7 @@ impl Node {
         let token = self
             .with(|app, io| {
                 app.arrivals
-                    .import(&mut app.memory, io, grant.bytes(), tell)
+                    .import(&mut app.memory, io, grant.bytes(), members, tell)
             })
             .ok_or_else(closed)?
             .map_err(|error| {
@@ -73,6 +74,16 @@ impl Node {
         let granted = answer.map_err(|error| error.refusal("grant"))?;
         let remote = self.remotes.insert(Remote::new(thread, grant, granted));
         json(&remote.info())
+    }
+}
+
+/// Milliseconds of JavaScript as a wait.
+pub(super) fn wait_of(timeout_ms: f64) -> Duration {
+    // NaN is no comparison's friend: it becomes the longest.
+    if timeout_ms < MAX_WAIT.as_secs_f64() * 1e3 {
+        Duration::from_secs_f64(timeout_ms.max(0.0) / 1e3)
+    } else {
+        MAX_WAIT
     }
 }
 
@@ -97,15 +108,10 @@ pub fn remote_import(env: &Env, mesh: u32, grant: String, timeout_ms: f64) -> As
             .map_err(|error: GrantError| error.refusal("grant"))?;
         Ok((node, thread, grant))
     });
-    // NaN is no comparison's friend: it becomes the longest.
-    let timeout = if timeout_ms < MAX_WAIT.as_secs_f64() * 1e3 {
-        Duration::from_secs_f64(timeout_ms.max(0.0) / 1e3)
-    } else {
-        MAX_WAIT
-    };
+    let timeout = wait_of(timeout_ms);
     match checked {
         Err(failure) => Later::refused(failure),
-        Ok((node, thread, grant)) => Later::new(move || node.import(&grant, timeout, thread)),
+        Ok((node, thread, grant)) => Later::new(move || node.import(&grant, None, timeout, thread)),
     }
 }
 

@@ -17,6 +17,7 @@ mod pending;
 mod queues;
 mod regions;
 mod remotes;
+mod replicas;
 mod sync;
 mod table;
 

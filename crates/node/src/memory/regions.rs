@@ -4,6 +4,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use linkmesh_memory::grant::GrantError;
 use linkmesh_memory::region::{
     Backing, Borrowed, MappedFile, Pages, PagesOptions, RangeRights, Region, RegionError, Rights,
     SharedRegion,
@@ -326,6 +327,9 @@ pub fn region_export(env: &Env, mesh: u32, options: String, memory: Option<Uint8
             brought,
         };
         let exported = node.with(|app, _| {
+            if app.memory.replicated_length(&options.name).is_some() {
+                return Err(GrantError::NameTaken);
+            }
             let exports = app.memory.exports();
             exports.export(&options.name, region, RangeRights::uniform(allowed))
         });

@@ -47,7 +47,8 @@ impl Endpoint {
     /// itself.
     ///
     /// # Errors
-    /// [`GrantError::UnknownRegion`], [`GrantError::OutOfRange`], [`GrantError::Expired`]; as [`Grant::issue`].
+    /// [`GrantError::UnknownRegion`], [`GrantError::OutOfRange`], [`GrantError::Rights`], [`GrantError::Expired`]; as
+    /// [`Grant::issue`].
     pub fn grant_replicated(
         &self,
         signer: &dyn Signer,
@@ -57,6 +58,11 @@ impl Endpoint {
         now: Moment,
     ) -> Result<Grant, GrantError> {
         self.replicas.issue(signer, name, slice, nonce, now)
+    }
+
+    /// Bytes of the region that this node replicated under this name.
+    pub fn replicated_length(&self, name: &str) -> Option<u64> {
+        self.replicas.length(name)
     }
 
     /// How this node stands in the group that `creator` made under the region's name; `None` if it is no member.

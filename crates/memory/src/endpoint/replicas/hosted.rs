@@ -30,6 +30,8 @@ pub struct Replicate<'a> {
     pub name: &'a str,
     /// What it begins with, 1 byte to 64 MiB.
     pub bytes: Vec<u8>,
+    /// Most that any grant may give.
+    pub rights: Rights,
     /// The other members. They must be connected, and accept.
     pub backups: &'a [NodeId],
     /// Backups that must have applied a change before it is acknowledged, see [`Group`].
@@ -76,6 +78,8 @@ pub(super) struct Hosted {
     me: u8,
     name: String,
     epoch: u64,
+    /// At the creator, which alone issues grants: most that one may give.
+    rights: Rights,
     /// At the creator, until the group has formed: members that did not answer yet, as bits; when it has failed; for whom.
     forming: Option<(u8, Instant, u64)>,
 }
@@ -139,6 +143,7 @@ impl Replicas {
             me: 0,
             name: request.name.to_owned(),
             epoch,
+            rights: request.rights,
             forming: Some((missing, request.deadline, request.token)),
         };
         for me in 1..group.members() {
@@ -168,10 +173,22 @@ impl Replicas {
         if end > available {
             return Err(GrantError::OutOfRange { end, available });
         }
+        if !hosted.rights.contains(slice.rights) {
+            return Err(GrantError::Rights {
+                allowed: hosted.rights,
+            });
+        }
         if slice.expires_unix_ms <= now.unix_ms {
             return Err(GrantError::Expired);
         }
         Grant::issue(signer, name, hosted.epoch, now.unix_ms, slice, nonce)
+    }
+
+    pub(super) fn length(&self, name: &str) -> Option<u64> {
+        self.hosted
+            .values()
+            .find(|hosted| hosted.name == name && hosted.me == 0)
+            .map(|hosted| hosted.member.group().length())
     }
 
     /// How this node stands in the group that `creator` made under this name.
@@ -221,6 +238,7 @@ impl Replicas {
                     me,
                     name,
                     epoch,
+                    rights: Rights::NONE,
                     forming: None,
                 };
                 self.hosted.insert(id, hosted);
