@@ -3,10 +3,12 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { configChanges, describeChange, fixedChanges } from '../../ts/config/changes.js'
 import { parseConfig } from '../../ts/config/check.js'
 import { Mesh } from '../../ts/index.js'
-import { DEFAULT_BOUNDS, type Window, worsening } from '../../ts/reload/bounds.js'
+import { DEFAULT_BOUNDS, type Slice, slowUs, type Window, worsening } from '../../ts/reload/bounds.js'
+import { likelyAtMost, proves } from '../../ts/reload/evidence.js'
 import { Guard } from '../../ts/reload/guard.js'
 import { RecentAnswers } from '../../ts/reload/recent.js'
 import { type ShadowSide, shadow } from '../../ts/reload/shadow.js'
+import { Random } from '../conformance/random.js'
 
 describe('changes', () => {
   const config = (own: object) => parseConfig({ services: { a: { module: './a.mjs' } }, ...own })
@@ -37,20 +39,69 @@ describe('changes', () => {
 
 describe('bounds', () => {
   const window = (own: Partial<Window>): Window => ({ requests: 1_000, failed: 0, p50Us: 1_000, p99Us: 30_000, ...own })
-  it.each([
+  /** So many requests, the bad ones spread evenly or all in one tenth of a second. */
+  const slices = ({ requests = 1_000, failed = 0, slow = 0 }: Partial<Slice>, at?: number): Slice[] =>
+    Array.from({ length: 10 }, (_, index) => {
+      const part = (of: number) => (at === undefined ? of / 10 : index === at ? of : 0)
+      return { requests: requests / 10, failed: part(failed), slow: part(slow) }
+    })
+  it.each<[string, Partial<Window>, Partial<Slice>, RegExp | undefined]>([
     ['as before', {}, {}, undefined],
     ['a few more errors', { failed: 10 }, { failed: 29 }, undefined],
-    ['more errors than allowed', { failed: 10 }, { failed: 40 }, /4\.0 % of 1000 requests failed, 1\.0 % before/],
-    ['all fail, but there are too few to judge', {}, { requests: 49, failed: 49 }, undefined],
-    ['errors and nothing before', { requests: 0 }, { failed: 100 }, /10\.0 % of 1000/],
-    ['slower within the factor', {}, { p99Us: 89_000 }, undefined],
-    ['slower beyond the factor', {}, { p99Us: 91_000 }, /p99 91\.0 ms, 30\.0 ms before/],
-    ['many times slower, and still good', { p99Us: 100 }, { p99Us: 19_000 }, undefined],
-    ['slower, and nothing to compare with', { requests: 10 }, { p99Us: 900_000 }, undefined],
+    ['so few more than allowed that it may be chance', { failed: 10 }, { failed: 40 }, undefined],
+    ['more errors than allowed', { failed: 10 }, { failed: 90 }, /9\.0 % of 1000 requests failed, 1\.0 % before/],
+    ['one of twenty', { requests: 100 }, { requests: 50, failed: 2 }, undefined],
+    ['all fail, but there are too few to judge', {}, { requests: 40, failed: 40 }, undefined],
+    ['all of few fail', {}, { requests: 50, failed: 50 }, /100\.0 % of 50/],
+    ['errors and nothing before', { requests: 0 }, { failed: 100 }, /10\.0 % of 1000 requests failed, none before/],
+    ['as many slow ones as before', {}, { slow: 20 }, undefined],
+    ['too many slow ones', {}, { slow: 80 }, /8\.0 % of the requests took longer than 90\.0 ms; p99 30\.0 ms before/],
+    ['slow ones, and nothing to compare with', { requests: 10 }, { slow: 1_000 }, undefined],
+    ['slow ones, and little to compare with', { requests: 60 }, { requests: 60, slow: 12 }, undefined],
   ])('%s', (_, before, after, worse) => {
-    const found = worsening(window(before), window(after), DEFAULT_BOUNDS)
+    const found = worsening(window(before), slices(after), DEFAULT_BOUNDS)
     if (worse === undefined) expect(found).toBeUndefined()
     else expect(found).toMatch(worse)
+  })
+
+  it('a pause of the machine, bad for all that it hits, is no proof; a second one is', () => {
+    expect(worsening(window({}), slices({ failed: 100, slow: 100 }, 4), DEFAULT_BOUNDS)).toBeUndefined()
+    const twice = slices({ failed: 100 }, 4)
+    twice[7] = { requests: 100, failed: 100, slow: 0 }
+    expect(worsening(window({}), twice, DEFAULT_BOUNDS)).toMatch(/20\.0 %/)
+  })
+
+  it('what is slow follows from before, and never less than what scheduling alone can take', () => {
+    expect(slowUs(window({}), DEFAULT_BOUNDS)).toBe(90_000)
+    expect(slowUs(window({ p99Us: 100 }), DEFAULT_BOUNDS)).toBe(20_000)
+    expect(slowUs(window({ requests: 49 }), DEFAULT_BOUNDS)).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('what is likely shrinks with what was seen', () => {
+    expect(likelyAtMost(0, 0)).toBe(1)
+    expect(likelyAtMost(0, 50)).toBeCloseTo(0.088, 2)
+    expect(likelyAtMost(10, 1_000)).toBeCloseTo(0.0224, 3)
+    expect(likelyAtMost(5, 5)).toBe(1)
+  })
+
+  it('hundred watches over a service that is no worse, each looked at after each request, take back at most a few', () => {
+    const random = new Random(7)
+    let wrong = 0
+    let missed = 0
+    for (let watch = 0; watch < 100; watch++) {
+      const [same, worse] = [0.03, 0.12].map((share) => {
+        let failed = 0
+        for (let requests = 1; requests <= 2_000; requests++) {
+          if (random.chance(share)) failed++
+          if (proves(failed, requests, 0.03)) return true
+        }
+        return false
+      })
+      if (same) wrong++
+      if (!worse) missed++
+    }
+    expect(wrong).toBeLessThanOrEqual(3)
+    expect(missed).toBe(0)
   })
 })
 
@@ -65,16 +116,42 @@ describe('answers', () => {
     expect(answers.last(10_000, 900_000).requests).toBe(0)
   })
 
-  it('a guard ends its watch with the first window that is worse, and compares with what was before', async () => {
+  it('of a watched span are kept slice by slice, at most 256 however long it is', () => {
     const answers = new RecentAnswers()
-    for (let request = 0; request < 100; request++) answers.record(1_000, false)
+    const span = answers.begin(5_000, 0)
+    for (let ms = 0; ms < 100_000; ms += 10) answers.record(ms % 100 === 0 ? 9_000 : 1_000, ms % 50 === 0, ms)
+    const { window, slices } = answers.since(span)
+    expect(window).toMatchObject({ requests: 10_000, failed: 2_000 })
+    expect(slices.length).toBeGreaterThan(100)
+    expect(slices.length).toBeLessThanOrEqual(256)
+    const total = slices.reduce((sum, slice) => sum + slice.requests, 0)
+    expect([total, slices.reduce((sum, slice) => sum + slice.slow, 0)]).toEqual([10_000, 1_000])
+  })
+
+  it('a guard ends its watch as soon as it is proven that things are worse than before', async () => {
+    const answers = new RecentAnswers()
+    for (let request = 0; request < 1_000; request++) answers.record(1_000, false)
     const guard = new Guard(answers, { ...DEFAULT_BOUNDS, watchMs: 60_000 })
     guard.changed()
-    for (let request = 0; request < 100; request++) answers.record(1_000, request % 2 === 0)
+    let request = 0
+    const load = setInterval(() => {
+      for (const end = request + 20; request < end; request++) answers.record(1_000, request % 2 === 0)
+    }, 10)
     const judgement = await guard.watch(new AbortController().signal)
-    expect(judgement).toMatchObject({ before: { requests: 100, failed: 0 }, after: { requests: 100, failed: 50 } })
+    clearInterval(load)
+    expect(judgement).toMatchObject({ before: { requests: 1_000, failed: 0 }, tooFew: false })
     expect(judgement.worse).toMatch(/50\.0 %/)
     expect(judgement.watchedMs).toBeLessThan(60_000)
+  })
+
+  it('a guard that saw too few says so', async () => {
+    const answers = new RecentAnswers()
+    const guard = new Guard(answers, { ...DEFAULT_BOUNDS, watchMs: 100 })
+    guard.changed()
+    answers.record(1_000, true)
+    const judgement = await guard.watch(new AbortController().signal)
+    expect(judgement).toMatchObject({ tooFew: true, after: { requests: 1, failed: 1 } })
+    expect(judgement.worse).toBeUndefined()
   })
 })
 

@@ -40,7 +40,7 @@ export function reloadText({ verdict, changes, problems, shadow, watched, reason
     unchanged: 'nothing has changed',
     refused: 'refused: nothing was changed',
     checked: `would be applied: ${changes.length} changes`,
-    applied: 'applied, and stays',
+    applied: watched?.tooFew ? 'applied, and stays: too few requests came to judge it' : 'applied, and stays',
     'rolled-back': `rolled back: ${reason}`,
   }
   return [...lines, words[verdict]].join('\n')

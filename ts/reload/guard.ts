@@ -1,5 +1,5 @@
 /** Watches what follows from a change, and says as soon as it can whether the change may stay. */
-import { type Bounds, type Window, worsening } from './bounds.js'
+import { type Bounds, slowUs, type Window, worsening } from './bounds.js'
 import type { RecentAnswers } from './recent.js'
 
 /** How often the answers since the change are judged, milliseconds. */
@@ -10,6 +10,8 @@ export interface Judgement {
   after: Window
   /** How long was watched, milliseconds. */
   watchedMs: number
+  /** Too few requests came to know: it stays because nothing speaks against it. */
+  tooFew: boolean
   /** Why the change must go; undefined: it may stay. */
   worse?: string
 }
@@ -29,7 +31,7 @@ export class Guard {
 
   /** The change is made: from here on. */
   changed(): void {
-    this.#since = this.#answers.begin()
+    this.#since = this.#answers.begin(slowUs(this.#before, this.#bounds))
   }
 
   /** Nobody will watch: the change was not made. */
@@ -41,10 +43,11 @@ export class Guard {
   watch(signal: AbortSignal): Promise<Judgement> {
     const began = performance.now()
     const judge = (): Judgement => {
-      const after = this.#answers.since(this.#since)
-      const worse = worsening(this.#before, after, this.#bounds)
+      const { window: after, slices } = this.#answers.since(this.#since)
+      const worse = worsening(this.#before, slices, this.#bounds)
       const watchedMs = Math.round(performance.now() - began)
-      return { before: this.#before, after, watchedMs, ...(worse === undefined ? {} : { worse }) }
+      const tooFew = after.requests < this.#bounds.minRequests
+      return { before: this.#before, after, watchedMs, tooFew, ...(worse === undefined ? {} : { worse }) }
     }
     return new Promise((resolve) => {
       const end = (judgement: Judgement): void => {

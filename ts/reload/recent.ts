@@ -1,11 +1,14 @@
 /** Answers of the last minute, and of spans that somebody watches. */
 import { LatencyHistogram } from '../cli/load/histogram.js'
-import type { Window } from './bounds.js'
+import type { Slice, Window } from './bounds.js'
 
 /** Seconds that are kept. */
 const KEPT = 60
 /** Spans that are watched at once. */
 const SPANS = 16
+/** A slice of a span, milliseconds, until there are so many of them: then two become one, and the next are as long. */
+const SLICE_MS = 100
+const SLICES = 256
 
 class Answers {
   /** Which second it is; 0 = never used. */
@@ -38,9 +41,49 @@ class Answers {
   }
 }
 
+/** What was answered since a moment, as a whole and slice by slice. */
+class Span {
+  readonly all = new Answers()
+  slices: Slice[] = []
+  #sliceMs = SLICE_MS
+  #at = -1
+
+  constructor(
+    readonly beganMs: number,
+    readonly slowUs: number,
+  ) {}
+
+  record(us: number, failed: boolean, nowMs: number): void {
+    this.all.record(us, failed)
+    const at = Math.floor((nowMs - this.beganMs) / this.#sliceMs)
+    if (at !== this.#at) {
+      this.#at = at
+      if (this.slices.length === SLICES) this.#halve(nowMs)
+      this.slices.push({ requests: 0, failed: 0, slow: 0 })
+    }
+    const slice = this.slices[this.slices.length - 1] as Slice
+    slice.requests++
+    if (failed) slice.failed++
+    if (us > this.slowUs) slice.slow++
+  }
+
+  #halve(nowMs: number): void {
+    const slices = this.slices
+    this.slices = slices.flatMap((slice, index) => (index % 2 ? [] : [added(slice, slices[index + 1] as Slice)]))
+    this.#sliceMs *= 2
+    this.#at = Math.floor((nowMs - this.beganMs) / this.#sliceMs)
+  }
+}
+
+const added = (a: Slice, b: Slice): Slice => ({
+  requests: a.requests + b.requests,
+  failed: a.failed + b.failed,
+  slow: a.slow + b.slow,
+})
+
 export class RecentAnswers {
   readonly #seconds = Array.from({ length: KEPT }, () => new Answers())
-  readonly #spans = new Map<number, Answers>()
+  readonly #spans = new Map<number, Span>()
   #next = 1
 
   /** One request was answered. */
@@ -52,7 +95,7 @@ export class RecentAnswers {
       second.number = number
     }
     second.record(us, failed)
-    for (const span of this.#spans.values()) span.record(us, failed)
+    for (const span of this.#spans.values()) span.record(us, failed, nowMs)
   }
 
   /** What was answered in the last `ms`, in whole seconds, at most a minute. */
@@ -64,16 +107,18 @@ export class RecentAnswers {
     return sum.window()
   }
 
-  /** From now on answers count for a span of their own, until its {@link end}. */
-  begin(): number {
+  /** From now on answers count for a span of their own, until its {@link end}. Longer than `slowUs` is slow. */
+  begin(slowUs = Number.POSITIVE_INFINITY, nowMs = performance.now()): number {
     if (this.#spans.size >= SPANS) throw new RangeError(`at most ${SPANS} spans are watched at once`)
     const span = this.#next++
-    this.#spans.set(span, new Answers())
+    this.#spans.set(span, new Span(nowMs, slowUs))
     return span
   }
 
-  since(span: number): Window {
-    return (this.#spans.get(span) ?? new Answers()).window()
+  /** What was answered in the span so far. */
+  since(span: number): { window: Window; slices: readonly Slice[] } {
+    const { all, slices } = this.#spans.get(span) as Span
+    return { window: all.window(), slices }
   }
 
   end(span: number): void {

@@ -20,9 +20,13 @@ export interface LiveParts {
  * Makes what runs into what `config` says. What is new serves before anything is sent there, what changes changes in one
  * turn of this thread (each service's policy and members, and all routes, by one swap each), and what goes is drained
  * after nothing is sent there any more. So no request is lost, and a step that fails is undone by applying the config
- * that ran before.
+ * that ran before. `onSwitch` is called in the turn that the next request finds the new config.
  */
-export async function applyConfig(parts: LiveParts, { config, folder }: LoadedConfig): Promise<void> {
+export async function applyConfig(
+  parts: LiveParts,
+  { config, folder }: LoadedConfig,
+  onSwitch: () => void = () => {},
+): Promise<void> {
   const { mesh, fleet, upstreams, gateway } = parts
   const compiled = await compileModules(modulesOf(config, folder, false))
   const specs = instanceSpecs(config, folder, compiled)
@@ -38,6 +42,7 @@ export async function applyConfig(parts: LiveParts, { config, folder }: LoadedCo
   upstreams.bring(config)
   fleet.describe(specs.filter(({ id }) => running.has(id)))
   for (const [name, policy] of policiesOf(mesh, specs)) mesh.define(name, policy)
+  onSwitch()
 
   await Promise.all([
     fleet.shrink([...running].filter((id) => !wanted.has(id))),

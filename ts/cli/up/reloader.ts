@@ -119,10 +119,10 @@ export class Reloader {
     await this.#record(by, 'config.reload', { changes, shadow: evaluated })
     for (const change of changes) say(`reload: ${describeChange(change)}`)
     const guard = new Guard(this.#options.answers, boundsOf(before))
-    guard.changed()
     const report: ReloadReport = { verdict: 'applied', ...NOTHING, changes, shadow: evaluated }
     try {
-      await applyConfig(parts, after)
+      // Starting what is new takes the machine's time, and is not the change.
+      await applyConfig(parts, after, () => guard.changed())
       this.#loaded = after
       report.watched = await guard.watch(this.#ended.signal)
       if (report.watched.worse !== undefined) report.reason = report.watched.worse
