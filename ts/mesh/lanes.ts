@@ -67,6 +67,8 @@ export class Lanes implements RemotePath, ReplyPath {
   readonly #inboxes: (Inbox | undefined)[] = []
   #dirty: Outbox[] = []
   #polling = false
+  /** A frame was sent after an idle spell. */
+  #rang = false
   #stirred = false
   #notice = false
   /** Since when a notice waits, or 0. */
@@ -274,7 +276,10 @@ export class Lanes implements RemotePath, ReplyPath {
     // In a long batch the receiver begins with the first frames while the next ones are written: both threads work at
     // once, and neither is silent for so long that the other falls asleep.
     // After an idle spell there is nothing to batch with yet, and the receiver has to be woken: the sooner the better.
-    if (++outbox.unpublished >= EARLY || !this.#polling) outbox.commit()
+    if (!this.#polling) {
+      this.#rang = true
+      outbox.commit()
+    } else if (++outbox.unpublished >= EARLY) outbox.commit()
     this.stir()
   }
 
@@ -295,6 +300,17 @@ export class Lanes implements RemotePath, ReplyPath {
       outbox.dirty = false
       if (!outbox.commit()) this.threadEnded(outbox.thread)
     }
+    if (this.#rang) this.#peek()
+  }
+
+  /**
+   * Looks for the answer to the first frame after an idle spell before it gives way to the event loop: waking the
+   * receiver took as long as the answer, and the loop's first turn takes longer while nothing of it is in the caches.
+   */
+  #peek(): void {
+    this.#rang = false
+    const until = nowMs() + this.#options.pollWindowMs / 4
+    while (!this.#core.closed && this.#poll() === 0 && nowMs() < until);
   }
 
   // --- the inbox ----------------------------------------------------------------------------------------
