@@ -1,5 +1,6 @@
 /**
- * A request from one process to another on this machine: 200 bytes there and back, a promise each.
+ * A request from one process to another on this machine, there and back, a promise each: of 200 bytes, and of 64 as between
+ * worker threads (an array of more is memory outside V8's heap, and allocating it costs as much as the way).
  *
  * linkmesh twice: over shared memory, as nodes of one host do, and over QUIC (encrypted), as nodes of two hosts do. Rivals: a
  * Unix socket and TCP (`node:net`) with frames of our own, and HTTP/1.1 with connections kept open, none of them encrypted.
@@ -17,7 +18,7 @@ import { shuffled } from '../harness/random.mjs'
 import { report } from '../harness/report.mjs'
 import { roundTrips } from '../harness/round-trip.mjs'
 
-const { rate, hot, idle } = roundTrips(200)
+const BODIES = [64, 200]
 const IDLE_MS = 20
 const SHARED = 'linkmesh, shared memory'
 const QUIC = 'linkmesh, QUIC'
@@ -74,30 +75,33 @@ async function measure(contenders, { quick, random }) {
     }
     return results
   }
-  for (const name of names) await rate(contenders[name].call, 64, quick ? 1_000 : 3_000)
-
   const ms = quick ? 150 : 400
   const repeats = quick ? 5 : 11
-  const one = await rounds(repeats, (call) => hot(call, ms))
-  report({
-    title: 'request and answer, one right after the other',
-    unit: 'µs',
-    better: 'lower',
-    subject: SHARED,
-    lines: names.map((name) => ({ name, value: median(one[name], 'p50'), more: { p99: median(one[name], 'p99') } })),
-    gates: [{ rival: 'Unix socket (node:net)', atLeast: 10 }],
-  })
-  for (const inFlight of [16, 128]) {
-    const results = await rounds(repeats, (call) => rate(call, inFlight, ms))
+  for (const bytes of BODIES) {
+    const { rate, hot } = roundTrips(bytes)
+    for (const name of names) await rate(contenders[name].call, 64, quick ? 1_000 : 3_000)
+    const one = await rounds(repeats, (call) => hot(call, ms))
     report({
-      title: `requests a second, ${inFlight} in flight`,
-      unit: '/s',
-      better: 'higher',
+      title: `request and answer of ${bytes} bytes, one right after the other`,
+      unit: 'µs',
+      better: 'lower',
       subject: SHARED,
-      lines: names.map((name) => ({ name, value: median(results[name], 'rate') })),
-      gates: inFlight === 128 ? [{ rival: 'Unix socket (node:net)', atLeast: 2 }] : [],
+      lines: names.map((name) => ({ name, value: median(one[name], 'p50'), more: { p99: median(one[name], 'p99') } })),
+      gates: [{ rival: 'Unix socket (node:net)', atLeast: 10 }],
     })
+    for (const inFlight of [16, 128]) {
+      const results = await rounds(repeats, (call) => rate(call, inFlight, ms))
+      report({
+        title: `requests of ${bytes} bytes a second, ${inFlight} in flight`,
+        unit: '/s',
+        better: 'higher',
+        subject: SHARED,
+        lines: names.map((name) => ({ name, value: median(results[name], 'rate') })),
+        gates: inFlight === 128 ? [{ rival: 'Unix socket (node:net)', atLeast: 2 }] : [],
+      })
+    }
   }
+  const { idle } = roundTrips(64)
   const cold = await rounds(quick ? 2 : 6, (call) => idle(call, 8, IDLE_MS))
   report({
     title: 'request and answer after 20 ms idle',
