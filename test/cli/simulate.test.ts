@@ -58,6 +58,16 @@ describe.skipIf(NO_NATIVE !== '')('linkmesh simulate', () => {
     expect(html).not.toMatch(/NaN|undefined|Infinity/)
   })
 
+  it('--all runs what is included and a trace, and meets every goal', { timeout: 120_000 }, async () => {
+    const { code, json } = await simulate('--all', '--json')
+    expect(code).toBe(0)
+    const scenarios = json.flatMap(({ scenario }) => scenario ?? [])
+    expect(scenarios).toHaveLength(existsSync(MOONCAKE) ? 12 : 11)
+    const { goals } = json.at(-1) as { goals: { scenario: string; met: boolean; found: string }[] }
+    expect(goals.map(({ scenario }) => scenario)).toEqual(['slow-replica', 'sinkhole', 'rejections', 'ramp', 'all'])
+    expect(goals.filter(({ met }) => !met)).toEqual([])
+  })
+
   it.skipIf(!existsSync(MOONCAKE))('replays 12,031 production arrivals with their keys', async () => {
     const fleet = { count: 8, parallel: 8, workMs: 6_000, sigma: 0.5, cache: 200, hitFactor: 0.4 }
     const scenario = file(

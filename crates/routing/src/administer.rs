@@ -9,7 +9,7 @@ use linkmesh_registry::{
 
 use crate::cells::{Placement, instance_word as word};
 use crate::hash::{fmix32, hash_key};
-use crate::hashing::Node;
+use crate::hashing::{CALM_US, Node};
 use crate::heartbeat::Pulse;
 use crate::membership::{Member, Membership, NewMember};
 use crate::policy::{BalancingPolicy, Policy, SubsetFallback};
@@ -60,6 +60,7 @@ impl Router {
                     Vec::new(),
                     state,
                     old.as_ref(),
+                    now_us,
                 ))
             });
             // Release pairs with the Acquire in `membership`.
@@ -305,8 +306,16 @@ impl Router {
                 .collect::<Vec<_>>();
             slot.membership.update(|old| {
                 old.as_ref()
-                    .map(|old| old.with(policy.clone(), members.clone()))
+                    .map(|old| old.with(policy.clone(), members.clone(), now_us))
             });
+            let left = self
+                .membership(guard, service)
+                .is_some_and(|membership| membership.unprepared().next().is_some());
+            if left {
+                // Release: who finds it due sees this membership.
+                self.next_tables_us
+                    .fetch_min(now_us.saturating_add(CALM_US), Ordering::Release);
+            }
         });
     }
 

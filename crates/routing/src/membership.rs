@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::features::Features;
-use crate::hashing::Node;
+use crate::hashing::{HashTable, Node};
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::service::ServiceState;
@@ -48,13 +48,15 @@ impl Membership {
         mut new: Vec<NewMember>,
         service: Arc<ServiceState>,
         old: Option<&Self>,
+        now_us: u64,
     ) -> Self {
         // Stable: registration order stays within a tier.
         new.sort_by_key(|new| new.member.tier);
         service.rate_limit.prepare(&policy.rate_limit);
         // Shares of other tiers; a pick that is under way may keep them for a millisecond.
         service.shares.store(0, Ordering::Relaxed);
-        let pools = Pool::of_tiers(policy.balancer, &new, old.map_or(&[], |old| &old.pools));
+        let old = old.map_or(&[][..], |old| &old.pools);
+        let pools = Pool::of_tiers(policy.balancer, &new, old, now_us);
         Self {
             plain: pools.len() == 1 && policy.balancing.panic_threshold <= 0.0,
             members: new.iter().map(|new| new.member).collect(),
@@ -66,7 +68,16 @@ impl Membership {
     }
 
     /// Same service, other policy or members.
-    pub(crate) fn with(&self, policy: Policy, members: Vec<NewMember>) -> Self {
-        Self::new(policy, members, Arc::clone(&self.service), Some(self))
+    pub(crate) fn with(&self, policy: Policy, members: Vec<NewMember>, now_us: u64) -> Self {
+        let service = Arc::clone(&self.service);
+        Self::new(policy, members, service, Some(self), now_us)
+    }
+
+    /// Tables that keys are found by and that nobody has made yet.
+    pub(crate) fn unprepared(&self) -> impl Iterator<Item = &HashTable> {
+        self.pools
+            .iter()
+            .filter_map(|pool| pool.table.as_deref())
+            .filter(|table| !table.is_prepared())
     }
 }

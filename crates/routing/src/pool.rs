@@ -28,7 +28,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// One pool per tier of members that are sorted by it; the last takes what is beyond [`MOST_TIERS`].
-    pub(crate) fn of_tiers(balancer: Balancer, members: &[NewMember], old: &[Self]) -> Vec<Self> {
+    pub(crate) fn of_tiers(
+        balancer: Balancer,
+        members: &[NewMember],
+        old: &[Self],
+        now_us: u64,
+    ) -> Vec<Self> {
         let mut pools = Vec::new();
         let mut from = 0;
         while from < members.len() {
@@ -39,11 +44,12 @@ impl Pool {
                 members[from..].partition_point(|new| new.member.tier == tier)
             };
             let old = old.get(pools.len()).and_then(|pool| pool.table.as_ref());
-            pools.push(Self::new(balancer, from, &members[from..from + len], old));
+            let tier = &members[from..from + len];
+            pools.push(Self::new(balancer, from, tier, old, now_us));
             from += len;
         }
         if pools.is_empty() {
-            pools.push(Self::new(balancer, 0, &[], None));
+            pools.push(Self::new(balancer, 0, &[], None, now_us));
         }
         pools
     }
@@ -53,6 +59,7 @@ impl Pool {
         from: usize,
         members: &[NewMember],
         old: Option<&Arc<HashTable>>,
+        now_us: u64,
     ) -> Self {
         let weights: Vec<u32> = members.iter().map(|new| new.member.weight).collect();
         let mut sum = 0u32;
@@ -86,7 +93,7 @@ impl Pool {
             guide,
             shift,
             schedule,
-            table: HashTable::of(balancer, &nodes, old),
+            table: HashTable::of(balancer, &nodes, old, now_us),
         }
     }
 

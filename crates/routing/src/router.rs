@@ -139,6 +139,8 @@ pub struct Router {
     pub(crate) shortest_lease_us: AtomicU64,
     /// When outlier detection compares next, microseconds.
     pub(crate) next_comparison_us: AtomicU64,
+    /// When tables that keys are found by are made, where a change of members left that undone, microseconds.
+    pub(crate) next_tables_us: AtomicU64,
     /// When open tickets are looked through next, microseconds.
     pub(crate) next_sweep_us: AtomicU64,
 }
@@ -171,6 +173,7 @@ impl Router {
             shortest_lease_us: AtomicU64::new(u64::MAX),
             next_comparison_us: AtomicU64::new(u64::MAX),
             next_sweep_us: AtomicU64::new(u64::MAX),
+            next_tables_us: AtomicU64::new(u64::MAX),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Where a key finds its members, nearest first.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Crc32, ketama, maglev};
 use crate::policy::Balancer;
@@ -31,11 +31,20 @@ enum Kind {
     Table(Box<[u32]>),
 }
 
+/// Members that change more often than this, microseconds, do not get a table for each change: a table costs up to some
+/// milliseconds, and a thousand members that come one by one would pay for a thousand.
+pub(crate) const CALM_US: u64 = 100_000;
+
 /// A ring or a table over some nodes; immutable, shared by memberships that have the same nodes.
 #[derive(Debug)]
 pub(crate) struct HashTable {
     nodes: Box<[Node]>,
-    kind: Kind,
+    is_ring: bool,
+    /// Made by who changes the members, when that does not happen all the time; else by [`prepare`](Self::prepare), or
+    /// by the first pick that comes before.
+    kind: OnceLock<Kind>,
+    /// When one was last made by who changed the members, microseconds.
+    made_us: u64,
 }
 
 impl HashTable {
@@ -44,31 +53,55 @@ impl HashTable {
         balancer: Balancer,
         nodes: &[Node],
         old: Option<&Arc<Self>>,
+        now_us: u64,
     ) -> Option<Arc<Self>> {
         if nodes.is_empty() || !matches!(balancer, Balancer::ConsistentHash | Balancer::Maglev) {
             return None;
         }
-        let ring = balancer == Balancer::ConsistentHash;
+        let is_ring = balancer == Balancer::ConsistentHash;
         if let Some(old) = old
             && *old.nodes == *nodes
-            && ring == matches!(old.kind, Kind::Ring(_))
+            && is_ring == old.is_ring
         {
             return Some(Arc::clone(old));
         }
-        let kind = if ring {
-            Kind::Ring(ketama::ring(nodes).into())
-        } else {
-            Kind::Table(maglev::table(nodes).into())
-        };
-        Some(Arc::new(Self {
+        let restless = old.filter(|old| now_us.saturating_sub(old.made_us) < CALM_US);
+        let table = Self {
             nodes: nodes.into(),
-            kind,
-        }))
+            is_ring,
+            kind: OnceLock::new(),
+            made_us: restless.map_or(now_us, |old| old.made_us),
+        };
+        if restless.is_none() {
+            table.prepare();
+        }
+        Some(Arc::new(table))
+    }
+
+    /// Whether it is made.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.kind.get().is_some()
+    }
+
+    /// Makes it, unless that was done.
+    pub(crate) fn prepare(&self) {
+        self.kind();
+    }
+
+    fn kind(&self) -> &Kind {
+        self.kind.get_or_init(|| {
+            if self.is_ring {
+                Kind::Ring(ketama::ring(&self.nodes).into())
+            } else {
+                Kind::Table(maglev::table(&self.nodes).into())
+            }
+        })
     }
 
     /// Indexes of nodes from a key's place on, in its order, with repetitions; each position of the table once.
     pub(crate) fn walk(&self, key_hash: u32) -> impl Iterator<Item = u32> {
-        let (start, size) = match &self.kind {
+        let kind = self.kind();
+        let (start, size) = match kind {
             Kind::Ring(points) => (
                 points.partition_point(|point| point.0 < key_hash),
                 points.len(),
@@ -77,7 +110,7 @@ impl HashTable {
         };
         (start..start + size).map(move |at| {
             let at = if at < size { at } else { at - size };
-            match &self.kind {
+            match kind {
                 Kind::Ring(points) => points[at].1,
                 Kind::Table(table) => table[at],
             }
@@ -104,7 +137,7 @@ mod tests {
     }
 
     fn homes(balancer: Balancer, nodes: &[Node], keys: u32) -> Vec<u32> {
-        let table = HashTable::of(balancer, nodes, None).unwrap();
+        let table = HashTable::of(balancer, nodes, None, 0).unwrap();
         (1..=keys)
             .map(|key| table.walk(fmix32(key)).next().unwrap())
             .collect()
@@ -146,7 +179,7 @@ mod tests {
     #[test]
     fn a_walk_meets_every_node() {
         for balancer in [Balancer::ConsistentHash, Balancer::Maglev] {
-            let table = HashTable::of(balancer, &nodes(30), None).unwrap();
+            let table = HashTable::of(balancer, &nodes(30), None, 0).unwrap();
             let met: std::collections::HashSet<u32> = table.walk(u32::MAX).collect();
             assert_eq!(met.len(), 30);
         }
@@ -166,10 +199,30 @@ mod tests {
     #[test]
     fn the_same_nodes_share_a_table() {
         let nodes = nodes(3);
-        let first = HashTable::of(Balancer::Maglev, &nodes, None).unwrap();
-        let again = HashTable::of(Balancer::Maglev, &nodes, Some(&first)).unwrap();
+        let first = HashTable::of(Balancer::Maglev, &nodes, None, 0).unwrap();
+        let again = HashTable::of(Balancer::Maglev, &nodes, Some(&first), 0).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
-        let ring = HashTable::of(Balancer::ConsistentHash, &nodes, Some(&first)).unwrap();
+        let ring = HashTable::of(Balancer::ConsistentHash, &nodes, Some(&first), 0).unwrap();
         assert!(!Arc::ptr_eq(&first, &ring));
+    }
+
+    #[test]
+    fn members_that_come_one_by_one_get_one_table() {
+        let all = nodes(1_000);
+        let mut table: Option<Arc<HashTable>> = None;
+        let mut made = 0;
+        for count in 1..=all.len() {
+            // Ten microseconds apart.
+            let now_us = 10 * count as u64;
+            table = HashTable::of(Balancer::Maglev, &all[..count], table.as_ref(), now_us);
+            made += u32::from(table.as_ref().unwrap().is_prepared());
+        }
+        assert_eq!(made, 1, "the first");
+        let last = table.unwrap();
+        let eager = HashTable::of(Balancer::Maglev, &all, None, 0).unwrap();
+        assert!(last.walk(77).take(5_000).eq(eager.walk(77).take(5_000)));
+        assert!(last.is_prepared());
+        let calm = HashTable::of(Balancer::Maglev, &all[1..], Some(&last), 10 + CALM_US).unwrap();
+        assert!(calm.is_prepared(), "picks need not wait for it");
     }
 }

@@ -85,26 +85,28 @@ function maglev(members: readonly Member[]): Uint32Array {
   return table
 }
 
-/** A ring or a table over some members. */
+/** A ring or a table over some members, made when the first key is looked for: many come one right after the other. */
 export class HashTable {
-  readonly #points: readonly Point[] | undefined
-  readonly #table: Uint32Array | undefined
+  readonly #balancer: 'consistent-hash' | 'maglev'
+  readonly #members: readonly Member[]
+  #points: readonly Point[] | undefined
+  #table: Uint32Array | undefined
 
-  private constructor(points: readonly Point[] | undefined, table: Uint32Array | undefined) {
-    this.#points = points
-    this.#table = table
+  private constructor(balancer: 'consistent-hash' | 'maglev', members: readonly Member[]) {
+    this.#balancer = balancer
+    this.#members = members
   }
 
   /** For a balancer that needs one. */
   static of(balancer: Balancer, members: readonly Member[]): HashTable | undefined {
-    if (members.length === 0) return undefined
-    if (balancer === 'consistent-hash') return new HashTable(ring(members), undefined)
-    return balancer === 'maglev' ? new HashTable(undefined, maglev(members)) : undefined
+    if (members.length === 0 || (balancer !== 'consistent-hash' && balancer !== 'maglev')) return undefined
+    return new HashTable(balancer, members)
   }
 
   /** Indexes of members, counted from the first of theirs, from a key's place on; each position once. */
   *walk(keyHash: number): Generator<number> {
-    if (this.#points !== undefined) {
+    if (this.#balancer === 'consistent-hash') {
+      this.#points ??= ring(this.#members)
       const points = this.#points
       let low = 0
       let high = points.length
@@ -114,7 +116,8 @@ export class HashTable {
         else high = middle
       }
       for (let step = 0; step < points.length; step++) yield (points[(low + step) % points.length] as Point).node
-    } else if (this.#table !== undefined) {
+    } else {
+      this.#table ??= maglev(this.#members)
       const table = this.#table
       const start = keyHash % table.length
       for (let step = 0; step < table.length; step++) yield table[(start + step) % table.length] as number
