@@ -57,6 +57,7 @@ export {
   BatchError,
   type BatchResults,
   type ExportOptions,
+  type Compression,
   type GrantInfo,
   type GrantRequest,
   type ImportOptions,

@@ -4,7 +4,7 @@
  * (their way through the binding), `replicas` (regions that several nodes hold). Deliberately absent: what makes an atomic
  * exactly-once, a grant valid or a failover safe. That is native.
  */
-export type { GrantInfo, RegionInfo, RemoteInfo, Rights } from './binding/contract-memory.js'
+export type { Compression, GrantInfo, RegionInfo, RemoteInfo, Rights } from './binding/contract-memory.js'
 export type { ReplicaInfo } from './binding/contract-replicas.js'
 export { type Batch, BatchError, type BatchResults } from './memory/batch.js'
 export { type GrantRequest, type ImportOptions, Memory } from './memory/memory.js'

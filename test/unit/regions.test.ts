@@ -83,7 +83,7 @@ describe.skipIf(NO_NATIVE !== '')(`regions${NO_NATIVE === '' ? '' : `: ${NO_NATI
     await expect(mesh.memory.export('none', { bytes: 64, file: join(data, 'no', 'such') })).rejects.toMatchObject({
       code: 'LM_IO',
     })
-    await expect(mesh.memory.export('packed', { bytes: 64 }, { compression: 'lz4' })).rejects.toMatchObject({
+    await expect(mesh.memory.export('packed', { bytes: 64 }, { compression: 'gzip' } as never)).rejects.toMatchObject({
       code: 'LM_INVALID_ARGUMENT',
       field: 'options.compression',
     })

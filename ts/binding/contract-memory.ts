@@ -189,6 +189,9 @@ export interface MemoryBinding {
   memoryTake(mesh: Handle, id: number, target: Uint8Array): number
 }
 
+/** A codec for blocks that look as if they would shrink; `auto`: whichever saves time on the path as it is, if any. */
+export type Compression = 'none' | 'lz4' | 'zstd' | 'auto'
+
 /** Some of `rwa`, in this order: read, write, atomic. */
 export type Rights = 'r' | 'w' | 'a' | 'rw' | 'ra' | 'wa' | 'rwa'
 
@@ -201,8 +204,8 @@ export interface RegionOptions {
   maxBytes?: number
   /** Backed by this file. */
   file?: string
-  /** Bulk transfers may be compressed. */
-  compression?: 'none' | 'lz4' | 'zstd'
+  /** How bulk transfers may be compressed; default `none`. */
+  compression?: Compression
 }
 
 export interface RegionInfo {

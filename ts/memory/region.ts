@@ -1,7 +1,7 @@
 /** Memory of this process that other nodes may be granted access to. */
 import { markAsUntransferable } from 'node:worker_threads'
 import type { Handle } from '../binding/contract.js'
-import type { RegionInfo, RegionOptions, Rights } from '../binding/contract-memory.js'
+import type { Compression, RegionInfo, RegionOptions, Rights } from '../binding/contract-memory.js'
 import { errorOf, errorOfRejection, LinkmeshError } from '../errors.js'
 import { checkFields, checkInteger, checkName, checkRecord, invalid, shown } from '../mesh/checks.js'
 import type { Core } from '../mesh/core.js'
@@ -11,6 +11,7 @@ import { checkLength, checkRights, isDetached } from './checks.js'
 const MAX_REGION = 2 ** 40
 const MAX_PATH = 4_096
 const OPTION_FIELDS = new Set(['rights', 'compression'])
+const COMPRESSIONS: ReadonlySet<string> = new Set(['none', 'lz4', 'zstd', 'auto'])
 const OWN_FIELDS = new Set(['bytes', 'maxBytes', 'file'])
 
 /** Memory that linkmesh makes: pages of its own, or a file that is mapped. */
@@ -25,8 +26,12 @@ export interface OwnMemory {
 export interface ExportOptions {
   /** Most that any grant may give; default `rwa`. */
   rights?: Rights
-  /** Bulk transfers of this region may be compressed; default `none`. */
-  compression?: 'none' | 'lz4' | 'zstd'
+  /**
+   * How transfers of more than 64 KiB may be compressed, block by block; default `none`. `lz4` and `zstd` save bytes wherever a
+   * block looks as if it would shrink; `auto` saves time: it looks at the path's speed, and compresses nothing on a fast one.
+   * The length of what is compressed tells of its content: not for secrets beside bytes of others' choice.
+   */
+  compression?: Compression
 }
 
 export class Region {
@@ -121,8 +126,11 @@ export function exportRegion(
   checkFields(checkRecord(options, 'options'), OPTION_FIELDS, 'options')
   const { rights = 'rwa', compression = 'none' } = options
   checkRights(rights, 'options.rights')
-  if (compression !== 'none' && compression !== 'lz4' && compression !== 'zstd')
-    throw invalid('options.compression', `options.compression must be none, lz4 or zstd, not ${shown(compression)}`)
+  if (!COMPRESSIONS.has(compression))
+    throw invalid(
+      'options.compression',
+      `options.compression must be none, lz4, zstd or auto, not ${shown(compression)}`,
+    )
   const asked: RegionOptions = { name, rights, compression }
   const brought = broughtMemory(memory)
   if (brought === undefined) Object.assign(asked, checkOwn(memory as OwnMemory))

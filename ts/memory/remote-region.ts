@@ -1,7 +1,7 @@
 /** Memory of another process. */
 import { Status } from '../binding/contract.js'
 import { INLINE_BYTES, MemoryOp, type RemoteInfo, SyncWord } from '../binding/contract-memory.js'
-import { errorOf } from '../errors.js'
+import { errorOf, LinkmeshError } from '../errors.js'
 import { checkTimeout } from '../mesh/checks.js'
 import { Batch } from './batch.js'
 import { checkBody, checkLength, checkOffset, checkOperand, checkTarget, checkWord, PIECE_BYTES } from './checks.js'
@@ -167,7 +167,11 @@ export class RemoteRegion implements Place {
   async #writePieces(offset: number, body: Uint8Array, options: TransferOptions | undefined): Promise<void> {
     for (let at = 0; at < body.length; at += PIECE_BYTES) {
       const piece = body.subarray(at, at + PIECE_BYTES)
-      await this.#write(offset + at, piece, pieceOf(options, at, body.length))
+      try {
+        await this.#write(offset + at, piece, pieceOf(options, at, body.length))
+      } catch (cause) {
+        throw at === 0 ? cause : partly(cause, at, body.length)
+      }
     }
   }
 
@@ -352,6 +356,16 @@ function syncTimeout(options: SyncOptions | undefined): number {
       limit: MAX_SYNC_MS,
     })
   return timeoutMs
+}
+
+/** The error of a write whose first pieces are in place, whatever became of the last: it did not leave things as they were. */
+function partly(cause: unknown, written: number, total: number): unknown {
+  if (!(cause instanceof LinkmeshError)) return cause
+  const { code, message, retryable, field, limit, retryAfterMs } = cause
+  return errorOf(code, `${message}; the first ${written} of ${total} bytes are written`, {
+    outcome: 'unknown',
+    ...{ retryable, field, limit, retryAfterMs, cause },
+  })
 }
 
 /** The options of one piece: its progress counts within the whole. */

@@ -15,6 +15,7 @@ use std::{
 
 use linkmesh_memory::{
     client::{Client, ClientOptions, Completion, Completions, ImportError, Submission, Success},
+    compress::Compression,
     frame::{AckBelow, Attach, BatchWriter, Control, ImportRefusal, Imported, Operation, Request},
     region::{Access, HeapRegion, Pages, PagesOptions, Region, Rights, SharedRegion},
     server::{Grants, ServerConnection},
@@ -39,6 +40,7 @@ impl Grants for Open {
             rights: Rights::ALL,
             expires: Some(Instant::now() + std::time::Duration::from_secs(3600)),
             revoked: Arc::new(AtomicBool::new(false)),
+            compression: Compression::None,
         })
     }
 }

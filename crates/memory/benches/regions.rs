@@ -9,7 +9,7 @@ use std::{
 };
 
 use linkmesh_memory::{
-    compress::{Advisor, Codec, Compressor, Decompressor, looks_compressible},
+    compress::{Advisor, Codec, Compression, Compressor, Decompressor, looks_compressible},
     region::{Pages, PagesOptions, Region, SharedRegion},
 };
 
@@ -128,7 +128,7 @@ fn codecs() {
         "choose",
         block.len(),
         measure(|| {
-            black_box(advisor.choose(black_box(&block)));
+            black_box(advisor.choose(Compression::Auto, black_box(&block)));
         }),
     );
     let (mut compressor, mut decompressor) = (Compressor::new(), Decompressor::new());

@@ -27,6 +27,7 @@ use common::{
 use linkmesh_memory::{
     bulk::Options,
     client::{ClientOptions, Outcome, Success},
+    compress::Compression,
     endpoint::{Call, DrainedResult, Endpoint, EndpointOptions, RemoteId, Transfer},
     frame::Operation,
     grant::Slice,
@@ -163,6 +164,8 @@ fn serve() {
             .exports()
             .export("soak", region.clone(), rights)
             .unwrap();
+        let exports = endpoint.exports();
+        exports.set_compression("soak", Compression::Lz4).unwrap();
     });
     println!("part: {}", engine.local_address());
     for line in std::io::stdin().lines() {

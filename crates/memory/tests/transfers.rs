@@ -14,6 +14,7 @@ use common::{
 use linkmesh_memory::{
     bulk::{MAX_TRANSFER_BYTES, Options, TransferError, TransferStatus},
     client::{SubmitError, Success},
+    compress::Compression,
     endpoint::{CallError, DrainedResult, RemoteId, Transfer},
     region::{Access, HeapRegion, Pages, PagesOptions, Region, Rights, SharedRegion},
 };
@@ -68,6 +69,10 @@ fn pair(seed: u64, length: u64) -> Pair {
     let mut client = Node::start(&network().client, None, seed * 2 + 1);
     let region = pages(length, Some(seed));
     server.export("bulk", Arc::clone(&region));
+    server.engine.with(|endpoint, _| {
+        let exports = endpoint.exports();
+        exports.set_compression("bulk", Compression::Auto).unwrap();
+    });
     let grant = server.grant("bulk", &client.member, length, Rights::ALL);
     client.connect(server.engine.local_address());
     let (remote, _) = client.import(&grant).unwrap();

@@ -11,6 +11,7 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use linkmesh_memory::{
+    compress::Compression,
     frame::{Attach, Control, ImportRefusal},
     region::{Access, HeapRegion, Region, Rights},
     server::{Grants, MAX_INPUT, ServerConnection},
@@ -32,6 +33,7 @@ impl Grants for Slice {
             rights: Rights::ALL,
             expires: None,
             revoked: Arc::new(AtomicBool::new(false)),
+            compression: Compression::None,
         })
     }
 }

@@ -92,10 +92,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
 
     /// Bytes a second of the path to the server, for the choice of compression; `None` while unknown.
     pub fn set_path_speed(&mut self, bytes_per_second: Option<f64>) {
-        self.departures
-            .snapshots
-            .advisor
-            .set_path_speed(bytes_per_second);
+        self.departures.snapshots.set_path_speed(bytes_per_second);
     }
 
     /// Reads `memory.length` bytes at `offset` of the grant's slice into all of `memory`. Returns the transfer's name.

@@ -5,8 +5,8 @@
 pub struct Options {
     /// A CRC32C for each block, from region to region: covers memory and code on both sides, not only the wire.
     pub integrity: bool,
-    /// Blocks may be compressed where that saves time. The region's owner has to have said that it may
-    /// (see [`compress`](crate::compress)).
+    /// The receiver takes compressed blocks. Whether and how a block is compressed, the region's owner says
+    /// ([`Access::compression`](crate::region::Access::compression)) and what [`compress`](crate::compress) sees in it.
     pub compress: bool,
 }
 

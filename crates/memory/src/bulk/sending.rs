@@ -82,7 +82,7 @@ impl<S: Copy + Eq + std::fmt::Debug> Sending<S> {
                 }
                 let length = BLOCK_BYTES.min((self.end - self.next) as usize);
                 let offset = self.base + u64::from(self.next);
-                match snapshots.take(&self.memory, self.needed, offset, length, options, now) {
+                match snapshots.take(&self.head, &self.memory, self.needed, offset, length, now) {
                     Ok(block) => self.pending = block,
                     Err(error) => {
                         wire.reset(stream);

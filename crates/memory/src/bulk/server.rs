@@ -5,15 +5,18 @@ use std::{collections::BTreeMap, fmt::Debug, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    Head, MAX_PIECES, MAX_REPAIRS, MAX_TRANSFERS, Malformed, Message, RangeSet, StreamKind,
-    TransferStatus, Wire,
+    Head, MAX_PIECES, MAX_REPAIRS, MAX_TRANSFERS, Malformed, Message, Options, RangeSet,
+    StreamKind, TransferStatus, Wire,
     arrivals::{Arrivals, Arrived},
     departures::Departures,
     message::Ranges,
     placing::Placing,
     sending::Sending,
 };
-use crate::region::{Access, Rights};
+use crate::{
+    compress::Compression,
+    region::{Access, Rights},
+};
 
 /// Separate ranges of forgotten transfers; a correct client counts its transfers and needs few.
 const MAX_FORGOTTEN_RANGES: usize = 1024;
@@ -54,10 +57,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
 
     /// Bytes a second of the path to the client, for the choice of compression; `None` while unknown.
     pub fn set_path_speed(&mut self, bytes_per_second: Option<f64>) {
-        self.departures
-            .snapshots
-            .advisor
-            .set_path_speed(bytes_per_second);
+        self.departures.snapshots.set_path_speed(bytes_per_second);
     }
 
     /// A message of the client.
@@ -150,6 +150,11 @@ impl<S: Copy + Eq + Debug> Server<S> {
                 done(wire, id, status, 0);
                 return Ok(());
             }
+        };
+        // Whoever does not own the region may take compressed blocks, not order them.
+        let options = Options {
+            compress: options.compress && access.compression != Compression::None,
+            ..options
         };
         for range in ranges.iter() {
             let head = Head {

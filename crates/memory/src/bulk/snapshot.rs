@@ -1,11 +1,14 @@
 //! From live memory to bytes that never change: what is queued for sending may be sent again much later.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    BLOCK_BYTES, Options,
+    BLOCK_BYTES, Head,
     block::{BLOCK_HEAD_BYTES, BlockHead},
 };
 use crate::{
@@ -23,7 +26,9 @@ pub(super) struct Snapshots {
     /// Buffers that were handed out, oldest first: the first that nobody else holds any more is used again.
     handed_out: VecDeque<Bytes>,
     compressor: Compressor,
-    pub(super) advisor: Advisor,
+    /// What blocks of a region gave says nothing about another's: one per grant of the session, by its number.
+    advisors: HashMap<u16, Advisor>,
+    path_speed: Option<f64>,
     /// What time it is, to measure the codecs by.
     clock: fn() -> Instant,
 }
@@ -33,21 +38,31 @@ impl Snapshots {
         Self {
             handed_out: VecDeque::new(),
             compressor: Compressor::new(),
-            advisor: Advisor::new(),
+            advisors: HashMap::new(),
+            path_speed: None,
             clock,
         }
     }
 
-    /// `length` bytes (at most [`BLOCK_BYTES`]) at `offset` of `memory`'s slice, as they are at this moment.
+    /// Bytes a second of the path.
+    pub(super) fn set_path_speed(&mut self, bytes_per_second: Option<f64>) {
+        self.path_speed = bytes_per_second;
+    }
+
+    /// `length` bytes (at most [`BLOCK_BYTES`]) at `offset` of `memory`'s slice, as they are at this moment, in the form
+    /// that the transfer of `head` asks for.
     pub(super) fn take(
         &mut self,
+        head: &Head,
         memory: &Access,
         needed: Rights,
         offset: u64,
         length: usize,
-        options: Options,
         now: Instant,
     ) -> Result<Bytes, AccessError> {
+        let Head {
+            handle, options, ..
+        } = *head;
         let place = memory.check(needed, offset, length as u64, now)?;
         let mut buffer = self.buffer();
         let (head, body) = buffer.split_at_mut(BLOCK_HEAD_BYTES);
@@ -64,14 +79,18 @@ impl Snapshots {
             codec: None,
             crc: crc32c::crc32c(raw),
         };
-        if options.compress
-            && let Some(codec) = self.advisor.choose(raw)
+        let advisor = options.compress.then(|| {
+            let advisor = self.advisors.entry(handle).or_default();
+            advisor.set_path_speed(self.path_speed);
+            advisor
+        });
+        if let Some(advisor) = advisor
+            && let Some(codec) = advisor.choose(memory.compression, raw)
         {
             let before = (self.clock)();
             let wire = self.compressor.compress(codec, raw);
             let took = (self.clock)().saturating_duration_since(before);
-            self.advisor
-                .note(codec, length, wire.map(<[u8]>::len), took);
+            advisor.note(codec, length, wire.map(<[u8]>::len), took);
             if let Some(wire) = wire {
                 block.wire = wire.len() as u32;
                 block.codec = Some(codec);

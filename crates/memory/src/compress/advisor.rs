@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Codec, MIN_COMPRESSED_BYTES, looks_compressible};
+use super::{Codec, Compression, MIN_COMPRESSED_BYTES, looks_compressible};
 
 /// Weight of the newest measurement.
 const NEWEST: f64 = 0.25;
@@ -22,7 +22,7 @@ struct Record {
 
 /// Decides block by block; one per region and path.
 ///
-/// A block is compressed when the time it saves on the wire exceeds the time that both codecs take. Ratio and speed are
+/// Where the codec is left open ([`Compression::Auto`]) a block is compressed when the time it saves on the wire exceeds the time that both codecs take. Ratio and speed are
 /// measured as it goes. What did not pay is not tried again at once: after each failure twice as many blocks pass without a
 /// look, up to 64.
 #[derive(Clone, Debug)]
@@ -62,15 +62,31 @@ impl Advisor {
     }
 
     /// The codec for `block`, or `None`: send it as it is. Costs a few nanoseconds or, when it looks, 3 µs.
-    pub fn choose(&mut self, block: &[u8]) -> Option<Codec> {
-        if block.len() < MIN_COMPRESSED_BYTES {
+    pub fn choose(&mut self, allowed: Compression, block: &[u8]) -> Option<Codec> {
+        let is_known = allowed != Compression::Auto || self.path_speed.is_some();
+        if allowed == Compression::None || block.len() < MIN_COMPRESSED_BYTES || !is_known {
             return None;
         }
-        let path = self.path_speed?;
         if self.skip > 0 {
             self.skip -= 1;
             return None;
         }
+        let codec = match allowed {
+            Compression::None => None,
+            Compression::Lz4 => Some(Codec::Lz4),
+            Compression::Zstd => Some(Codec::Zstd),
+            Compression::Auto => self.faster_than_plain(),
+        };
+        let codec = codec.filter(|_| looks_compressible(block));
+        if codec.is_none() {
+            self.failed();
+        }
+        codec
+    }
+
+    /// The codec that saves most time on the path, if one does.
+    fn faster_than_plain(&self) -> Option<Codec> {
+        let path = self.path_speed?;
         // Seconds a raw byte: both codecs and the wire, one after the other as they are for the last block.
         let cost = |record: &Record| {
             1.0 / record.speed + record.ratio / path + 1.0 / record.decompress_speed
@@ -81,11 +97,7 @@ impl Advisor {
         } else {
             (Codec::Zstd, zstd)
         };
-        if best >= 1.0 / path || !looks_compressible(block) {
-            self.failed();
-            return None;
-        }
-        Some(codec)
+        (best < 1.0 / path).then_some(codec)
     }
 
     /// What came of a block: `wire` bytes for `raw`, or `None` when it did not shrink enough, and how long that took.
@@ -142,16 +154,35 @@ mod tests {
         let choose = |gigabits: f64| {
             let mut advisor = Advisor::new();
             advisor.set_path_speed(Some(gigabits * GBIT));
-            advisor.choose(&block)
+            advisor.choose(Compression::Auto, &block)
         };
         assert_eq!(choose(40.0), None, "faster than any codec");
         assert_eq!(choose(1.0), Some(Codec::Lz4));
         assert_eq!(choose(0.05), Some(Codec::Zstd));
-        assert_eq!(Advisor::new().choose(&block), None, "unknown path");
+        assert_eq!(
+            Advisor::new().choose(Compression::Auto, &block),
+            None,
+            "unknown path"
+        );
         for nonsense in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
             let mut advisor = Advisor::new();
             advisor.set_path_speed(Some(nonsense));
-            assert_eq!(advisor.choose(&block), None);
+            assert_eq!(advisor.choose(Compression::Auto, &block), None);
+        }
+    }
+
+    #[test]
+    fn a_codec_that_the_owner_names_needs_no_slow_path_and_none_means_none() {
+        let block = text();
+        for path in [None, Some(40.0 * GBIT), Some(0.01 * GBIT)] {
+            let choose = |allowed| {
+                let mut advisor = Advisor::new();
+                advisor.set_path_speed(path);
+                advisor.choose(allowed, &block)
+            };
+            assert_eq!(choose(Compression::None), None);
+            assert_eq!(choose(Compression::Lz4), Some(Codec::Lz4));
+            assert_eq!(choose(Compression::Zstd), Some(Codec::Zstd));
         }
     }
 
@@ -170,7 +201,7 @@ mod tests {
         .collect();
         // What looks compressible but is not, for ten thousand blocks.
         let tries = (0..10_000)
-            .filter(|_| match advisor.choose(&text()) {
+            .filter(|_| match advisor.choose(Compression::Auto, &text()) {
                 Some(codec) => {
                     advisor.note(codec, 65_536, None, Duration::from_micros(100));
                     true
@@ -181,15 +212,15 @@ mod tests {
         assert!((100..300).contains(&tries), "{tries} tries");
         assert_eq!(
             (0..1000)
-                .filter(|_| advisor.choose(&noise).is_some())
+                .filter(|_| advisor.choose(Compression::Auto, &noise).is_some())
                 .count(),
             0
         );
         // Data changed: within one back-off it is tried, and once it pays each block is.
         let first = (0..200)
-            .find_map(|_| advisor.choose(&text()))
+            .find_map(|_| advisor.choose(Compression::Auto, &text()))
             .expect("tried again");
         advisor.note(first, 65_536, Some(6_000), Duration::from_micros(100));
-        assert!((0..100).all(|_| advisor.choose(&text()).is_some()));
+        assert!((0..100).all(|_| advisor.choose(Compression::Auto, &text()).is_some()));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Encryption runs at 2.5–5 GB/s and LZ4 at a fraction of it, so on a fast path compression costs more than it saves; and a
 //! block that holds a secret next to bytes of an attacker's choice leaks by its length (CRIME). Hence off unless the region asks
-//! for it, and then chosen block by block: [`Advisor`] looks at the path's speed, at what earlier blocks gave and at a sample.
+//! for it ([`Compression`]), and then chosen block by block: [`Advisor`] looks at the path's speed, at what earlier blocks gave and
+//! at a sample.
 //!
 //! Blocks are independent and carry their own flag. The raw length is known before a byte is decompressed, and
 //! the output is a buffer of that length: there is nothing for a bomb to fill.
@@ -12,10 +13,12 @@
 
 mod advisor;
 mod codec;
+mod policy;
 mod probe;
 
 pub use advisor::Advisor;
 pub use codec::{Codec, Compressor, DecompressError, Decompressor};
+pub use policy::Compression;
 pub use probe::looks_compressible;
 
 /// Fewer bytes than this are sent as they are: nothing worth saving.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bulk::{self, Dead, Event, Grants, Malformed, Options, Request, StreamKind, Wire},
     client::SubmitError,
+    compress::Compression,
     frame::Imported,
     outgoing::Outgoing,
     region::{Access, Rights, check_range},
@@ -126,7 +127,11 @@ impl Endpoint {
                 reason: "bulk transfers are not for replicated regions: at most 64 KiB at a time",
             });
         };
-        let Imported { rights, length, .. } = link
+        let Imported {
+            rights,
+            length,
+            compression,
+        } = link
             .client
             .allows(remote.handle)
             .ok_or(CallError::Submit(SubmitError::UnknownHandle))?;
@@ -155,13 +160,22 @@ impl Endpoint {
         let request = Request {
             handle: remote.handle,
             offset: transfer.offset,
-            memory: transfer.memory,
-            options: transfer.options,
+            memory: Access {
+                compression,
+                ..transfer.memory
+            },
+            options: Options {
+                compress: transfer.options.compress && compression != Compression::None,
+                ..transfer.options
+            },
             deadline: transfer.deadline,
         };
         let is_write = transfer.is_write;
+        let slot = self.clients[at as usize].slot;
+        let speed = slot.and_then(|slot| path_speed(io, slot));
         let id = self
             .use_transfers(io, at, |client, wire| {
+                client.set_path_speed(speed);
                 if is_write {
                     client.write(wire, request, now)
                 } else {
@@ -220,9 +234,7 @@ impl Endpoint {
         let session = link.client.incarnation();
         let resumed = link.transfers_session.is_none() || link.transfers_session == session;
         link.transfers_session = session;
-        let speed = path_speed(io, slot);
         self.use_transfers(io, at, |client, wire| {
-            client.set_path_speed(speed);
             if let Some(wire) = wire {
                 client.connected(wire, resumed);
             }
@@ -312,12 +324,8 @@ impl Endpoint {
                     return Reading::Refuse;
                 }
                 server.transfers = Some(TransferControl::new(stream));
-                let speed = path_speed(io, slot);
                 // Streams of an earlier connection of the session are gone for it.
-                let served = self.serve_transfers(io, slot, |server, _, _| {
-                    server.disconnected();
-                    server.set_path_speed(speed);
-                });
+                let served = self.serve_transfers(io, slot, |server, _, _| server.disconnected());
                 return if served.is_some() {
                     Reading::Ordered
                 } else {
@@ -393,6 +401,7 @@ impl Endpoint {
         mut bytes: &[u8],
     ) -> bool {
         let now = io.now();
+        let speed = path_speed(io, slot);
         let mut reader = match self.control_of(slot, half) {
             Some(control) => std::mem::take(&mut control.reader),
             None => return true,
@@ -407,6 +416,7 @@ impl Endpoint {
             match half {
                 Half::Server => {
                     let served = self.serve_transfers(io, slot, |server, wire, grants| {
+                        server.set_path_speed(speed);
                         server.message(wire, message, grants, now)
                     });
                     result = served.unwrap_or(Ok(()));

@@ -5,7 +5,7 @@
 //!   ATTACH    1 →  version u8 · session u128 · ack below u64 · attempt u64  the first message, once per connection
 //!   ATTACHED  2 ←  boot epoch u128 · incarnation u64 · lease ms u32
 //!   IMPORT    3 →  handle u16 · grant bytes                               present a grant under a number of the client's choice
-//!   IMPORTED  4 ←  handle u16 · 0 u8 · rights u8 · slice length u64      or  handle u16 · refusal u8 · 0 u8
+//!   IMPORTED  4 ←  handle u16 · 0 u8 · rights u8 · slice length u64 · compression u8    or  handle u16 · refusal u8 · 0 u8
 //!   RELEASE   5 →  handle u16                                             the number is free again; no answer
 //!   REVOKED   6 ←  handle u16                                             the grant is dead; operations would be refused
 //!   END       7 →  empty                                                  the session is over; its results are forgotten
@@ -14,7 +14,7 @@
 use super::{
     Decoded, FrameError, WINDOW, error::check_length, request::check_flags, u16_at, u32_at, u64_at,
 };
-use crate::region::Rights;
+use crate::{compress::Compression, region::Rights};
 
 /// Version of the memory protocol, said in ATTACH.
 pub(crate) const VERSION: u8 = 1;
@@ -60,6 +60,8 @@ pub struct Imported {
     pub rights: Rights,
     /// Bytes of the granted slice.
     pub length: u64,
+    /// What bulk transfers may do.
+    pub compression: Compression,
 }
 
 /// Why a presented grant opened nothing.
@@ -186,9 +188,14 @@ impl Control<'_> {
             Control::Imported { handle, result } => {
                 out.extend_from_slice(&handle.to_le_bytes());
                 match result {
-                    Ok(Imported { rights, length }) => {
+                    Ok(Imported {
+                        rights,
+                        length,
+                        compression,
+                    }) => {
                         out.extend_from_slice(&[0, rights.bits()]);
                         out.extend_from_slice(&length.to_le_bytes());
+                        out.push(compression.code());
                     }
                     Err(refusal) => out.extend_from_slice(&[refusal as u8, 0]),
                 }
@@ -224,7 +231,7 @@ pub fn decode_control(bytes: &[u8]) -> Result<Decoded<Control<'_>>, FrameError> 
         ATTACH => (33, 33),
         ATTACHED => (28, 28),
         IMPORT => (3, 2 + MAX_GRANT),
-        IMPORTED => (4, 12),
+        IMPORTED => (4, 13),
         RELEASE | REVOKED => (2, 2),
         END => (0, 0),
         code => return Err(FrameError::Code(code)),
@@ -274,11 +281,12 @@ pub fn decode_control(bytes: &[u8]) -> Result<Decoded<Control<'_>>, FrameError> 
 
 fn imported(body: &[u8]) -> Result<Result<Imported, ImportRefusal>, FrameError> {
     if body[2] == 0 {
-        check_length(body.len() as u64, 12, 12)?;
+        check_length(body.len() as u64, 13, 13)?;
         let rights = Rights::from_bits(body[3]).ok_or(FrameError::Flags(body[3]))?;
         return Ok(Ok(Imported {
             rights,
             length: u64_at(body, 4),
+            compression: Compression::from_code(body[12]).ok_or(FrameError::Code(body[12]))?,
         }));
     }
     check_length(body.len() as u64, 4, 4)?;

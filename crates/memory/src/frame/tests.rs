@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::region::Rights;
+use crate::{compress::Compression, region::Rights};
 
 fn operations() -> impl Strategy<Value = (u8, u64, u32, u64, u64)> {
     (0u8..6, any::<u64>(), 1u32..=300, any::<u64>(), any::<u64>())
@@ -191,6 +191,7 @@ fn control_messages_cross_at_any_cut() {
             result: Ok(Imported {
                 rights: Rights::ALL,
                 length: 4096,
+                compression: Compression::Zstd,
             }),
         },
         Control::Imported {

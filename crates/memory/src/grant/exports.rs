@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{Grant, GrantError, GrantId, NodeId, Presented, Signer, Slice, Verified, Verifier};
-use crate::region::{Access, RangeRights, Region};
+use crate::{
+    compress::Compression,
+    region::{Access, RangeRights, Region},
+};
 
 /// Regions that one node exports at a time.
 pub const MAX_EXPORTS: usize = 65_536;
@@ -32,6 +35,7 @@ pub struct Moment {
 struct Export {
     region: Arc<dyn Region>,
     rights: RangeRights,
+    compression: Compression,
     revoked: HashSet<GrantId>,
 }
 
@@ -94,9 +98,27 @@ impl Exports {
         let export = Export {
             region,
             rights,
+            compression: Compression::None,
             revoked: HashSet::new(),
         };
         self.by_name.insert(name.into(), export);
+        Ok(())
+    }
+
+    /// What bulk transfers of the region `name` may do, for grants that are presented from now on; nothing at first.
+    ///
+    /// # Errors
+    /// [`GrantError::UnknownRegion`].
+    pub fn set_compression(
+        &mut self,
+        name: &str,
+        compression: Compression,
+    ) -> Result<(), GrantError> {
+        let export = self
+            .by_name
+            .get_mut(name)
+            .ok_or(GrantError::UnknownRegion)?;
+        export.compression = compression;
         Ok(())
     }
 
@@ -182,6 +204,7 @@ impl Exports {
             // Beyond what the clock can say is forever.
             expires: now.instant.checked_add(left),
             revoked: Arc::clone(&revoked),
+            compression: export.compression,
         };
         let name = Arc::clone(name);
         self.remember(InUse {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{AccessError, Region, Rights, check_range};
+use crate::compress::Compression;
 
 /// A verified grant, ready to be checked by each operation: region, slice, rights, epoch, expiry.
 ///
@@ -31,6 +32,8 @@ pub struct Access {
     pub expires: Option<Instant>,
     /// Set by whoever revokes this one grant; shared by all copies.
     pub revoked: Arc<AtomicBool>,
+    /// What bulk transfers out of this memory may do; the region's owner says so.
+    pub compression: Compression,
 }
 
 impl Access {
@@ -43,6 +46,7 @@ impl Access {
             rights: Rights::ALL,
             expires: None,
             revoked: Arc::new(AtomicBool::new(false)),
+            compression: Compression::None,
             region,
         }
     }

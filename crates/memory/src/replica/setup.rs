@@ -6,6 +6,7 @@ use super::{
     wire::{Malformed, Reader, push_block},
 };
 use crate::{
+    compress::Compression,
     frame::{Decoded, ImportRefusal, Imported, MAX_GRANT},
     grant::MAX_NAME_BYTES,
     region::Rights,
@@ -132,7 +133,7 @@ impl Setup {
                 out.push(PRESENTED);
                 out.extend_from_slice(&session.to_le_bytes());
                 match result {
-                    Ok((Imported { rights, length }, members)) => {
+                    Ok((Imported { rights, length, .. }, members)) => {
                         out.extend_from_slice(&[0, rights.bits()]);
                         out.extend_from_slice(&length.to_le_bytes());
                         push_members(out, members);
@@ -178,7 +179,12 @@ impl Setup {
                     0 => {
                         let rights = Rights::from_bits(reader.u8()?).ok_or(Malformed)?;
                         let length = reader.u64()?;
-                        Ok((Imported { rights, length }, members(&mut reader)?))
+                        let imported = Imported {
+                            rights,
+                            length,
+                            compression: Compression::None,
+                        };
+                        Ok((imported, members(&mut reader)?))
                     }
                     code => Err(ImportRefusal::from_code(code).ok_or(Malformed)?),
                 };
@@ -238,6 +244,7 @@ mod tests {
         let imported = Imported {
             rights: Rights::ALL,
             length: 99,
+            compression: Compression::None,
         };
         let members = vec![[1; 32], [2; 32]];
         let packets = [

@@ -68,6 +68,7 @@ impl ServerConnection {
                     let imported = Imported {
                         rights: access.rights,
                         length: access.length,
+                        compression: access.compression,
                     };
                     session
                         .handles

@@ -8,6 +8,7 @@ use linkmesh_memory::{
         Client, Event, MessageReader, Options, Request, Server, StartError, StreamKind,
         TransferError,
     },
+    compress::Compression,
     region::{Access, Region, Rights},
 };
 
@@ -38,7 +39,10 @@ pub(crate) fn request(
     options: Options,
     deadline: Option<Instant>,
 ) -> Request {
-    let memory = Access::whole(Arc::clone(memory) as Arc<dyn Region>);
+    let memory = Access {
+        compression: Compression::Auto,
+        ..Access::whole(Arc::clone(memory) as Arc<dyn Region>)
+    };
     Request {
         handle: 3,
         offset,
@@ -160,6 +164,7 @@ impl World {
         let grants = move |handle| {
             (handle == 3).then(|| Access {
                 rights,
+                compression: Compression::Auto,
                 ..Access::whole(Arc::clone(&region) as Arc<dyn Region>)
             })
         };
@@ -293,6 +298,7 @@ impl World {
                 let grants = move |handle| {
                     (handle == 3).then(|| Access {
                         rights,
+                        compression: Compression::Auto,
                         ..Access::whole(Arc::clone(&region) as Arc<dyn Region>)
                     })
                 };

@@ -10,6 +10,7 @@ use linkmesh_memory::{
         Client, ClientOptions, Completion, Completions, ImportError, OperationError, Submission,
         SubmitError, Success,
     },
+    compress::Compression,
     frame::{ImportRefusal, Imported, Operation},
     region::{Access, HeapRegion, Region, Rights},
     server::{Grants, ServerConnection},
@@ -101,6 +102,7 @@ impl Pair {
             rights,
             expires: Some(Instant::now() + Duration::from_secs(3600)),
             revoked: Arc::new(AtomicBool::new(false)),
+            compression: Compression::None,
         };
         let options = ClientOptions {
             lanes: 2,

@@ -15,6 +15,7 @@ use linkmesh_memory::{
         Client, ClientOptions, Completion, Completions, ImportError, OperationError, Outcome,
         Submission, SubmitError, Success,
     },
+    compress::Compression,
     frame::{ImportRefusal, Imported, Operation},
     region::{Access, HeapRegion, Region, Rights},
     server::{Grants, ServerConnection, ServerError},
@@ -85,6 +86,7 @@ impl Grants for Exports {
             rights: Rights::ALL,
             expires: None,
             revoked: Arc::new(AtomicBool::new(false)),
+            compression: Compression::None,
         })
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use linkmesh_memory::{
+    compress::Compression,
     host::{Import, MappedError, SameHost, Session, SharedObject, Sharing},
     region::{Access, AccessError, HeapRegion, Region, Rights, SharedRegion},
 };
@@ -81,6 +82,7 @@ fn access(region: &Arc<dyn Region>, rights: Rights) -> Access {
         rights,
         expires: None,
         revoked: Arc::new(AtomicBool::new(false)),
+        compression: Compression::None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use common::pair::{BASE, Heard, Pair};
 use linkmesh_memory::{
     client::{ImportError, OperationError, OperationFailure, Outcome, Submission, SubmitError},
+    compress::Compression,
     frame::{ImportRefusal, Imported, MAX_INLINE, Operation, Status},
     region::{AccessError, Region, Rights},
     session::{SessionLimits, Sessions},
@@ -255,7 +256,8 @@ fn a_grant_is_checked_by_each_operation() {
             wide,
             Ok(Imported {
                 rights: Rights::READ,
-                length: 1000
+                length: 1000,
+                compression: Compression::None,
             })
         )
     );

@@ -166,7 +166,11 @@ impl Bulk {
                 offset: asked.offset,
                 memory,
                 is_write: source.is_some(),
-                options: Options::default(),
+                // As far as the region's owner lets it.
+                options: Options {
+                    compress: true,
+                    ..Options::default()
+                },
                 deadline: deadline(io.now(), asked.timeout_ms),
                 token: u64::from(queue) << 32 | u64::from(token),
             };

@@ -48,6 +48,18 @@ enum Compression {
     None,
     Lz4,
     Zstd,
+    Auto,
+}
+
+impl From<Compression> for linkmesh_memory::compress::Compression {
+    fn from(asked: Compression) -> Self {
+        match asked {
+            Compression::None => Self::None,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+            Compression::Auto => Self::Auto,
+        }
+    }
 }
 
 /// `RegionInfo` of the contract.
@@ -294,13 +306,6 @@ pub fn region_export(env: &Env, mesh: u32, options: String, memory: Option<Uint8
         let node = node(state, mesh)?;
         let options: RegionOptions = parse(&options, "options")?;
         let allowed = rights(&options.rights, "options.rights")?;
-        if options.compression != Compression::None {
-            return Err(Failure::new(
-                Status::InvalidArgument,
-                "this build does not compress transfers of a region yet: leave options.compression out",
-            )
-            .field("options.compression"));
-        }
         // 53 bits, because JavaScript reads it; never the same again for a name.
         let epoch = u64::from_le_bytes(random_bytes()) >> 11;
         let (made, brought) = match memory {
@@ -331,7 +336,8 @@ pub fn region_export(env: &Env, mesh: u32, options: String, memory: Option<Uint8
                 return Err(GrantError::NameTaken);
             }
             let exports = app.memory.exports();
-            exports.export(&options.name, region, RangeRights::uniform(allowed))
+            exports.export(&options.name, region, RangeRights::uniform(allowed))?;
+            exports.set_compression(&options.name, options.compression.into())
         });
         let refused = match exported {
             Some(Ok(())) => match lock(&node.regions.0).insert(own) {

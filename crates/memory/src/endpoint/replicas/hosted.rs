@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     client::{Completion, OperationError, OperationFailure, Outcome, Success},
+    compress::Compression,
     endpoint::CompletionQueues,
     frame::{ImportRefusal, Imported},
     grant::{Grant, GrantError, Moment, Presented, Signer, Slice, Verifier},
@@ -423,6 +424,7 @@ impl Replicas {
                 let imported = Imported {
                     rights: granted.rights,
                     length: granted.length,
+                    compression: Compression::None,
                 };
                 if link.granted.len() < MAX_GRANTED || link.granted.contains_key(&(group, session))
                 {
