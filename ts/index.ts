@@ -5,19 +5,29 @@
  */
 
 export type { AdminEvent, Administration, Dump, InstanceTarget } from './admin.js'
+export type { Orderer } from './admin/administration.js'
 export type {
+  AdaptiveConcurrencyPolicy,
+  Backpressure,
   Balancer,
+  BalancingPolicy,
+  ConnectionInfo,
   Explanation,
+  Handle,
   InstanceInfo,
   InstanceSpec,
   MeshEvent,
+  MetricFormat,
+  OutlierPolicy,
   Policy,
+  RateLimitPolicy,
   RecordedPick,
   ServiceInfo,
   ThreadInfo,
   Ticket,
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
+export type { Gap, JournalOptions } from './binding/contract-journal.js'
 export type { EndpointInfo, LatencyMode, PeerInfo, PingInfo, ResolutionInfo } from './binding/contract-node.js'
 export type { Backend } from './binding/index.js'
 export type {
@@ -78,6 +88,7 @@ export {
   type VersionedOptions,
   type VersionedRead,
 } from './memory.js'
+export type { Place } from './memory/single.js'
 export type { Codec, CodecOption } from './mesh/codec.js'
 export {
   type ClientOf,
@@ -85,9 +96,12 @@ export {
   contract,
   type HandlersOf,
   type InputOf,
+  type ItemShape,
   type Operation,
   type OutputOf,
   type PlainType,
+  type ReplyShape,
+  type Shape,
   type,
 } from './mesh/contract.js'
 export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
@@ -96,7 +110,7 @@ export type { Logger } from './mesh/logger.js'
 export type { AttachOptions, DeadLetterOptions, JoinTarget, OpenOptions } from './mesh/options.js'
 export type { InstancePatch, Registration } from './mesh/registration.js'
 export type { Route, WaitOptions } from './mesh/route.js'
-export type { StandardSchema } from './mesh/standard-schema.js'
+export type { SchemaIssue, SchemaResult, StandardSchema } from './mesh/standard-schema.js'
 export type { RequestSpan, TraceContext, Tracing } from './mesh/trace.js'
 export { Mesh, type RegisterOptions } from './mesh.js'
 export type { Counter, ExemplarIds, Gauge, Histogram, Labels, Metrics, MetricsFormat } from './metrics.js'

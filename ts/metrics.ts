@@ -19,6 +19,7 @@ export interface ExemplarIds {
 }
 
 class Series {
+  /** @internal */
   protected readonly core: Core
   protected readonly handle: Handle
   constructor(core: Core, handle: Handle) {

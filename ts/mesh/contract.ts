@@ -26,8 +26,9 @@ export function type<T>(): PlainType<T> {
 }
 const PLAIN: PlainType<never> = Object.freeze({ '~linkmesh': 'type' })
 
+/** What describes a request, reply or item: any Standard Schema validator, or {@link type} for plain TypeScript. */
 // biome-ignore lint/suspicious/noExplicitAny: the input and output of a schema are inferred, whatever they are
-type Shape = StandardSchema<any, any> | PlainType<any>
+export type Shape = StandardSchema<any, any> | PlainType<any>
 
 /** One service: a request and either one reply or a stream of items. */
 export type Operation =
@@ -47,8 +48,10 @@ export type OutputOf<S> =
         ? O
         : never
 
-type ReplyShape<O> = O extends { readonly reply: infer R } ? R : never
-type ItemShape<O> = O extends { readonly item: infer I } ? I : never
+/** The reply of an operation, as its contract describes it. */
+export type ReplyShape<O> = O extends { readonly reply: infer R } ? R : never
+/** One item of an operation's stream, as its contract describes it. */
+export type ItemShape<O> = O extends { readonly item: infer I } ? I : never
 
 /** Handlers of a contract, checked at compile time. */
 export type HandlersOf<C extends ContractShape> = {
