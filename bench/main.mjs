@@ -1,7 +1,9 @@
 /**
  * Runs benches one after the other, each in a process of its own, and keeps the results as dated JSON.
  *
- *   node bench/main.mjs [names…] [--quick] [--seed N]
+ *   node bench/main.mjs [names…] [--quick] [--seed N] [--only parts]
+ *
+ * `--only` takes some parts of a suite that has parts, by name: `memory --only hot,bulk`.
  */
 import { fork, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -16,7 +18,11 @@ const names = readdirSync(join(here, 'suites')).map((file) => file.replace(/\.mj
 const LOOK = ['crossings', 'views', 'routing', 'request', 'workers', 'gateway']
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean', default: false }, seed: { type: 'string', default: '1' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+  },
 })
 const unknown = positionals.find((name) => !names.includes(name))
 if (unknown || !/^\d+$/.test(values.seed)) {
@@ -66,7 +72,7 @@ process.stdout.write(
 )
 
 // Quick figures are for a look, not for the record.
-const folder = values.quick ? join(here, '../.cache/bench') : join(here, 'results')
+const folder = values.quick || values.only ? join(here, '../.cache/bench') : join(here, 'results')
 mkdirSync(folder, { recursive: true })
 const file = join(folder, `${began.toISOString().replaceAll(':', '-').slice(0, 19)}Z.json`)
 writeFileSync(
@@ -79,7 +85,12 @@ process.exitCode = failed ? 1 : 0
 /** @returns {Promise<{ exitCode: number, sections?: object[] }>} */
 function runSuite(name) {
   return new Promise((resolve) => {
-    const env = { ...process.env, LINKMESH_BENCH_QUICK: values.quick ? '1' : '', LINKMESH_BENCH_SEED: values.seed }
+    const env = {
+      ...process.env,
+      LINKMESH_BENCH_QUICK: values.quick ? '1' : '',
+      LINKMESH_BENCH_SEED: values.seed,
+      LINKMESH_BENCH_ONLY: values.only,
+    }
     const child = fork(join(here, 'harness/suite.mjs'), [name], { env, execArgv: ['--expose-gc'] })
     let sections
     child.on('message', (message) => {

@@ -6,7 +6,8 @@
  */
 export type { Compression, GrantInfo, RegionInfo, RemoteInfo, Rights } from './binding/contract-memory.js'
 export type { ReplicaInfo } from './binding/contract-replicas.js'
-export { type Batch, BatchError, type BatchResults } from './memory/batch.js'
+export type { Batch } from './memory/batch.js'
+export { BatchError, type BatchResults } from './memory/batch-results.js'
 export { type GrantRequest, type ImportOptions, Memory } from './memory/memory.js'
 export type { OperationOptions, TransferOptions } from './memory/operation.js'
 export type { ExportOptions, OwnMemory, Region } from './memory/region.js'

@@ -45,6 +45,7 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
       latencyMode: 'adaptive',
       name,
       sameHost: true,
+      mtu: 1_452,
       nowMs: performance.now(),
     }
     return JSON.stringify({ ...options, join: [], ...given })
@@ -77,6 +78,14 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
     await expect(remote.read(offset, length)).rejects.toMatchObject(refused)
     await expect(remote.write(offset, new Uint8Array(length))).rejects.toMatchObject(refused)
     expect(() => remote.readSync(offset, new Uint8Array(length))).toThrow(expect.objectContaining(refused))
+  })
+
+  it('a datagram size that no path has', async () => {
+    for (const mtu of [1_199, 65_001, 1_452.5, Number.NaN, '1452'])
+      await expect(open('mtu', { listen: 'quic://127.0.0.1:0', mtu })).rejects.toMatchObject({
+        code: 'LM_INVALID_ARGUMENT',
+        field: 'options.mtu',
+      })
   })
 
   it('an offset that is none', async () => {

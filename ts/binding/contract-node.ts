@@ -40,6 +40,8 @@ export interface NodeOptions {
   latencyMode: LatencyMode
   /** Share memory with nodes of this host where the system can. */
   sameHost: boolean
+  /** Largest UDP payload that path discovery may grow to, 1,200 to 65,000 bytes. */
+  mtu: number
   /** Name of this node, for people. */
   name: string
   /** The caller's clock now, milliseconds: deadlines of requests cross between nodes as what is left of them. */

@@ -6,6 +6,7 @@ import type { NodeOptions, NodeTarget, PingInfo, ResolutionInfo } from '../bindi
 import { loadBinding } from '../binding/index.js'
 import { errorOfRejection, errorOfStatus, LinkmeshError } from '../errors.js'
 import { nowMs } from '../mesh/clock.js'
+import { DEFAULT_MTU } from '../mesh/options.js'
 import { UsageError } from './output.js'
 
 /** What it may cost to say goodbye. */
@@ -49,6 +50,7 @@ export async function withNode<T>(
     network: 'linkmesh',
     latencyMode: 'adaptive',
     sameHost: false,
+    mtu: DEFAULT_MTU,
     name: 'linkmesh',
     join: [first],
     nowMs: nowMs(),

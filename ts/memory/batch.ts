@@ -1,106 +1,39 @@
 /** Up to 256 operations in one frame, one promise for all. */
-import { BATCH_OPERATIONS, Completion, INLINE_BYTES, MemoryOp, PAGE_DATA_BYTES } from '../binding/contract-memory.js'
-import { errorOf, LinkmeshError } from '../errors.js'
+import {
+  BATCH_OPERATIONS,
+  Completion,
+  INLINE_BYTES,
+  MemoryOp,
+  PAGE_DATA_BYTES,
+  RECORD_BYTES,
+  Submission,
+} from '../binding/contract-memory.js'
+import { errorOf, type LinkmeshError } from '../errors.js'
+import { BatchError, BatchResults } from './batch-results.js'
 import { checkBody, checkLength, checkOffset, checkOperand, checkTarget, checkWord } from './checks.js'
 import { nameOf, type OperationOptions, Pending } from './operation.js'
 import type { Operations } from './operations.js'
 import { bodyRoom } from './page.js'
-
-/** Some operations of a batch failed; the others were done. Which, and how: {@link BatchError.results}. */
-export class BatchError extends LinkmeshError {
-  static override readonly brand: symbol = Symbol.for('linkmesh.error.batch')
-  readonly results: BatchResults
-
-  constructor(first: LinkmeshError, index: number, results: BatchResults) {
-    super(first.code, `operation ${index} of a batch of ${results.length}: ${first.message}`, {
-      retryable: first.retryable,
-      outcome: first.outcome,
-      field: first.field,
-      limit: first.limit,
-      cause: first,
-    })
-    this.results = results
-  }
-}
-Object.defineProperty(BatchError.prototype, BatchError.brand, { value: true })
-Object.defineProperty(BatchError.prototype, 'name', { value: 'BatchError', configurable: true, writable: true })
-
-/** The answers of a batch, by the index that each call returned. */
-export class BatchResults {
-  readonly length: number
-  /** @internal */
-  readonly values: BigUint64Array
-  /** @internal */
-  readonly bodies: (Uint8Array | undefined)[]
-  /** @internal */
-  errors: Map<number, LinkmeshError> | undefined
-
-  /** @internal */
-  constructor(length: number) {
-    this.length = length
-    this.values = new BigUint64Array(length)
-    this.bodies = []
-  }
-
-  /** What the word was before the fetch-and-add or the compare-and-swap. */
-  value(index: number): bigint {
-    this.#must(index)
-    return this.values[index] as bigint
-  }
-
-  /** The bytes of a read. */
-  bytes(index: number): Uint8Array {
-    this.#must(index)
-    const bytes = this.bodies[index]
-    if (bytes === undefined)
-      throw new LinkmeshError('LM_INVALID_ARGUMENT', `operation ${index} of the batch is not a read`, {
-        field: 'index',
-      })
-    return bytes
-  }
-
-  /** Why an operation failed; undefined when it was done. */
-  error(index: number): LinkmeshError | undefined {
-    return this.errors?.get(index)
-  }
-
-  #must(index: number): void {
-    if (!Number.isInteger(index) || index < 0 || index >= this.length)
-      throw new LinkmeshError('LM_INVALID_ARGUMENT', `the batch had ${this.length} operations, none is ${index}`, {
-        field: 'index',
-        limit: this.length - 1,
-      })
-    const error = this.error(index)
-    if (error !== undefined) throw error
-  }
-}
-
-interface Entry {
-  readonly op: number
-  readonly offset: number
-  readonly length: number
-  readonly a: bigint
-  readonly b: bigint
-  readonly body: Uint8Array | undefined
-  readonly target: Uint8Array | undefined
-}
+import type { Records } from './records.js'
 
 /** The batch on its way. */
 class BatchPending extends Pending {
   readonly promise: Promise<BatchResults>
   readonly changes: boolean
-  #resolve!: (results: BatchResults) => void
-  #reject!: (reason: unknown) => void
-  readonly #entries: readonly Entry[]
+  /** Its own once it is registered, until it is over. */
+  records: Records | undefined = undefined
   readonly #region: string
   readonly #results: BatchResults
+  #resolve!: (results: BatchResults) => void
+  #reject!: (reason: unknown) => void
   #remaining: number
 
   constructor(
     operations: Operations,
     options: OperationOptions | undefined,
     timeoutMs: number,
-    entries: readonly Entry[],
+    results: BatchResults,
+    changes: boolean,
     region: string,
   ) {
     super(operations, options, timeoutMs)
@@ -108,29 +41,70 @@ class BatchPending extends Pending {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#entries = entries
+    this.#results = results
+    this.changes = changes
     this.#region = region
-    this.#remaining = entries.length
-    this.#results = new BatchResults(entries.length)
-    this.changes = entries.some(({ op }) => op !== MemoryOp.Read)
+    this.#remaining = results.length
   }
 
-  complete(record: number): void {
-    const { operations } = this
-    const { page } = operations
-    const index = page.u32[(record >>> 2) + Completion.Index] as number
-    const entry = this.#entries[index]
-    if (entry === undefined) return
+  complete(first: number, end: number): number {
+    const { u32 } = this.operations.page
+    const { requestId: id, records } = this
+    // Whoever is not under way gets no completions.
+    if (records === undefined) return first + RECORD_BYTES
+    let record = first
+    // Bytes that lie one after the other here and there are copied at once.
+    let from = 0
+    let to = 0
+    let bytes = 0
+    do {
+      const word = record >>> 2
+      const index = u32[word + Completion.Index] as number
+      if (u32[word + Completion.Status] !== 0) this.#failed(records, record, index)
+      else if (records.op(index) !== MemoryOp.Read) this.#done(records, record, index)
+      else {
+        const at = u32[word + Completion.Data] as number
+        const target = this.#results.targets[index]
+        if (target !== undefined) this.operations.page.take(record, target)
+        else {
+          const place = (this.#results.places as Uint32Array)[2 * index] as number
+          if (at - from !== place - to || at - from !== bytes) {
+            this.#copy(from, to, bytes)
+            from = at
+            to = place
+            bytes = 0
+          }
+          bytes += bodyRoom(u32[word + Completion.Length] as number)
+        }
+      }
+      this.#remaining--
+      record += RECORD_BYTES
+    } while (record < end && u32[(record >>> 2) + Completion.Id] === id)
+    this.#copy(from, to, bytes)
+    if (this.#remaining === 0) this.#settle()
+    return record
+  }
+
+  #copy(from: number, to: number, bytes: number): void {
+    if (bytes > 0) this.operations.page.copy(from, this.#results.block as Uint8Array, to, bytes)
+  }
+
+  #done(records: Records, record: number, index: number): void {
+    if (records.op(index) === MemoryOp.Write) return
     const results = this.#results
-    if (page.u32[(record >>> 2) + Completion.Status] !== 0) {
-      const what = nameOf(entry.op, entry.offset, entry.length, this.#region)
-      results.errors ??= new Map()
-      results.errors.set(index, operations.failure(record, what) as LinkmeshError)
-    } else if (entry.op === MemoryOp.Read) results.bodies[index] = page.take(record, entry.target)
-    else if (entry.op !== MemoryOp.Write)
-      results.values[index] = page.u64[(record >>> 3) + Completion.Value64] as bigint
-    if (--this.#remaining > 0) return
-    operations.end(this)
+    results.values ??= new BigUint64Array(results.length)
+    results.values[index] = this.operations.page.u64[(record >>> 3) + Completion.Value64] as bigint
+  }
+
+  #failed(records: Records, record: number, index: number): void {
+    const what = nameOf(records.op(index), records.offset(index), records.length(index), this.#region)
+    this.#results.errors ??= new Map()
+    this.#results.errors.set(index, this.operations.failure(record, what) as LinkmeshError)
+  }
+
+  #settle(): void {
+    const results = this.#results
+    this.operations.end(this)
     if (results.errors === undefined) {
       this.#resolve(results)
       return
@@ -139,12 +113,19 @@ class BatchPending extends Pending {
     this.#reject(new BatchError(results.errors.get(first) as LinkmeshError, first, results))
   }
 
+  override finish(): void {
+    super.finish()
+    if (this.records === undefined) return
+    this.operations.giveBack(this.records)
+    this.records = undefined
+  }
+
   reject(error: unknown): void {
     this.#reject(error)
   }
 
   describe(): string {
-    return `a batch of ${this.#entries.length} operations on ${this.#region}`
+    return `a batch of ${this.#results.length} operations on ${this.#region}`
   }
 }
 
@@ -157,7 +138,14 @@ export class Batch {
   readonly #remote: number
   readonly #region: string
   readonly #timeoutMs: number
-  #entries: Entry[] = []
+  #length = 0
+  #changes = false
+  /** Records as they will lie in the page; those of one that was flushed are the next one's. */
+  #records: Records | undefined = undefined
+  #targets: (Uint8Array | undefined)[] = []
+  #places: Uint32Array | undefined = undefined
+  #blockBytes = 0
+  #bodies: Uint8Array[] = []
   #bodyBytes = 0
   #answerBytes = 0
 
@@ -171,37 +159,60 @@ export class Batch {
 
   /** Operations so far. */
   get length(): number {
-    return this.#entries.length
+    return this.#length
   }
 
-  /** Reads up to 64 KiB; returns the index of its answer. */
+  /**
+   * Reads up to 64 KiB, into `target` or into memory that such reads of the batch share; returns the index of its answer.
+   */
   read(offset: number, length: number, target?: Uint8Array): number {
     checkOffset(offset)
     checkLength(length, INLINE_BYTES)
     const into = target === undefined ? undefined : checkTarget(target, length)
-    this.#answerBytes = this.#room('length', this.#answerBytes, length)
-    return this.#add({ op: MemoryOp.Read, offset, length, a: 0n, b: 0n, body: undefined, target: into })
+    const answerBytes = room('length', this.#answerBytes, length)
+    const index = this.#add(MemoryOp.Read, offset, length)
+    this.#answerBytes = answerBytes
+    this.#targets[index] = into
+    if (into === undefined) {
+      this.#places ??= new Uint32Array(2 * BATCH_OPERATIONS)
+      this.#places[2 * index] = this.#blockBytes
+      this.#places[2 * index + 1] = length
+      this.#blockBytes += bodyRoom(length)
+    }
+    return index
   }
 
   /** Writes up to 64 KiB. The bytes are taken when the batch is flushed. */
   write(offset: number, bytes: Uint8Array): number {
     checkOffset(offset)
     const body = checkBody(bytes, INLINE_BYTES)
-    this.#bodyBytes = this.#room('bytes', this.#bodyBytes, body.length)
-    return this.#add({ op: MemoryOp.Write, offset, length: body.length, a: 0n, b: 0n, body, target: undefined })
+    const bodyBytes = room('bytes', this.#bodyBytes, body.length)
+    const index = this.#add(MemoryOp.Write, offset, body.length)
+    ;(this.#records as Records).set(index, Submission.Data, this.#bodyBytes)
+    this.#bodyBytes = bodyBytes
+    this.#bodies.push(body)
+    this.#changes = true
+    return index
   }
 
   fetchAdd(offset: number, operand: bigint): number {
     checkWord(offset)
     const a = checkOperand(operand, 'operand')
-    return this.#add({ op: MemoryOp.FetchAdd, offset, length: 8, a, b: 0n, body: undefined, target: undefined })
+    return this.#atomic(MemoryOp.FetchAdd, offset, a, 0n)
   }
 
   compareAndSwap(offset: number, expected: bigint, desired: bigint): number {
     checkWord(offset)
     const a = checkOperand(expected, 'expected')
     const b = checkOperand(desired, 'desired')
-    return this.#add({ op: MemoryOp.CompareAndSwap, offset, length: 8, a, b, body: undefined, target: undefined })
+    return this.#atomic(MemoryOp.CompareAndSwap, offset, a, b)
+  }
+
+  #atomic(op: number, offset: number, a: bigint, b: bigint): number {
+    const index = this.#add(op, offset, 8)
+    ;(this.#records as Records).operands(index, a, b)
+    this.#changes = true
+    return index
   }
 
   /**
@@ -209,45 +220,54 @@ export class Batch {
    * `results` say which ones were done.
    */
   flush(options?: OperationOptions): Promise<BatchResults> {
-    const entries = this.#entries
-    if (entries.length === 0) return Promise.resolve(new BatchResults(0))
+    const count = this.#length
+    const records = this.#records
+    if (records === undefined) return Promise.resolve(new BatchResults(0, [], undefined, undefined))
     const operations = this.#operations
+    const block = this.#blockBytes === 0 ? undefined : new Uint8Array(this.#blockBytes)
+    const results = new BatchResults(count, this.#targets, this.#places, block)
     let pending: BatchPending
     try {
       const timeoutMs = options?.timeoutMs ?? this.#timeoutMs
-      pending = new BatchPending(operations, options, timeoutMs, entries, this.#region)
+      pending = new BatchPending(operations, options, timeoutMs, results, this.#changes, this.#region)
       operations.begin(pending)
     } catch (error) {
       return Promise.reject(error)
     }
-    operations.reserve(entries.length, this.#bodyBytes)
-    const last = entries.length - 1
-    for (let index = 0; index <= last; index++) {
-      const { op, offset, length, a, b, body } = entries[index] as Entry
-      operations.record(pending, op, this.#remote, offset, length, a, b, body, index, index < last ? 1 : 0)
-    }
-    this.#entries = []
+    pending.records = records
+    operations.submitAll(pending, records, count, this.#bodies, this.#bodyBytes)
+    this.#length = 0
+    this.#changes = false
+    this.#records = undefined
+    this.#targets = []
+    this.#places = undefined
+    this.#blockBytes = 0
+    this.#bodies = []
     this.#bodyBytes = 0
     this.#answerBytes = 0
     return pending.promise
   }
 
-  #add(entry: Entry): number {
-    if (this.#entries.length >= BATCH_OPERATIONS)
+  #add(op: number, offset: number, length: number): number {
+    const index = this.#length
+    if (index >= BATCH_OPERATIONS)
       throw errorOf('LM_LIMIT_EXCEEDED', `a batch has at most ${BATCH_OPERATIONS} operations; flush it`, {
         field: 'batch',
         limit: BATCH_OPERATIONS,
       })
-    return this.#entries.push(entry) - 1
+    this.#records ??= this.#operations.lend()
+    this.#records.add(index, op, this.#remote, offset, length)
+    this.#length = index + 1
+    return index
   }
+}
 
-  #room(field: string, used: number, length: number): number {
-    const then = used + bodyRoom(length)
-    if (then > PAGE_DATA_BYTES)
-      throw errorOf('LM_LIMIT_EXCEEDED', `a batch carries at most ${PAGE_DATA_BYTES} bytes each way; flush it`, {
-        field,
-        limit: PAGE_DATA_BYTES,
-      })
-    return then
-  }
+function room(field: string, used: number, length: number): number {
+  const then = used + bodyRoom(length)
+  if (then > PAGE_DATA_BYTES)
+    throw errorOf('LM_LIMIT_EXCEEDED', `a batch carries at most ${PAGE_DATA_BYTES} bytes each way; flush it`, {
+      field,
+      limit: PAGE_DATA_BYTES,
+    })
+  return then
 }

@@ -37,8 +37,11 @@ export abstract class Pending implements DeadlineEntry {
     this.#signal = options?.signal
   }
 
-  /** The completion whose record begins at byte `record` of the page. */
-  abstract complete(record: number): void
+  /**
+   * The completion whose record begins at byte `record` of the page, and those right after it that are of the same
+   * operation, up to byte `end`. Returns where the next one begins.
+   */
+  abstract complete(record: number, end: number): number
   abstract reject(error: unknown): void
   /** Words for messages: `read of 64 bytes at 0 of scores`. */
   abstract describe(): string

@@ -9,10 +9,12 @@
  * Memory of this host answers without a spin: there it is one flush of {@link FLUSHES_IN_A_ROW}.
  */
 import {
+  BATCH_OPERATIONS,
   Completion,
   type CompletionFlag,
   PAGE_DATA_BYTES,
   PAGE_RECORDS,
+  RECORD_BYTES,
   SUBMIT_DATA_AT,
   Submission,
 } from '../binding/contract-memory.js'
@@ -23,6 +25,7 @@ import type { Poller } from '../mesh/lanes.js'
 import { Slots } from '../mesh/slots.js'
 import { errorOfCompletion, type OperationOptions, type Pending } from './operation.js'
 import { bodyRoom, OperationPage } from './page.js'
+import { Records } from './records.js'
 
 /** How long a flush may drive the engine, microseconds. */
 const SPIN_US = 30
@@ -33,6 +36,8 @@ const FLUSHES_IN_A_ROW = 256
 /** Spins in vain after which spinning rests, and flushes until it is tried again. */
 const VAIN_SPINS = 8
 const REST = 64
+/** Memory of batches that is kept for the next ones. */
+const SPARE_RECORDS = 8
 /** Operations of one thread that may be outstanding. */
 export const MAX_OUTSTANDING = 65_536
 
@@ -49,6 +54,7 @@ export class Operations implements Poller {
   #flushes = 0
   #vain = 0
   #rest = 0
+  readonly #spare: Records[] = []
 
   /** `wakeLoop`: begins to look into the inbox on every turn of the event loop. */
   constructor(core: Core, page: ArrayBuffer, wakeLoop: () => void) {
@@ -86,6 +92,48 @@ export class Operations implements Poller {
   /** Makes room for records and bodies; whatever is written after this and before the next call goes in one frame. */
   reserve(records: number, bodyBytes: number): void {
     if (this.#count + records > PAGE_RECORDS || this.#dataUsed + bodyBytes > PAGE_DATA_BYTES) this.#submit(0)
+  }
+
+  /** Memory for a batch. */
+  lend(): Records {
+    return this.#spare.pop() ?? new Records()
+  }
+
+  /** The batch is over. */
+  giveBack(records: Records): void {
+    if (this.#spare.length < SPARE_RECORDS) this.#spare.push(records)
+  }
+
+  /** Hands over `count` records of a batch and the bodies of its writes. */
+  submitAll(pending: Pending, records: Records, count: number, bodies: readonly Uint8Array[], bodyBytes: number): void {
+    this.reserve(count, bodyBytes)
+    const { u32, f64 } = this.page
+    const first = this.page.submission(this.#count)
+    const { requestId, timeoutMs } = pending
+    const dataUsed = this.#dataUsed
+    let at = dataUsed
+    for (const body of bodies) {
+      this.page.put(at, body)
+      at += bodyRoom(body.length)
+    }
+    this.page.bytes.set(
+      count === BATCH_OPERATIONS ? records.bytes : records.bytes.subarray(0, count * RECORD_BYTES),
+      first,
+    )
+    for (let index = 0; index < count; index++) {
+      const record = first + index * RECORD_BYTES
+      u32[(record >>> 2) + Submission.Id] = requestId
+      f64[(record >>> 3) + Submission.TimeoutF64] = timeoutMs
+    }
+    if (dataUsed > 0 && bodies.length > 0)
+      for (let index = 0; index < count; index++) {
+        const word = ((first + index * RECORD_BYTES) >>> 2) + Submission.Data
+        u32[word] = (u32[word] as number) + dataUsed
+      }
+    u32[((first + (count - 1) * RECORD_BYTES) >>> 2) + Submission.More] = 0
+    this.#dataUsed = at
+    this.#count += count
+    this.schedule()
   }
 
   /** Writes one record; call {@link reserve} before. `body` is copied. */
@@ -189,18 +237,21 @@ export class Operations implements Poller {
         return
       }
       // Settling runs no user code at once (promises do that later), so the page stays as it is during the loop.
-      for (let index = 0; index < completed; index++) this.#completed(this.page.completion(index))
+      const end = this.page.completion(completed)
+      let record = this.page.completion(0)
+      while (record < end) record = this.#completed(record, end)
       if (completed < PAGE_RECORDS) return
       completed = this.#core.binding.memoryFlush(this.#core.handle, 0, 0)
     }
   }
 
-  #completed(record: number): void {
+  /** Where the next one begins. */
+  #completed(record: number, end: number): number {
     const { u32 } = this.page
     const pending = this.#slots.get(u32[(record >>> 2) + Completion.Id] as number)
     // Given up meanwhile.
-    if (pending === undefined) return
-    pending.complete(record)
+    if (pending === undefined) return record + RECORD_BYTES
+    return pending.complete(record, end)
   }
 
   /** Nothing more is expected for it. */

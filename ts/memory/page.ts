@@ -37,6 +37,11 @@ export class OperationPage {
     this.bytes.set(body, SUBMIT_DATA_AT + at)
   }
 
+  /** Copies bytes of completions, counted from the start of their data, to `to` of `target`. */
+  copy(from: number, target: Uint8Array, to: number, bytes: number): void {
+    target.set(this.bytes.subarray(COMPLETE_DATA_AT + from, COMPLETE_DATA_AT + from + bytes), to)
+  }
+
   /** Bytes of the completion at byte `record`, copied into `target` or into an array of their own. */
   take(record: number, target: Uint8Array | undefined): Uint8Array {
     const length = this.u32[(record >>> 2) + Completion.Length] as number
@@ -44,7 +49,7 @@ export class OperationPage {
     if (target === undefined) return this.bytes.slice(start, start + length)
     const { bytes } = this
     // Up to here a loop beats the view and the call that `set` needs.
-    if (length <= 64) for (let index = 0; index < length; index++) target[index] = bytes[start + index] as number
+    if (length <= 32) for (let index = 0; index < length; index++) target[index] = bytes[start + index] as number
     else target.set(bytes.subarray(start, start + length))
     return target
   }

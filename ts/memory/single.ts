@@ -1,5 +1,5 @@
 /** Operations that stand alone: one record, one promise. */
-import { Completion, CompletionFlag, MemoryOp } from '../binding/contract-memory.js'
+import { Completion, CompletionFlag, MemoryOp, RECORD_BYTES } from '../binding/contract-memory.js'
 import { nameOf, type OperationOptions, Pending, type TransferOptions } from './operation.js'
 import type { Operations } from './operations.js'
 
@@ -62,7 +62,12 @@ export abstract class Single<T> extends Pending {
   /** The answer of an operation that went well. */
   protected abstract value(record: number): T
 
-  complete(record: number): void {
+  complete(record: number): number {
+    this.#completed(record)
+    return record + RECORD_BYTES
+  }
+
+  #completed(record: number): void {
     const { operations } = this
     if (operations.flag(record, CompletionFlag.Progress)) {
       this.progress(Number(operations.page.u64[(record >>> 3) + Completion.Value64]))

@@ -9,16 +9,30 @@ export const BULK_BYTES = 16 << 20
 /** Where the adds count; reads look at the words after it. */
 const COUNTER = 0
 
-export async function linkmesh() {
+/** @param {{ mtu?: number }} [options] as `Mesh.open` takes them */
+export async function linkmesh({ mtu } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'linkmesh-bench-'))
   const { Mesh } = await built('index.js')
-  const server = await other('linkmesh', { data: join(folder, 'server'), bytes: BULK_BYTES })
+  const server = await other('linkmesh', { data: join(folder, 'server'), bytes: BULK_BYTES, mtu })
   const mesh = await Mesh.open({
-    name: 'bench-memory',
-    join: [server.address],
+    name: mtu === undefined ? 'bench-memory' : `bench-memory-${mtu}`,
+    join: [server.address.joining[0]],
     data: join(folder, 'client'),
     nodeName: 'client',
+    mtu,
   })
+  let byQuic
+  /** A node of its own that is not to know that the other one is on this host. */
+  const remote = async () => {
+    byQuic ??= await Mesh.open({
+      name: 'bench-memory-quic',
+      join: [server.address.joining[1]],
+      data: join(folder, 'remote'),
+      nodeName: 'remote',
+      sameHost: false,
+    })
+    return byQuic
+  }
   const grants = await server.ask({ to: mesh.nodeId })
   const far = await mesh.memory.import(grants.far)
   const near = await mesh.memory.import(grants.near)
@@ -96,10 +110,13 @@ export async function linkmesh() {
     request: async () => {
       if ((await mesh.request('echo', text)) !== text) throw new Error('a wrong answer')
     },
-    rttUs: () => mesh.peers()[0]?.rttUs,
+    requestByQuic: async () => {
+      if ((await (byQuic ?? (await remote())).request('echo', text)) !== text) throw new Error('a wrong answer')
+    },
     cpu: cpuOfBoth(server),
     close: async () => {
       await mesh.close({ graceMs: 0 })
+      await byQuic?.close({ graceMs: 0 })
       server.close()
       rmSync(folder, { recursive: true, force: true })
     },

@@ -7,19 +7,22 @@ import { quinnThroughNapi } from './quinn-napi.mjs'
 
 export const serve = {
   /** Holds one region that goes over QUIC and one that can be mapped, and serves `echo`. */
-  async linkmesh({ data, bytes }) {
+  async linkmesh({ data, bytes, mtu }) {
     const { Mesh } = await built('index.js')
     const mesh = await Mesh.open({
       name: 'bench-memory-server',
       listen: 'quic://127.0.0.1:0',
       data,
       nodeName: 'server',
+      mtu,
     })
     await mesh.memory.export('far', new SharedArrayBuffer(bytes))
     await mesh.memory.export('near', { bytes })
     mesh.service('echo', (body) => body)
+    const joining = async () => ({ address: mesh.listening, token: await mesh.invite() })
     return {
-      address: { address: mesh.listening, token: await mesh.invite() },
+      // One for a node of this host, one for a node that takes the network's way.
+      address: { joining: [await joining(), await joining()] },
       ask: async ({ to }) => ({
         far: await mesh.memory.grant('far', { to, rights: 'rwa', ttlMs: 86_400_000 }),
         near: await mesh.memory.grant('near', { to, rights: 'rwa', ttlMs: 86_400_000 }),

@@ -7,6 +7,7 @@
 //! cargo bench -p linkmesh-transport --bench echo -- memory       both ends without sockets, CPU time: whatever else runs
 //! cargo bench -p linkmesh-transport --bench echo -- idle 10000   memory of idle connections at the accepting process, and
 //!                                                                what they do to the latency of one that is not
+//!                                                                (`idle 10000 json`: the same for another program)
 //! … -- drive udp                                                 one rival, as another program tells it (see `drive`)
 //! ```
 //!
@@ -15,11 +16,17 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
+#[path = "support/datagrams.rs"]
+mod datagrams;
 #[path = "support/drive.rs"]
 mod drive;
 #[path = "../tests/support/identity.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each user takes its part")]
 mod identity;
+#[path = "support/idle.rs"]
+mod idle;
+#[path = "support/memory.rs"]
+mod memory;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -30,8 +37,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use identity::Authority;
 use linkmesh_transport::core::{
-    Application, Authenticator, CloseReason, Core, CoreOptions, Direction, Io, Limits, PeerInfo,
-    PeerSlot, Reading, SERVER_NAME, StreamId, Target,
+    Application, Authenticator as _, CloseReason, Direction, Io, Limits, PeerInfo, PeerSlot,
+    Reading, SERVER_NAME, StreamId, Target,
 };
 use linkmesh_transport::engine::{Engine, EngineOptions, LatencyMode};
 
@@ -259,13 +266,7 @@ fn serve(kind: &str) {
                 wait_for_end_of_input();
                 std::process::exit(0);
             });
-            let mut buffer = [0; 2048];
-            loop {
-                match socket.recv_from(&mut buffer) {
-                    Ok((length, from)) => drop(socket.send_to(&buffer[..length], from)),
-                    Err(_) => std::thread::yield_now(),
-                }
-            }
+            datagrams::echo(&socket);
         }
         "engine" => {
             let engine = engine(Some(any), "server");
@@ -547,43 +548,6 @@ fn compare(rounds: usize) {
     }
 }
 
-fn idle(count: usize) {
-    let server = Server::start("engine");
-    let mut active = connect("engine", server.address);
-    let alone = latency(&mut *active);
-    let client = engine(None, "idle");
-    let first = server.resident();
-    let mut open = 0;
-    while open < count {
-        let step = 500.min(count - open);
-        client.with(|_, io| {
-            for _ in 0..step {
-                io.connect(Target::at(server.address)).expect("a target");
-            }
-        });
-        open += step;
-        let there = client
-            .lease()
-            .spin(Duration::from_secs(120), |bench| bench.connected == open);
-        assert!(
-            there,
-            "{} of {open} connected",
-            client.lease().application().connected
-        );
-    }
-    client.release();
-    let each = server.resident().saturating_sub(first) / count as u64;
-    println!(
-        "{count} idle connections: {:.1} KB each at the accepting process",
-        each as f64 / 1024.0
-    );
-    let among = latency(&mut *active);
-    println!(
-        "one that is not idle, p50/p99 µs: {:.1}/{:.1} alone, {:.1}/{:.1} among them",
-        alone.0, alone.1, among.0, among.1
-    );
-}
-
 /// CPU time of this process, seconds.
 fn cpu_time() -> f64 {
     let mut time = libc::timespec {
@@ -595,89 +559,6 @@ fn cpu_time() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Two cores that hand each other their datagrams.
-fn memory() {
-    let authority = Authority::from_pem(authority());
-    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let mut ends: Vec<(Core, Bench, Arc<identity::TestIdentity>)> = ["server", "client"]
-        .into_iter()
-        .map(|name| {
-            let member = authority.member(name);
-            let core = Core::new(&CoreOptions {
-                limits: limits(),
-                authenticator: member.clone(),
-                seed: [7; 32],
-                boot_epoch: [0; 16],
-                shard: (0, 1),
-                accept: true,
-                unfragmented: true,
-            });
-            (
-                core.expect("options"),
-                Bench {
-                    server: name == "server",
-                    ..Bench::default()
-                },
-                member,
-            )
-        })
-        .collect();
-    let mut train = Vec::new();
-    let now = Instant::now;
-    ends[1]
-        .0
-        .io(now())
-        .connect(Target::at(address(1)))
-        .expect("a target");
-    let mut carry = |ends: &mut Vec<(Core, Bench, Arc<identity::TestIdentity>)>, from: usize| {
-        let now = now();
-        let (core, bench, member) = &mut ends[from];
-        if core.deadline(None).is_some_and(|at| at <= now) {
-            core.handle_timeout(now, bench);
-        }
-        core.settle(now, bench);
-        while let Some(job) = core.poll_auth() {
-            let done = job.run(&**member);
-            core.auth_done(now, done);
-        }
-        while let Some(transmit) = ends[from].0.transmit(now, 64, &mut train) {
-            let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
-            let mut batch = bytes::BytesMut::from(&train[..transmit.size]);
-            while !batch.is_empty() {
-                let datagram = batch.split_to(segment.min(batch.len()));
-                ends[1 - from]
-                    .0
-                    .receive(now, address(1 + from as u16), None, None, datagram);
-            }
-        }
-    };
-    while ends.iter().any(|(_, bench, _)| bench.connected == 0) {
-        carry(&mut ends, 1);
-        carry(&mut ends, 0);
-    }
-    println!("both ends in memory, {SIZE} bytes, CPU time of both");
-    for (depth, exchanges) in [(1, 100_000), (64, 10_000), (256, 4000)] {
-        let bytes = vec![0; SIZE * depth];
-        let start = cpu_time();
-        for _ in 0..exchanges {
-            let (core, bench, _) = &mut ends[1];
-            let (peer, stream) = bench.peer.expect("connected");
-            let goal = bench.received + bytes.len();
-            assert_eq!(core.io(now()).write(peer, stream, &bytes), Ok(bytes.len()));
-            while ends[1].1.received < goal {
-                carry(&mut ends, 1);
-                carry(&mut ends, 0);
-            }
-        }
-        let each = (cpu_time() - start) / (exchanges * depth) as f64;
-        println!(
-            "depth {depth}: {:.2} µs an echo, {:.2} M/s",
-            each * 1e6,
-            1e-6 / each
-        );
-    }
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
@@ -687,8 +568,9 @@ fn main() {
     match words[..] {
         ["serve", kind] => serve(kind),
         ["drive", kind] => drive::drive(kind),
-        ["idle", count] => idle(count.parse().expect("a number")),
-        ["memory"] => memory(),
+        ["idle", count] => idle::idle(count.parse().expect("a number"), false),
+        ["idle", count, "json"] => idle::idle(count.parse().expect("a number"), true),
+        ["memory"] => memory::memory(),
         ["rounds", rounds] => compare(rounds.parse().expect("a number")),
         _ => compare(7),
     }

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p linkmesh-transport --bench handshake [-- ROUNDS]`. Each round is a full handshake between two nodes of
 //! one network, both ends in this thread, so a figure is what both ends cost together; the network is not in it.
+//! `-- json ROUNDS`: one line for another program, milliseconds and handshakes a second.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -59,16 +60,32 @@ fn handshake(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> (Channel, 
     )
 }
 
-fn print(what: &str, times: &mut [Duration]) {
+struct Figures {
+    p50: f64,
+    p99: f64,
+    rate: f64,
+}
+
+/// Milliseconds, and how many a second.
+fn figures(times: &mut [Duration]) -> Figures {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let mean = times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
-    println!(
-        "{what:<34} p50 {:7.3} ms   p99 {:7.3} ms   {:6.0}/s",
-        at(0.5),
-        at(0.99),
-        1.0 / mean
-    );
+    Figures {
+        p50: at(0.5),
+        p99: at(0.99),
+        rate: 1.0 / mean,
+    }
+}
+
+fn print(what: &str, times: &mut [Duration]) {
+    let Figures { p50, p99, rate } = figures(times);
+    println!("{what:<34} p50 {p50:7.3} ms   p99 {p99:7.3} ms   {rate:6.0}/s");
+}
+
+fn json(name: &str, times: &mut [Duration]) -> String {
+    let Figures { p50, p99, rate } = figures(times);
+    format!("\"{name}\":{{\"p50\":{p50:.4},\"p99\":{p99:.4},\"rate\":{rate:.1}}}")
 }
 
 fn main() {
@@ -109,6 +126,16 @@ fn main() {
         prove.push(proven - shaken);
         verify.push(end - proven);
         all.push(end - start);
+    }
+    if std::env::args().any(|argument| argument == "json") {
+        let parts = [
+            json("tls", &mut tls),
+            json("prove", &mut prove),
+            json("verify", &mut verify),
+            json("all", &mut all),
+        ];
+        println!("{{{}}}", parts.join(","));
+        return;
     }
     println!(
         "{rounds} rounds, both ends in one thread, proofs of {} bytes",

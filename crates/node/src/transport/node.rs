@@ -52,6 +52,7 @@ pub(super) struct NodeOptions {
     network: String,
     latency_mode: Latency,
     same_host: bool,
+    mtu: u16,
     name: String,
     join: Vec<NodeTarget>,
     pub(super) now_ms: f64,
@@ -174,6 +175,7 @@ impl Node {
             Latency::Block => LatencyMode::Block,
         };
         // A node that is killed says nothing: its instances are to be gone soon, not when a network would give up.
+        start.limits.mtu = options.mtu;
         start.limits.idle_timeout = IDLE;
         start.limits.keep_alive = Some(KEEP_ALIVE);
         let node_id = identity.node_id().to_string();
