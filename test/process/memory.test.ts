@@ -181,6 +181,36 @@ describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${N
       expect(error.results.bytes(3)).toEqual(Uint8Array.of(1))
     })
 
+    it('batches beside other operations: bodies, targets and shared memory stay apart', async () => {
+      const { remote } = await opened(4_096)
+      const alone = remote.write(0, Uint8Array.of(9, 9, 9))
+      const writes = remote.batch()
+      for (let at = 0; at < 100; at++) writes.write(100 + 3 * at, Uint8Array.of(at, at + 1, at + 2))
+      const also = remote.batch()
+      also.write(1_000, Uint8Array.of(7))
+      await Promise.all([alone, writes.flush(), also.flush()])
+      const reads = remote.batch()
+      const targets = Array.from({ length: 50 }, () => new Uint8Array(4))
+      for (let at = 0; at < 100; at++) {
+        if (at % 2 === 0) reads.read(100 + 3 * at, 3)
+        else reads.read(100 + 3 * at, 3, targets[at >> 1])
+      }
+      reads.fetchAdd(2_000, 5n)
+      reads.read(1_000, 1)
+      const again = new AbortController()
+      again.abort()
+      await expect(reads.flush({ signal: again.signal })).rejects.toMatchObject({ code: 'LM_CANCELLED' })
+      const results = await reads.flush()
+      for (let at = 0; at < 100; at++) expect([...results.bytes(at)]).toEqual([at, at + 1, at + 2])
+      expect([...(targets[1] as Uint8Array)]).toEqual([3, 4, 5, 0])
+      expect(results.value(100)).toBe(0n)
+      expect([...results.bytes(101)]).toEqual([7])
+      expect(() => results.bytes(100)).toThrow(/is not a read/)
+      reads.read(0, 3)
+      expect([...(await reads.flush()).bytes(0)]).toEqual([9, 9, 9])
+      expect([...results.bytes(98)]).toEqual([98, 99, 100])
+    })
+
     it('carries 16 MiB both ways, with progress', async () => {
       const bytes = 16 << 20
       const { name, remote } = await opened(bytes)
