@@ -23,8 +23,17 @@ export interface ServiceOptions extends Omit<InstanceSpec, 'address'> {
 export interface RequestOptions {
   /** How long the caller waits, milliseconds; default the service's policy; Infinity for no deadline. */
   timeoutMs?: number
-  /** Requests of one key go to one instance while it is eligible. At most 1,024 characters. */
+  /**
+   * Requests of one key go to one instance while it is eligible. At most 1,024 characters. With the policy's `ordering:
+   * 'key'` they come one after the other, see {@link Policy}.
+   */
   key?: string
+  /**
+   * Names what is to be done once. A repeat with the same key is answered with the first one's answer, reply or error, for as
+   * long as the process that served it remembers (policy `idempotency`); one that comes meanwhile waits for it. The request
+   * counts as idempotent. At most 1,024 characters.
+   */
+  idempotencyKey?: string
   signal?: AbortSignal
   /** At most 64 entries and 16 KiB. */
   metadata?: Readonly<Record<string, string>>
@@ -34,7 +43,7 @@ export interface RequestOptions {
   retries?: number
 }
 
-export interface StreamOptions extends Omit<RequestOptions, 'idempotent' | 'retries'> {
+export interface StreamOptions extends Omit<RequestOptions, 'idempotencyKey' | 'idempotent' | 'retries'> {
   /** Items that may be under way before the consumer has taken them; 1 to 4,096, default 32. */
   window?: number
 }

@@ -141,9 +141,23 @@ export const Scratch = {
   Probe: 3,
   /** `pick`: when it was made by the engine's clock, milliseconds, as float64 number 2; NaN on a manual clock. */
   PickedMsF64: 2,
+  /** `ledgerBegin`: one of {@link LedgerEntry}. `orderEnter`: 1 when others come first. */
+  Entered: 0,
+  /** `orderEnter`: 1 when a message of the key that came before was given up. Of a turn that waits, its grant says it. */
+  OrderBroken: 1,
   /** `inboxPoll`: triples of (lane id, head, tail) start here. */
   Lanes: 6,
 } as const
+/** What a request with an idempotency key has to do. */
+export const LedgerEntry = {
+  /** It is the first: run it, then `ledgerSettle` or `ledgerForget`. */
+  First: 0,
+  /** The first is under way: a grant with this id and ticket 0 says that it has ended, then begin again. */
+  Joined: 1,
+  /** The result is there: `ledgerResult`. */
+  Settled: 2,
+} as const
+
 /** Words in the scratch array. */
 export const SCRATCH_WORDS = 256
 
@@ -304,10 +318,28 @@ export interface Binding extends NodeBinding, MemoryBinding, ReplicaBinding, Jou
   wait(mesh: Handle, service: Handle, keyHash: number, timeoutMs: number): number | Status
   /** 0, or StaleTicket when the grant or the refusal is already under way. */
   waitCancel(mesh: Handle, waitId: number): 0 | Status
-  /** Grants of this thread into `out` as quadruples (wait id, ticket or status, instance, thread); how many. Call after a wake. */
+  /**
+   * Grants of this thread into `out` as quadruples (wait id, ticket or status, instance, thread); how many. Call after a
+   * wake. Ticket 0: no wait for a place; a turn has come (`instance` 1: its order is broken), or a first request has ended.
+   */
   grants(mesh: Handle, out: Float64Array): number
   /** Takes one token of the service's retry budget: backoff with jitter in ms before attempt `attempt` (1 = first retry), or -1 when not allowed. */
   retry(mesh: Handle, service: Handle, attempt: number): number
+  /**
+   * Enters the turn of `key` among the requests to a service: its id. Fills the scratch words Entered and OrderBroken. When
+   * others come first the grant says that the turn has come. QueueFull and LimitExceeded have their limits.
+   */
+  orderEnter(mesh: Handle, service: Handle, key: string): number | Status
+  /** Leaves a turn, or the queue for it; `broken` 1: its message was given up, so the next of the key is told. */
+  orderLeave(mesh: Handle, service: Handle, key: string, id: number, broken: 0 | 1): 0 | Status
+  /** Asks what a request with an idempotency key has to do: an id, and the scratch word Entered. */
+  ledgerBegin(mesh: Handle, service: Handle, key: string): number | Status
+  /** What the first request with this key was answered, while it is remembered. */
+  ledgerResult(mesh: Handle, service: Handle, key: string): Uint8Array | null
+  /** The first request has its answer. LimitExceeded when it is larger than the ledger may be: settle with something smaller. */
+  ledgerSettle(mesh: Handle, service: Handle, key: string, id: number, result: Uint8Array): 0 | Status
+  /** The first request has no answer that should be remembered: the next with its key is a first again. */
+  ledgerForget(mesh: Handle, service: Handle, key: string, id: number): 0 | Status
   /** JSON of {@link Explanation}; '' when the ticket is too old. */
   explain(mesh: Handle, ticket: Ticket): string
   /** The latest picks, oldest first: JSON array of {@link RecordedPick}. */
@@ -412,6 +444,22 @@ export interface BalancingPolicy {
  */
 export type Backpressure = 'reject' | 'delay' | 'drop-oldest'
 
+/**
+ * Which requests come one after the other: none, or those with one key. The next of a key begins when the one before has
+ * its answer, retries included. At most `queueLimit` wait with one key.
+ */
+export type Ordering = 'none' | 'key'
+
+/** What is remembered of requests with an idempotency key, by each process that serves. */
+export interface IdempotencyPolicy {
+  /** A result is remembered for this long, milliseconds; default 300,000. */
+  ttlMs?: number
+  /** Keys that are remembered; default 10,000. The oldest result makes room. */
+  maxEntries?: number
+  /** Bytes of all results and their keys; default 16 MiB. The oldest result makes room. */
+  maxBytes?: number
+}
+
 /** How many requests are let through: token buckets. */
 export interface RateLimitPolicy {
   /** Requests a second to the service; default 0 = no limit. */
@@ -515,6 +563,9 @@ export interface Policy {
     minBackoffMs?: number
     maxBackoffMs?: number
   }
+  /** Default `none`. */
+  ordering?: Ordering
+  idempotency?: IdempotencyPolicy
   /** How long an instance that answered Rejected is left alone, milliseconds; default 250. */
   rejectedMs?: number
   /** A ticket that nobody completed is closed as Unknown after this, milliseconds; default 60,000. */

@@ -141,6 +141,18 @@ const outlier = z
   })
   .partial()
 
+const idempotency = z
+  .strictObject({
+    ttlMs: z.int().min(1).max(86_400_000).describe('A result is remembered for this long; default 300,000'),
+    maxEntries: z.int().min(1).max(1_000_000).describe('Keys that are remembered; default 10,000'),
+    maxBytes: z
+      .int()
+      .min(1_024)
+      .max(1 << 30)
+      .describe('Bytes of all results and their keys; default 16 MiB'),
+  })
+  .partial()
+
 const policy = z
   .strictObject({
     balancer: z
@@ -168,6 +180,8 @@ const policy = z
     outlier,
     breaker,
     retry,
+    ordering: z.enum(['none', 'key']).describe('key: requests with one key come one after the other; default none'),
+    idempotency,
     rejectedMs: milliseconds('How long an instance that refused is left alone; default 250'),
     ticketLeaseMs: milliseconds('A ticket nobody completed is closed after this; default 60,000'),
   })

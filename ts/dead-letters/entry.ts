@@ -52,7 +52,10 @@ export interface DeadLetterSummary {
   /** Why it was parked. */
   parked?: string
   idempotent: boolean
-  /** It had a key: messages of that key that came later may have gone before it. */
+  /**
+   * It had a key: messages of that key that came later went, or may have gone, before it. With `ordering: 'key'` the next of
+   * them was told, by `ctx.orderBroken`.
+   */
   breaksOrder: boolean
   bytes: number
 }
@@ -61,6 +64,8 @@ export interface DeadLetterSummary {
 export interface StoredLetter {
   service: string
   key?: string
+  /** Sent along when it is redriven: what was done already is not done again while its ledger remembers. */
+  idempotencyKey?: string
   qos: string
   outcome: DeliveryOutcome
   reason: string

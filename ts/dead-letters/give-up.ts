@@ -39,6 +39,7 @@ export function letterOf(call: Call, error: unknown): StoredLetter | undefined {
   return {
     service: call.service.name,
     ...(call.key === undefined ? {} : { key: call.key }),
+    ...(call.guarantees?.idempotencyKey === undefined ? {} : { idempotencyKey: call.guarantees.idempotencyKey }),
     qos: 'best-effort',
     outcome: outcomeOf(error),
     reason: codeOfError(error),
@@ -59,7 +60,7 @@ export function redriveFailure(call: Call, error: unknown): RedriveOutcome {
 }
 
 /** The caller gave up by itself, or the request was wrong: sending it again would not help. */
-function isGivenUp(error: unknown): boolean {
+export function isGivenUp(error: unknown): boolean {
   if (error instanceof LinkmeshError && error.code === 'LM_CLOSED') return false
   const outcome = failureOf(error)
   return outcome !== Outcome.Ok && outcome !== Outcome.Cancelled

@@ -9,8 +9,13 @@ import { redriveFailure } from './give-up.js'
 export async function resend(dispatcher: Dispatcher, { letter }: DeadLetter): Promise<RedriveOutcome> {
   let call: Call
   try {
-    const { service, key, headers, idempotent } = letter
-    const options = { ...(key === undefined ? {} : { key }), metadata: headers, idempotent }
+    const { service, key, idempotencyKey, headers, idempotent } = letter
+    const options = {
+      ...(key === undefined ? {} : { key }),
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      metadata: headers,
+      idempotent,
+    }
     call = dispatcher.prepare(service, decodeBody(letter.body), options, undefined, false)
   } catch (error) {
     const reason = (error as { code?: string }).code ?? 'LM_CODEC'

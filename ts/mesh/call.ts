@@ -5,6 +5,7 @@ import { CancelledError } from '../errors.js'
 import type { Cancellable, Context } from './context.js'
 import type { DeadlineEntry } from './deadlines.js'
 import type { Dispatcher } from './dispatcher.js'
+import type { Guarantees } from './guarantees.js'
 import type { Outbox } from './outbox.js'
 import type { RemoteItems } from './remote-items.js'
 import type { RequestSpan } from './trace.js'
@@ -16,6 +17,8 @@ export interface ServiceEntry {
   readonly timeoutMs: number
   readonly idempotent: boolean
   readonly queueLimit: number
+  /** Requests with one key come one after the other. */
+  readonly ordered: boolean
   /** Registry epoch that was last looked at. */
   readonly epoch: number
   readonly readAtMs: number
@@ -47,6 +50,7 @@ export class Call implements DeadlineEntry, Cancellable {
   signal: AbortSignal | undefined = undefined
   idempotent: boolean
   retries = 255
+  guarantees: Guarantees | undefined = undefined
   window = 32
   /** Only a slot is wanted: `route.wait()`. */
   slotOnly = false

@@ -70,6 +70,17 @@ export function checkKey(value: unknown): string {
   return value
 }
 
+/** As a key, and without lone surrogates: two keys must never become the same bytes. */
+export function checkIdempotencyKey(value: unknown): string {
+  const field = 'idempotencyKey'
+  if (typeof value !== 'string') throw invalid(field, `${field} must be a string, not ${shown(value)}`)
+  if (value.length === 0 || value.length > MAX_KEY)
+    throw invalid(field, `${field} has ${value.length} characters; 1 to ${MAX_KEY} are allowed`, MAX_KEY)
+  if (!(value as unknown as { isWellFormed(): boolean }).isWellFormed())
+    throw invalid(field, `${field} has a lone surrogate`)
+  return value
+}
+
 export function checkSignal(value: unknown): AbortSignal {
   const signal = value as Partial<AbortSignal> | null
   if (

@@ -3,6 +3,7 @@ import { CancelledError } from '../errors.js'
 import type { Mesh } from '../mesh.js'
 import type { RequestOptions, StreamOptions } from '../service.js'
 import { nowMs } from './clock.js'
+import type { Guarantees } from './guarantees.js'
 import { readTrace, type TraceContext } from './trace.js'
 
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({})
@@ -26,6 +27,8 @@ export class Context {
   /** Milliseconds on the process's monotonic clock when the caller stops waiting; Infinity for never. */
   readonly deadline: number
 
+  /** @internal */
+  guarantees: Guarantees | undefined = undefined
   #trace: TraceContext | null | undefined
   #controller: AbortController | undefined
   #children: Set<Cancellable> | undefined
@@ -52,6 +55,19 @@ export class Context {
   get trace(): TraceContext | undefined {
     if (this.#trace === undefined) this.#trace = readTrace(this.metadata) ?? null
     return this.#trace ?? undefined
+  }
+
+  /** The caller's idempotency key, or undefined. For effects elsewhere that must not be made twice either. */
+  get idempotencyKey(): string | undefined {
+    return this.guarantees?.idempotencyKey
+  }
+
+  /**
+   * A message of the same key that came before this one was given up, with `ordering: 'key'`: what it was to do has not
+   * been done, or nobody knows. Its dead letter says `breaksOrder`.
+   */
+  get orderBroken(): boolean {
+    return this.guarantees?.orderBroken === true
   }
 
   /** Fires when the caller gives up, its deadline passes, its thread ends, or the mesh closes. Made on first use. */

@@ -13,6 +13,8 @@ import { nowMs } from './clock.js'
 import { Context } from './context.js'
 import { type Core, slotOf } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
+import { KeyOrder } from './key-order.js'
+import { Ledger } from './ledger.js'
 import { ServiceNames } from './names.js'
 import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
 import { readOptions } from './request-options.js'
@@ -51,6 +53,8 @@ export class Dispatcher {
   onGiveUp: ((call: Call, error: unknown) => void) | undefined = undefined
 
   readonly waits: Waits
+  readonly #order: KeyOrder
+  readonly #ledger: Ledger
   readonly #names: ServiceNames
   readonly #locals: (LocalInstance | undefined)[] = []
   /** Tickets of answers that are completed together. */
@@ -61,6 +65,8 @@ export class Dispatcher {
     this.core = core
     this.#names = new ServiceNames(core)
     this.waits = new Waits(core, this)
+    this.#order = new KeyOrder(core, this)
+    this.#ledger = new Ledger(core, this.waits)
   }
 
   // --- names and handlers -------------------------------------------------------------------------------
@@ -128,7 +134,9 @@ export class Dispatcher {
       }
       signal.addEventListener('abort', call)
     }
-    this.attempt(call)
+    const { guarantees } = call
+    if (guarantees?.ordered === true) this.#order.enter(call, guarantees)
+    else this.attempt(call)
   }
 
   attempt(call: Call): void {
@@ -198,6 +206,7 @@ export class Dispatcher {
       call.attempt,
       call.stream ? Number.POSITIVE_INFINITY : call.deadline,
     )
+    context.guarantees = call.guarantees
     call.context = context
     let result: unknown
     this.active++
@@ -233,8 +242,15 @@ export class Dispatcher {
     else if (isAsyncIterable(value)) void value[Symbol.asyncIterator]().return?.()
   }
 
-  /** Runs a handler, within a span when there is a tracer. */
+  /** Runs a handler, within a span when there is a tracer; a repeat with an idempotency key has the first one's answer. */
   run(local: LocalInstance, body: unknown, context: Context): unknown {
+    const { tracing } = this.core
+    const key = context.guarantees?.idempotencyKey
+    if (key !== undefined) return this.#ledger.run(local.handle, key, () => this.#handle(local, body, context))
+    return tracing === undefined ? local.handler(body, context) : this.#handle(local, body, context)
+  }
+
+  #handle(local: LocalInstance, body: unknown, context: Context): unknown {
     const { tracing } = this.core
     return tracing === undefined
       ? local.handler(body, context)
@@ -386,6 +402,7 @@ export class Dispatcher {
     this.core.deadlines.remove(call)
     call.signal?.removeEventListener('abort', call)
     call.parent?.release(call)
+    if (call.guarantees !== undefined && call.guarantees.turn !== 0) this.#order.leave(call, call.guarantees, error)
     if (this.onQuiet !== undefined) this.onQuiet()
   }
 

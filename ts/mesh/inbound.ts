@@ -11,6 +11,7 @@ import {
   streamMisuse,
 } from './dispatcher.js'
 import { DEADLINE_F64, Flag, FrameKind, type LaneMemory, slotOfId, threadOf, Word } from './frame.js'
+import { type Extras, guaranteesOf } from './guarantees.js'
 
 /** How answers go back. */
 export interface ReplyPath {
@@ -75,7 +76,7 @@ export class Inbound {
     // From here on this thread has the message in its hands, whatever becomes of it.
     u32[word + Word.Kind] = (u32[word + Word.Kind] as number) | Flag.Taken
     let body: unknown
-    let extras: { key?: string; metadata?: Record<string, string> } | undefined
+    let extras: Extras | undefined
     try {
       body = this.#replies.decode(memory, at)
       const text = this.#replies.extras(memory, at)
@@ -93,6 +94,7 @@ export class Inbound {
       attempt & 0xffff,
       stream ? Number.POSITIVE_INFINITY : deadline,
     )
+    if (extras !== undefined) context.guarantees = guaranteesOf(extras)
     const served = new Served(source, id, context)
     if (stream) served.credits = attempt >>> 16
     this.#run(served, local, body, stream)

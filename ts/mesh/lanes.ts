@@ -15,6 +15,7 @@ import type { Core } from './core.js'
 import type { Dispatcher, RemotePath } from './dispatcher.js'
 import { errorFromText, errorToText } from './error-data.js'
 import { Flag, FrameKind, farThreadOf, HEADER_BYTES, LaneMemory, threadOf, Word } from './frame.js'
+import { extrasOf } from './guarantees.js'
 import { Inbound, type ReplyPath } from './inbound.js'
 import { Header, Outbox } from './outbox.js'
 import { failureOf } from './outcomes.js'
@@ -122,10 +123,7 @@ export class Lanes implements RemotePath, ReplyPath {
     header.attempt = call.stream ? call.attempt | (call.window << 16) : call.attempt
     header.ownCodec = this.#codec.ownHash
     header.deadline = call.deadline
-    header.extras =
-      call.key === undefined && call.metadata === undefined
-        ? ''
-        : JSON.stringify({ key: call.key, metadata: call.metadata })
+    header.extras = extrasOf(call)
     if (call.stream) {
       const { thread, requestId, instance } = call
       call.items = new RemoteItems(

@@ -60,6 +60,7 @@ export class ServiceNames {
       handle,
       timeoutMs: policy.timeoutMs,
       queueLimit: policy.queueLimit,
+      ordered: policy.ordering === 'key',
       idempotent: instances.length > 0 && instances.every((instance) => instance.metadata[IDEMPOTENT_KEY] === 'true'),
       epoch,
       readAtMs: now,

@@ -46,9 +46,15 @@ export function retryAllowed(call: Call, error: unknown, outcome: Outcome): bool
   if (outcome === Outcome.Ok || outcome === Outcome.Cancelled || outcome === Outcome.Timeout) return false
   if (outcome !== Outcome.Unreachable && !call.idempotent) return false
   // An error that says so itself is believed.
-  const said =
-    error instanceof RemoteError ? error.data.retryable : (error as { retryable?: unknown } | null)?.retryable
+  const said = saysRetryable(error)
+  // With an idempotency key a failure is an answer, and is remembered: another attempt would get the same.
+  if (outcome === Outcome.Error && call.guarantees?.idempotencyKey !== undefined) return said === true
   return said !== false
+}
+
+/** What an error says of itself: true, false, or nothing. */
+export function saysRetryable(error: unknown): unknown {
+  return error instanceof RemoteError ? error.data.retryable : (error as { retryable?: unknown } | null)?.retryable
 }
 
 /** The error for a refused pick or wait; `retryAfterMs` is where the hot call left it. */

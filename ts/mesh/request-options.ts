@@ -2,16 +2,38 @@
 import type { Binding } from '../binding/contract.js'
 import type { RequestOptions, StreamOptions } from '../service.js'
 import type { Call } from './call.js'
-import { checkInteger, checkKey, checkMetadata, checkRecord, checkSignal, checkTimeout, invalid } from './checks.js'
+import {
+  checkIdempotencyKey,
+  checkInteger,
+  checkKey,
+  checkMetadata,
+  checkRecord,
+  checkSignal,
+  checkTimeout,
+  invalid,
+} from './checks.js'
+import { Guarantees } from './guarantees.js'
 
 /** Checks what a caller asks for, and notes it on the call. */
 export function readOptions(call: Call, options: RequestOptions & StreamOptions, binding: Binding): void {
   checkRecord(options, 'options')
-  const { timeoutMs, key, signal, metadata, idempotent, retries, window } = options
+  const { timeoutMs, key, signal, metadata, idempotencyKey, idempotent, retries, window } = options
   if (timeoutMs !== undefined) call.timeoutMs = checkTimeout(timeoutMs, 'timeoutMs')
   if (key !== undefined) {
     call.key = checkKey(key)
     call.keyHash = binding.hashKey(key)
+    if (call.service.ordered) {
+      call.guarantees = new Guarantees()
+      call.guarantees.ordered = true
+    }
+  }
+  if (idempotencyKey !== undefined) {
+    if (call.stream) throw invalid('idempotencyKey', 'a stream has no idempotency key: it is not remembered')
+    call.guarantees ??= new Guarantees()
+    call.guarantees.idempotencyKey = checkIdempotencyKey(idempotencyKey)
+    call.idempotent = true
+    // A repeat goes where the first one went.
+    if (key === undefined) call.keyHash = binding.hashKey(idempotencyKey)
   }
   if (signal !== undefined) call.signal = checkSignal(signal)
   if (metadata !== undefined) call.metadata = checkMetadata(metadata)

@@ -18,6 +18,8 @@ export class Waits {
   readonly #dispatcher: Dispatcher
   readonly #calls = new Map<number, Call>()
   readonly #grants = new Float64Array(4 * BATCH)
+  /** What waits for something else than a place: a turn, a first request. */
+  readonly #parked = new Map<number, (note: number) => void>()
   #soon = false
 
   constructor(core: Core, dispatcher: Dispatcher) {
@@ -26,7 +28,17 @@ export class Waits {
   }
 
   get size(): number {
-    return this.#calls.size
+    return this.#calls.size + this.#parked.size
+  }
+
+  /** Calls `go` once the grant with this id and ticket 0 is there. */
+  park(id: number, go: (note: number) => void): void {
+    this.#parked.set(id, go)
+  }
+
+  /** Nobody waits any more: the grant, if it comes, finds nobody. */
+  unpark(id: number): void {
+    this.#parked.delete(id)
   }
 
   /** Queues the call; 0, or why not. */
@@ -76,6 +88,12 @@ export class Waits {
   }
 
   #granted(id: number, ticket: number, instance: number, thread: number): void {
+    if (ticket === 0) {
+      const go = this.#parked.get(id)
+      this.#parked.delete(id)
+      go?.(instance)
+      return
+    }
     const call = this.#calls.get(id)
     this.#calls.delete(id)
     if (call === undefined || call.settled) {

@@ -107,8 +107,20 @@ impl Collector {
         histogram: &Histogram,
         scale: f64,
     ) {
+        self.snapshot(name, help, labels, histogram.snapshot(), scale);
+    }
+
+    /// As [`histogram`](Self::histogram), of one that was read already.
+    pub fn snapshot(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        snapshot: HistogramSnapshot,
+        scale: f64,
+    ) {
         let value = SampleValue::Histogram {
-            snapshot: Box::new(histogram.snapshot()),
+            snapshot: Box::new(snapshot),
             scale,
         };
         self.add(name, Kind::Histogram, help, labels, value);

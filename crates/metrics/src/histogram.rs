@@ -98,19 +98,45 @@ impl Histogram {
                     guess + usize::from(mantissa >= edges.mantissa[guess + 1]),
                 )
             };
-            let octaves = self
-                .octaves
-                .get_or_init(|| Box::new([const { OnceLock::new() }; OCTAVES]));
-            let buckets =
-                octaves[octave].get_or_init(|| Box::new([const { AtomicU64::new(0) }; STEPS]));
             // Relaxed: a bucket is a sum of its own; a snapshot taken meanwhile may miss the newest values.
-            buckets[step].fetch_add(1, Ordering::Relaxed);
+            self.octave(octave)[step].fetch_add(1, Ordering::Relaxed);
         }
         number::add(&self.sum, value);
         if bits > self.max.load(Ordering::Relaxed) {
             self.max.fetch_max(bits, Ordering::Relaxed);
         }
         true
+    }
+
+    #[inline]
+    fn octave(&self, index: usize) -> &Octave {
+        let octaves = self
+            .octaves
+            .get_or_init(|| Box::new([const { OnceLock::new() }; OCTAVES]));
+        octaves[index].get_or_init(|| Box::new([const { AtomicU64::new(0) }; STEPS]))
+    }
+
+    /// Adds what another histogram had recorded; its exemplars stay with it.
+    pub fn absorb(&self, other: &HistogramSnapshot) {
+        for (bucket, count) in &other.buckets {
+            let (octave, step) = (usize::from(*bucket) / STEPS, usize::from(*bucket) % STEPS);
+            self.octave(octave)[step].fetch_add(*count, Ordering::Relaxed);
+        }
+        self.zero.fetch_add(other.zero, Ordering::Relaxed);
+        number::add(&self.sum, other.sum);
+        self.max.fetch_max(other.max.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Forgets every value; exemplars stay. What is recorded meanwhile may stay in part.
+    pub fn clear(&self) {
+        for octave in self.octaves.get().into_iter().flat_map(|all| all.iter()) {
+            for bucket in octave.get().into_iter().flat_map(|buckets| buckets.iter()) {
+                bucket.store(0, Ordering::Relaxed);
+            }
+        }
+        for part in [&self.zero, &self.sum, &self.max] {
+            part.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Says which request a value came from; the value itself is [`record`](Self::record)ed besides. The newest of
@@ -337,6 +363,26 @@ mod tests {
         let snapshot = histogram.snapshot();
         assert_eq!((snapshot.count, snapshot.zero, snapshot.max), (3, 2, 1e300));
         assert_eq!(snapshot.below_power(0), 2);
+    }
+
+    #[test]
+    fn what_is_absorbed_counts_and_what_is_cleared_does_not() {
+        let [one, other] = [(); 2].map(|()| Histogram::new());
+        for value in [0.0, 3.0, 1e6] {
+            one.record(value);
+            other.record(value * 2.0);
+        }
+        let both = {
+            let mut both = one.snapshot();
+            both.merge(&other.snapshot());
+            both
+        };
+        one.absorb(&other.snapshot());
+        assert_eq!(one.snapshot(), both);
+        one.clear();
+        assert_eq!(one.snapshot(), HistogramSnapshot::default());
+        one.record(1.0);
+        assert_eq!(one.count(), 1);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 
 mod args;
 mod blobs;
+mod delivery;
 mod engine;
 mod external;
 mod heartbeat;

@@ -92,7 +92,11 @@ impl Router {
         }
         for instance in removed {
             self.view(instance).clear();
+            if let Some(state) = self.cells.state(instance) {
+                self.series.take_back(instance, state, None);
+            }
         }
+        self.drop_ledger(service);
         self.republish_header();
         self.grant_changed(now_us);
         Ok(())
@@ -175,6 +179,8 @@ impl Router {
             drop(order);
             // First the waits: from then on nobody takes tickets in its name.
             self.forget_waits(thread);
+            self.forget_turns(thread);
+            self.forget_begun(thread);
             self.close_tickets_of(guard, thread, now_us);
             self.grant_all(&mut self.queue(), guard, now_us);
         });
@@ -275,12 +281,19 @@ impl Router {
         for service in services {
             self.republish(service, now_us);
         }
-        for &(instance, _) in removed {
-            let view = self.view(instance);
-            if view.is(instance) {
-                view.clear();
+        self.with_registry(|_, guard| {
+            for &(instance, service) in removed {
+                let view = self.view(instance);
+                if view.is(instance) {
+                    view.clear();
+                }
+                if let Some(state) = self.cells.state(instance) {
+                    let membership = self.membership(guard, service);
+                    let service = membership.map(|membership| &*membership.service);
+                    self.series.take_back(instance, state, service);
+                }
             }
-        }
+        });
     }
 
     /// Brings cells and membership of a service to what the registry says.
@@ -354,6 +367,9 @@ impl Router {
                 health: instance.health,
                 now_us,
             });
+            if let Some(state) = self.cells.state(instance.handle) {
+                self.series.give(instance.handle, state);
+            }
         }
         let tier = self.tier_of(instance, &policy.balancing)?;
         let (affinity, seed) = match &instance.address {

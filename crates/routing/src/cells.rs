@@ -8,7 +8,7 @@ use crate::concurrency::Limiter;
 use crate::ejection::Ejection;
 use crate::estimate::Estimate;
 use crate::outcome::Outcome;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::table::SlotTable;
 use zerocopy::FromZeros;
 
@@ -102,6 +102,8 @@ pub(crate) struct InstanceState {
     /// Requests by outcome since registration; of those that ended well only what the view's word has lost by starting
     /// again at 0. See [`View::outcomes`].
     outcomes: [AtomicU64; 7],
+    /// Which histogram is its own; see `latencies`. 0 = none.
+    pub(crate) series: AtomicU32,
 }
 
 impl InstanceState {

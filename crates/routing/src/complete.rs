@@ -143,11 +143,13 @@ impl Router {
         .min(LONGEST_US);
         let view = self.view(filled.instance);
         let membership = self.membership(guard, filled.service);
+        let mut histogram = membership.map(|membership| &membership.service.histogram);
         // Slots of removed instances rest for a thousand removals before they are given out again, so a slot that is
         // ours here is still ours a moment later.
         if view.is(filled.instance) {
             match membership.zip(self.cells.state(filled.instance)) {
                 Some((membership, state)) => {
+                    histogram = self.series.of(filled.instance, state).or(histogram);
                     let ended = Ended {
                         outcome,
                         latency_us,
@@ -172,10 +174,10 @@ impl Router {
                 None => view.release(),
             }
         }
-        if let Some(membership) = membership
+        if let Some(histogram) = histogram
             && outcome != Outcome::Cancelled
         {
-            membership.service.histogram.record(latency_us as f64);
+            histogram.record(latency_us as f64);
         }
         Some(filled.service)
     }

@@ -19,6 +19,7 @@ impl Router {
             self.detect_outliers(guard, now_us);
             self.prepare_tables(guard, now_us);
             self.log_changes();
+            self.expire_ledgers(now_us);
             let mut waits = self.queue();
             self.time_out(&mut waits, now_us);
             self.grant_all(&mut waits, guard, now_us);

@@ -30,7 +30,7 @@ struct ServiceInfo<'a> {
 }
 
 /// Latencies of completed requests, microseconds; relative error at most 1.1 %.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LatencyInfo {
     count: u64,
@@ -153,16 +153,14 @@ impl Router {
     fn service_info<'a>(&self, record: &'a ServiceRecord, guard: &Guard<'_>) -> ServiceInfo<'a> {
         let membership = self.membership(guard, record.handle);
         let service = membership.map(|membership| &membership.service);
-        let latency = service.map_or_else(LatencyInfo::default, |service| {
-            let latencies = service.histogram.snapshot();
-            LatencyInfo {
-                count: latencies.count,
-                p50_us: latencies.quantile(0.5),
-                p90_us: latencies.quantile(0.9),
-                p99_us: latencies.quantile(0.99),
-                p999_us: latencies.quantile(0.999),
-            }
-        });
+        let (latencies, _) = self.latencies_of(record, guard);
+        let latency = LatencyInfo {
+            count: latencies.count,
+            p50_us: latencies.quantile(0.5),
+            p90_us: latencies.quantile(0.9),
+            p99_us: latencies.quantile(0.99),
+            p999_us: latencies.quantile(0.999),
+        };
         ServiceInfo {
             handle: record.handle,
             name: &record.name,
@@ -185,6 +183,7 @@ impl Router {
                 self.collect_service(out, record, guard);
             }
         });
+        self.collect_order(out);
         let lost = self.changes_lost.load(Ordering::Relaxed);
         out.counter(
             "linkmesh_breaker_events_lost_total",
@@ -199,11 +198,12 @@ impl Router {
             return;
         };
         let (service, labels) = (&membership.service, [("service", &*record.name)]);
-        out.histogram(
+        let (total, own) = self.latencies_of(record, guard);
+        out.snapshot(
             "linkmesh_request_duration_seconds",
             "Time from pick to completion, cancelled requests excepted.",
             &labels,
-            &service.histogram,
+            total,
             1e-6,
         );
         let waiting = service.waiting.load(Ordering::Relaxed);
@@ -220,8 +220,9 @@ impl Router {
             &labels,
             retries,
         );
+        self.collect_ledger(out, record.handle, labels);
         let mut names: BTreeMap<String, u32> = BTreeMap::new();
-        for instance in &record.instances {
+        for (instance, latencies) in record.instances.iter().zip(own) {
             let name = label_of(instance);
             // Several instances may live in one thread.
             let count = names.entry(name.clone()).or_default();
@@ -231,8 +232,79 @@ impl Router {
             } else {
                 format!("{name}#{count}")
             };
+            if let Some(latencies) = latencies {
+                out.snapshot(
+                    "linkmesh_instance_request_duration_seconds",
+                    "Time from pick to completion by instance, cancelled requests excepted.",
+                    &[("service", &record.name), ("instance", &name)],
+                    latencies,
+                    1e-6,
+                );
+            }
             self.collect_instance(out, &record.name, &name, instance.handle);
         }
+    }
+
+    /// Only of services that were asked with idempotency keys.
+    fn collect_ledger(&self, out: &mut Collector, service: u32, labels: [(&str, &str); 1]) {
+        let Some(ledger) = self.ledger.figures(service) else {
+            return;
+        };
+        let counters = [
+            (
+                "linkmesh_idempotency_hits_total",
+                "Repeats answered with the first result.",
+                ledger.hits,
+            ),
+            (
+                "linkmesh_idempotency_joins_total",
+                "Repeats that waited for the first request.",
+                ledger.joins,
+            ),
+            (
+                "linkmesh_idempotency_evictions_total",
+                "Results that made room for others before their time was over.",
+                ledger.evictions,
+            ),
+        ];
+        for (name, help, value) in counters {
+            out.counter(name, help, &labels, value as f64);
+        }
+        out.gauge(
+            "linkmesh_idempotency_entries",
+            "Idempotency keys that are remembered.",
+            &labels,
+            ledger.entries as f64,
+        );
+        out.gauge(
+            "linkmesh_idempotency_bytes",
+            "What keys and results take.",
+            &labels,
+            ledger.bytes as f64,
+        );
+    }
+
+    /// What the order by keys is about, of all services.
+    fn collect_order(&self, out: &mut Collector) {
+        let (waiting, broken, forgotten) = self.key_order.figures();
+        out.gauge(
+            "linkmesh_order_waiting",
+            "Requests that wait for others with their key.",
+            &[],
+            waiting as f64,
+        );
+        out.counter(
+            "linkmesh_order_broken_total",
+            "Requests in an order that were given up.",
+            &[],
+            broken as f64,
+        );
+        out.counter(
+            "linkmesh_order_broken_forgotten_total",
+            "Broken orders that were forgotten before the next request came.",
+            &[],
+            forgotten as f64,
+        );
     }
 
     fn collect_instance(&self, out: &mut Collector, service: &str, name: &str, instance: u32) {

@@ -1,6 +1,7 @@
 //! What happens to a message: which instance gets it, what is learnt from how it went, who waits, who may try again.
 //!
-//! Enters here: balancers, circuit breakers, concurrency limits, retry budgets, the queue, tickets, explanations.
+//! Enters here: balancers, circuit breakers, concurrency limits, retry budgets, the queue, tickets, explanations, the order
+//! of messages with one key, the ledger of idempotency keys.
 //! Deliberately absent: transports, deadlines of requests (the caller watches those and reports `Timeout`), clocks,
 //! threads and timers. Time and randomness are passed in, so the same code runs in production, in a test at virtual
 //! time and in a simulation.
@@ -36,6 +37,9 @@ mod hashing;
 mod heartbeat;
 mod housekeeping;
 mod info;
+mod key_order;
+mod latencies;
+mod ledger;
 mod look;
 mod membership;
 mod outcome;
@@ -70,9 +74,12 @@ pub use hash::{fmix32, hash_key, log2, rendezvous_score};
 pub use hashing::crc32;
 pub use heartbeat::{BLOCKED_AFTER_US, LOOK_US, Look, Pulse, Round, Watch};
 pub use info::Connections;
+pub use key_order::Entered;
+pub use ledger::Begun;
 pub use outcome::Outcome;
 pub use policy::{AdaptiveConcurrencyPolicy, Backpressure, OutlierPolicy, RateLimitPolicy};
 pub use policy::{Balancer, BalancingPolicy, BreakerPolicy, Policy, RetryPolicy, SubsetFallback};
+pub use policy::{IdempotencyPolicy, OrderingPolicy};
 pub use random::Rng;
 pub use router::{Completed, Picked, Router, RouterOptions};
 pub use ticket::MAX_TICKETS;

@@ -15,6 +15,9 @@ use crate::breaker::Transition;
 use crate::caller::Caller;
 use crate::cells::{Cells, View, header_word, instance_word as word};
 use crate::explain::{ExplainRing, Explanation};
+use crate::key_order::KeyOrder;
+use crate::latencies::LatencySeries;
+use crate::ledger::Ledger;
 use crate::membership::Membership;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::SlotTable;
@@ -130,6 +133,11 @@ pub struct Router {
     /// Rings of the threads that call.
     explained: Mutex<Vec<Weak<ExplainRing>>>,
     pub(crate) waits: Mutex<Waits>,
+    pub(crate) series: LatencySeries,
+    pub(crate) key_order: KeyOrder,
+    pub(crate) ledger: Ledger,
+    /// Ids given to what waits for something else than a place.
+    pub(crate) parked: AtomicU64,
     changes: MpmcRing<BreakerChange>,
     /// Breaker changes that found `changes` full.
     pub(crate) changes_lost: AtomicU64,
@@ -167,6 +175,10 @@ impl Router {
             tickets: Tickets::new().ok_or_else(no_memory)?,
             explained: Mutex::new(vec![Arc::downgrade(&queue.explained)]),
             waits: Mutex::new(Waits::new(queue)),
+            series: LatencySeries::default(),
+            key_order: KeyOrder::default(),
+            ledger: Ledger::default(),
+            parked: AtomicU64::new(0),
             changes: MpmcRing::new(PENDING_CHANGES).map_err(|_| no_memory())?,
             changes_lost: AtomicU64::new(0),
             administration: Mutex::new(()),

@@ -1,5 +1,7 @@
 //! What a service carries from one membership to the next.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use linkmesh_metrics::Histogram;
 
 use crate::budget::RetryBudget;
@@ -30,8 +32,10 @@ pub(crate) struct ServiceState {
     pub(crate) latency: Estimate,
     /// `adaptive` only: latency of its latest good answers, microseconds.
     pub(crate) recent: Estimate,
-    /// Latencies of completed requests, cancelled ones excepted, microseconds.
+    /// Latencies of completed requests, cancelled ones excepted, microseconds: of instances that have no histogram of
+    /// their own, or are gone. See `latencies`.
     pub(crate) histogram: Histogram,
+    adding_up: Mutex<()>,
 }
 
 impl ServiceState {
@@ -47,7 +51,15 @@ impl ServiceState {
             latency: Estimate::default(),
             recent: Estimate::default(),
             histogram: Histogram::new(),
+            adding_up: Mutex::new(()),
         }
+    }
+
+    /// While this is held no instance leaves its latencies to the service.
+    pub(crate) fn adding_up(&self) -> MutexGuard<'_, ()> {
+        self.adding_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Mean latency, or what is assumed before there is one.

@@ -23,7 +23,8 @@ pub struct Grant {
     /// Which wait.
     pub wait_id: u32,
     /// A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`, or `QueueFull` when a
-    /// newer request took its place.
+    /// newer request took its place. 0: it was no wait for a place, and is over; see [`Router::order_enter`] and
+    /// [`Router::ledger_begin`].
     pub result: Result<u64, Status>,
     /// Handle of the instance; 0 when refused.
     pub instance: u32,
@@ -107,7 +108,7 @@ impl Waits {
         }
     }
 
-    fn answer(&mut self, thread: u32, grant: Grant) {
+    pub(crate) fn answer(&mut self, thread: u32, grant: Grant) {
         self.grants.entry(thread).or_default().push_back(grant);
     }
 

@@ -225,6 +225,38 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         const { engine, rng } = must(mesh)
         return engine.router.retry(service >>> 0, attempt >>> 0, rng, engine.now())
       }),
+    orderEnter: (mesh, service, key) =>
+      edge.number(() => {
+        const { engine, peer } = must(mesh)
+        const { id, waits, broken } = engine.router.orderEnter(service >>> 0, key, peer.id)
+        scratch[Scratch.Entered] = Number(waits)
+        scratch[Scratch.OrderBroken] = Number(broken)
+        return id
+      }),
+    orderLeave: (mesh, service, key, id, broken) =>
+      quietly(mesh, ({ engine, peer }) => {
+        const thread = engine.router.orderLeave(service >>> 0, key, id, broken !== 0)
+        // The calling thread looks by itself.
+        if (thread !== undefined && thread !== peer.id) engine.signal(thread)
+      }),
+    ledgerBegin: (mesh, service, key) =>
+      edge.number(() => {
+        const { engine, peer } = must(mesh)
+        const { entry, id } = engine.router.ledgerBegin(service >>> 0, key, peer.id, engine.now())
+        scratch[Scratch.Entered] = entry
+        return id
+      }),
+    ledgerResult: (mesh, service, key) => meshes.get(mesh)?.engine.router.ledgerResult(service >>> 0, key) ?? null,
+    ledgerSettle: (mesh, service, key, id, result) =>
+      quietly(mesh, ({ engine, peer }) => {
+        const threads = engine.router.ledgerSettle(service >>> 0, key, id, result, engine.now())
+        for (const thread of threads) if (thread !== peer.id) engine.signal(thread)
+      }),
+    ledgerForget: (mesh, service, key, id) =>
+      quietly(mesh, ({ engine, peer }) => {
+        for (const thread of engine.router.ledgerForget(service >>> 0, key, id))
+          if (thread !== peer.id) engine.signal(thread)
+      }),
     recordedPicks: (mesh) => ask(mesh, ({ engine }) => engine.router.recordedPicksJson()),
     explain: (mesh, ticket) => ask(mesh, ({ engine }) => engine.router.explainJson(ticket) ?? ''),
 

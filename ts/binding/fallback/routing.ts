@@ -25,6 +25,8 @@ import { control } from './routing/control.js'
 import { explanationOf } from './routing/explain.js'
 import * as housekeeping from './routing/housekeeping.js'
 import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './routing/info.js'
+import { type Entered, orderEnter, orderLeave } from './routing/key-order.js'
+import { type Begun, ledgerBegin, ledgerForget, ledgerResult, ledgerSettle } from './routing/ledger.js'
 import { type Picked, pickFrom } from './routing/pick.js'
 import { grant, type Waiting, type WaitRefused, wait } from './routing/queue.js'
 import { type RouterOptions, RouterState } from './routing/state.js'
@@ -185,6 +187,36 @@ export class FallbackRouter {
     if (attempt === 0 || attempt > retry.limit) return -1
     const { budget, picks } = membership.service
     return budget.take(retry, picks, nowUs) ? backoffMs(retry, attempt, rng) : -1
+  }
+
+  /** Enters the turn of `key` among the requests to a service. */
+  orderEnter(service: Handle, key: string, thread: number): Entered {
+    return orderEnter(this.#state, service, key, thread)
+  }
+
+  /** Leaves a turn, or the queue for it; the thread whose turn has come. */
+  orderLeave(service: Handle, key: string, id: number, broken: boolean): number | undefined {
+    return orderLeave(this.#state, service, key, id, broken)
+  }
+
+  /** Asks what a request with an idempotency key has to do. */
+  ledgerBegin(service: Handle, key: string, thread: number, nowUs: number): Begun {
+    return ledgerBegin(this.#state, service, key, thread, nowUs)
+  }
+
+  /** What the first request with this key was answered, while it is remembered. */
+  ledgerResult(service: Handle, key: string): Uint8Array | null {
+    return ledgerResult(this.#state, service, key)
+  }
+
+  /** The first request has its answer; the threads to wake. */
+  ledgerSettle(service: Handle, key: string, id: number, result: Uint8Array, nowUs: number): number[] {
+    return ledgerSettle(this.#state, service, key, id, result, nowUs)
+  }
+
+  /** The first request has no answer that should be remembered; the threads to wake. */
+  ledgerForget(service: Handle, key: string, id: number): number[] {
+    return ledgerForget(this.#state, service, key, id)
   }
 
   // --- time -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 mod balancing;
 mod breaker;
+mod delivery;
 mod of_service;
 mod protection;
 mod retry;
@@ -10,6 +11,7 @@ mod retry;
 pub use balancing::{Balancer, BalancingPolicy, SubsetFallback};
 pub use breaker::BreakerPolicy;
 pub(crate) use breaker::PROBE_PLACES;
+pub use delivery::{IdempotencyPolicy, OrderingPolicy};
 pub use of_service::Policy;
 pub use protection::{AdaptiveConcurrencyPolicy, Backpressure, OutlierPolicy, RateLimitPolicy};
 pub use retry::RetryPolicy;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::policy::{
     AdaptiveConcurrencyPolicy, Backpressure, Balancer, BalancingPolicy, BreakerPolicy,
-    OutlierPolicy, RateLimitPolicy, RetryPolicy,
+    IdempotencyPolicy, OrderingPolicy, OutlierPolicy, RateLimitPolicy, RetryPolicy,
 };
 
 const DAY_MS: u32 = 86_400_000;
@@ -37,13 +37,17 @@ pub struct Policy {
     pub breaker: BreakerPolicy,
     /// See [`RetryPolicy`].
     pub retry: RetryPolicy,
+    /// See [`OrderingPolicy`].
+    pub ordering: OrderingPolicy,
+    /// See [`IdempotencyPolicy`].
+    pub idempotency: IdempotencyPolicy,
     /// How long an instance that answered Rejected is left alone, milliseconds; 0 to 60,000, default 250.
     pub rejected_ms: u32,
     /// A ticket that nobody completed is closed as Unknown after this, milliseconds; 1 to a day, default 60,000.
     pub ticket_lease_ms: u32,
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "balancer",
     "balancing",
     "timeoutMs",
@@ -55,6 +59,8 @@ const FIELDS: [&str; 13] = [
     "outlier",
     "breaker",
     "retry",
+    "ordering",
+    "idempotency",
     "rejectedMs",
     "ticketLeaseMs",
 ];
@@ -73,6 +79,8 @@ impl Default for Policy {
             outlier: OutlierPolicy::default(),
             breaker: BreakerPolicy::default(),
             retry: RetryPolicy::default(),
+            ordering: OrderingPolicy::default(),
+            idempotency: IdempotencyPolicy::default(),
             rejected_ms: 250,
             ticket_lease_ms: 60_000,
         }
@@ -137,6 +145,16 @@ impl Policy {
             None => or.retry,
             Some(fields) => RetryPolicy::read(fields)?,
         };
+        let ordering = match fields.string("ordering")? {
+            None => or.ordering,
+            Some(word) => OrderingPolicy::from_word(&word).ok_or_else(|| {
+                RegistryError::invalid("policy.ordering", "must be one of none, key")
+            })?,
+        };
+        let idempotency = match fields.object("idempotency", &IdempotencyPolicy::FIELDS)? {
+            None => or.idempotency,
+            Some(fields) => IdempotencyPolicy::read(fields)?,
+        };
         let rejected_ms = fields
             .integer32("rejectedMs", 0, 60_000)?
             .unwrap_or(or.rejected_ms);
@@ -155,6 +173,8 @@ impl Policy {
             outlier,
             breaker,
             retry,
+            ordering,
+            idempotency,
             rejected_ms,
             ticket_lease_ms,
         })
@@ -251,6 +271,12 @@ mod tests {
                 r#"{"balancing":{"subsetFallback":"some"}}"#,
                 "policy.balancing.subsetFallback",
                 None,
+            ),
+            (r#"{"ordering":"strict"}"#, "policy.ordering", None),
+            (
+                r#"{"idempotency":{"maxBytes":1}}"#,
+                "policy.idempotency.maxBytes",
+                Some(1_024.0),
             ),
             (r#"{"backpressure":"drop"}"#, "policy.backpressure", None),
             (

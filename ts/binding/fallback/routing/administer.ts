@@ -8,6 +8,7 @@ import { type InstanceRecord, readInstancePatch, readInstanceSpec } from '../reg
 import { fmix32, hashKey } from '../text.js'
 import { healthCode } from './explain.js'
 import { seedOf } from './hashing.js'
+import { dropLedger } from './ledger.js'
 import { type Member, Membership } from './membership.js'
 import { DEFAULT_POLICY, type FullPolicy, readPolicy } from './policy.js'
 import { grantAll } from './queue.js'
@@ -40,6 +41,7 @@ export function removeService(state: RouterState, service: Handle, nowUs: number
   const removed = state.registry.removeService(service, nowUs)
   state.memberships.delete(service)
   for (const instance of removed) state.cells.clear(instance)
+  dropLedger(state, service)
   state.showRegistry()
   grantAll(state, nowUs)
 }

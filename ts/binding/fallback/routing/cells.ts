@@ -3,6 +3,7 @@
  * place, and a private block. The layout is the contract's {@link InstanceWord}, the rules `crates/routing/src/cells.rs`.
  */
 import { Breaker, type Handle, Health, INSTANCE_WORDS, InstanceWord as Word } from '../../contract.js'
+import { Histogram } from '../metrics-histogram.js'
 import { slotOf } from '../registry-handles.js'
 import { CircuitBreaker } from './breaker.js'
 import { Estimate } from './estimate.js'
@@ -10,6 +11,8 @@ import { Estimate } from './estimate.js'
 const SLOTS = 2 ** 17
 const HEALTH_BITS = 0xf
 const BREAKER_SHIFT = 4
+/** Instances with a histogram of their own. */
+const MAX_SERIES = 1_024
 const MOST_IN_FLIGHT = 2 ** 32 - 1
 
 /** The private block of one instance. */
@@ -31,6 +34,8 @@ export class InstanceState {
   readonly breaker = new CircuitBreaker()
   /** Requests by outcome since registration. */
   readonly outcomes: number[] = [0, 0, 0, 0, 0, 0, 0]
+  /** Latencies of completed requests, cancelled ones excepted, microseconds; undefined when too many others have one. */
+  latencies: Histogram | undefined
 
   constructor(nowUs: number) {
     this.warmingSinceUs = nowUs
@@ -55,6 +60,7 @@ export class Cells {
   readonly words = new Uint32Array(SLOTS * INSTANCE_WORDS)
   readonly #floats = new Float32Array(this.words.buffer)
   readonly #states: InstanceState[] = []
+  #series = 0
 
   /** The block of a slot that was ever placed. */
   state(handle: Handle): InstanceState | undefined {
@@ -131,13 +137,23 @@ export class Cells {
   clear(handle: Handle): void {
     this.#set(handle, Word.Handle, 0)
     this.#set(handle, Word.State, Health.Dead)
+    const state = this.state(handle)
+    if (state?.latencies !== undefined) {
+      state.latencies = undefined
+      this.#series--
+    }
     this.#changed(handle)
   }
 
   /** Gives a slot to a new instance, everything forgotten. */
   place(placement: Placement): void {
     const { handle } = placement
-    this.#states[slotOf(handle)] = new InstanceState(placement.nowUs)
+    const state = new InstanceState(placement.nowUs)
+    this.#states[slotOf(handle)] = state
+    if (this.#series < MAX_SERIES) {
+      state.latencies = new Histogram()
+      this.#series++
+    }
     for (let word: number = Word.State; word < INSTANCE_WORDS; word++) this.#set(handle, word, 0)
     this.#set(handle, Word.State, placement.health)
     this.#set(handle, Word.Weight, placement.weight)

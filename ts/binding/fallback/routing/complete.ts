@@ -33,6 +33,7 @@ export function close(
   const believedUs = Math.min(since, LONGEST_US)
   const membership = state.memberships.get(closed.service)
   if (state.cells.is(closed.instance)) {
+    if (outcome !== Outcome.Cancelled) state.cells.state(closed.instance)?.latencies?.record(believedUs)
     if (membership !== undefined) learn(state, membership, closed, outcome, believedUs, nowUs)
     state.cells.release(closed.instance)
   }

@@ -2,6 +2,8 @@
 import { Outcome } from '../../contract.js'
 import { detach, expireLeases } from './administer.js'
 import { close } from './complete.js'
+import { forgetTurns } from './key-order.js'
+import { expireLedgers, forgetBegun } from './ledger.js'
 import { forgetWaits, grantAll, timeOut } from './queue.js'
 import type { RouterState } from './state.js'
 
@@ -10,6 +12,7 @@ export function tick(state: RouterState, nowUs: number): number[] {
   expireLeases(state, nowUs)
   expireTickets(state, nowUs)
   state.logChanges()
+  expireLedgers(state, nowUs)
   timeOut(state, nowUs)
   grantAll(state, nowUs)
   return state.waits.takeWakes()
@@ -43,6 +46,8 @@ export function threadEnded(state: RouterState, thread: number, nowUs: number): 
   detach(state, removed, nowUs)
   // First the waits: from then on nobody takes tickets in its name.
   forgetWaits(state, thread)
+  forgetTurns(state, thread)
+  forgetBegun(state, thread)
   // Its callers are gone with it, so nothing is said of the instances.
   for (const [ticket, open] of state.tickets.openOnes())
     if (open.thread === thread) close(state, ticket, Outcome.Cancelled, -1, nowUs)

@@ -6,6 +6,8 @@ import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
 import { DEFAULT_POLICY } from './policy.js'
 import type { RouterState } from './state.js'
 
+type Labels = readonly (readonly [string, string])[]
+
 const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
   [Outcome.Ok, 'ok'],
   [Outcome.Error, 'error'],
@@ -64,6 +66,15 @@ function shown(state: RouterState, record: InstanceRecord): InstanceInfo {
 /** Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice. */
 export function collectMetrics(state: RouterState, out: MetricCollector): void {
   for (const record of state.registry.servicesByName()) collectService(state, out, record)
+  const { keyOrder } = state
+  out.gauge('linkmesh_order_waiting', 'Requests that wait for others with their key.', [], keyOrder.waiting)
+  out.counter('linkmesh_order_broken_total', 'Requests in an order that were given up.', [], keyOrder.broken)
+  out.counter(
+    'linkmesh_order_broken_forgotten_total',
+    'Broken orders that were forgotten before the next request came.',
+    [],
+    keyOrder.forgotten,
+  )
   const help = 'Breaker changes that the event log missed.'
   out.counter('linkmesh_breaker_events_lost_total', help, [], state.changesLost)
 }
@@ -82,6 +93,7 @@ function collectService(state: RouterState, out: MetricCollector, record: Servic
   const queued = state.waits.length(record.handle)
   out.gauge('linkmesh_queue_depth', 'Requests that wait for a free instance.', labels, queued)
   out.counter('linkmesh_retries_total', 'Retries that the budget granted.', labels, service.budget.granted)
+  collectLedger(state, out, record.handle, labels)
   const counts = new Map<string, number>()
   for (const instance of record.instances) {
     const name = instance.address ?? `thread-${instance.thread}`
@@ -92,6 +104,22 @@ function collectService(state: RouterState, out: MetricCollector, record: Servic
   }
 }
 
+/** Only of services that were asked with idempotency keys. */
+function collectLedger(state: RouterState, out: MetricCollector, service: Handle, labels: Labels): void {
+  const ledger = state.ledgers.get(service)
+  if (ledger === undefined) return
+  out.counter('linkmesh_idempotency_hits_total', 'Repeats answered with the first result.', labels, ledger.hits)
+  out.counter('linkmesh_idempotency_joins_total', 'Repeats that waited for the first request.', labels, ledger.joins)
+  out.counter(
+    'linkmesh_idempotency_evictions_total',
+    'Results that made room for others before their time was over.',
+    labels,
+    ledger.evictions,
+  )
+  out.gauge('linkmesh_idempotency_entries', 'Idempotency keys that are remembered.', labels, ledger.entries.size)
+  out.gauge('linkmesh_idempotency_bytes', 'What keys and results take.', labels, ledger.bytes)
+}
+
 function collectInstance(state: RouterState, out: MetricCollector, instance: InstanceRecord, name: string): void {
   const cell = state.cells.state(instance.handle)
   if (cell === undefined) return
@@ -100,6 +128,15 @@ function collectInstance(state: RouterState, out: MetricCollector, instance: Ins
     ['service', instance.serviceName],
     ['instance', name],
   ] as const
+  if (cell.latencies !== undefined) {
+    out.histogram(
+      'linkmesh_instance_request_duration_seconds',
+      'Time from pick to completion by instance, cancelled requests excepted.',
+      labels,
+      cell.latencies,
+      1e-6,
+    )
+  }
   for (const [outcome, word] of OUTCOME_LABELS) {
     const count = cell.outcomes[outcome] as number
     out.counter('linkmesh_requests_total', 'Completed requests by outcome.', [...labels, ['outcome', word]], count)

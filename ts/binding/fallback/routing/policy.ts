@@ -4,6 +4,8 @@ import type {
   Backpressure,
   Balancer,
   BalancingPolicy,
+  IdempotencyPolicy,
+  Ordering,
   OutlierPolicy,
   Policy,
   RateLimitPolicy,
@@ -26,7 +28,7 @@ import {
 export type BreakerPolicy = Readonly<Required<NonNullable<Policy['breaker']>>>
 /** How many retries a service affords, every field filled. */
 export type RetryPolicy = Readonly<Required<NonNullable<Policy['retry']>>>
-type Nested = 'balancing' | 'rateLimit' | 'adaptiveConcurrency' | 'outlier' | 'breaker' | 'retry'
+type Nested = 'balancing' | 'rateLimit' | 'adaptiveConcurrency' | 'outlier' | 'breaker' | 'retry' | 'idempotency'
 
 /** Every field filled. */
 export interface FullPolicy extends Readonly<Required<Omit<Policy, Nested>>> {
@@ -36,6 +38,7 @@ export interface FullPolicy extends Readonly<Required<Omit<Policy, Nested>>> {
   readonly outlier: Readonly<Required<OutlierPolicy>>
   readonly breaker: BreakerPolicy
   readonly retry: RetryPolicy
+  readonly idempotency: Readonly<Required<IdempotencyPolicy>>
 }
 
 /** Probes in flight at one time, at most. */
@@ -54,6 +57,7 @@ const BALANCERS: readonly Balancer[] = [
   'maglev',
   'rendezvous',
 ]
+const ORDERINGS: readonly Ordering[] = ['none', 'key']
 const BACKPRESSURES: readonly Backpressure[] = ['reject', 'delay', 'drop-oldest']
 /** Tags that a subset may ask for, and bytes of each. */
 const SUBSET_TAGS = 8
@@ -94,6 +98,8 @@ export const DEFAULT_POLICY: FullPolicy = {
     probeLeaseMs: 10_000,
   },
   retry: { limit: 2, budget: 0.2, minPerSecond: 5, minBackoffMs: 5, maxBackoffMs: 250 },
+  ordering: 'none',
+  idempotency: { ttlMs: 300_000, maxEntries: 10_000, maxBytes: 16 << 20 },
   rejectedMs: 250,
   ticketLeaseMs: 60_000,
 }
@@ -124,6 +130,11 @@ export function readPolicy(json: string): FullPolicy {
   const readBreaker = breaker === undefined ? or.breaker : breakerOf(breaker)
   const retry = fields.object('retry', Object.keys(or.retry))
   const readRetry = retry === undefined ? or.retry : retryOf(retry)
+  const order = fields.string('ordering')
+  const ordering = order === undefined ? or.ordering : ORDERINGS.find((known) => known === order)
+  if (ordering === undefined) throw invalid('policy.ordering', `policy.ordering must be one of ${ORDERINGS.join(', ')}`)
+  const idempotency = fields.object('idempotency', Object.keys(or.idempotency))
+  const readIdempotency = idempotency === undefined ? or.idempotency : idempotencyOf(idempotency)
   const rejectedMs = fields.integer('rejectedMs', 0, 60_000) ?? or.rejectedMs
   const ticketLeaseMs = fields.integer('ticketLeaseMs', 1, DAY_MS) ?? or.ticketLeaseMs
   nativeOnly(readRateLimit.perSecond + readRateLimit.keyPerSecond > 0, 'policy.rateLimit')
@@ -142,6 +153,8 @@ export function readPolicy(json: string): FullPolicy {
     outlier: readOutlier,
     breaker: readBreaker,
     retry: readRetry,
+    ordering,
+    idempotency: readIdempotency,
     rejectedMs,
     ticketLeaseMs,
   }
@@ -205,6 +218,14 @@ function breakerOf(fields: Fields): BreakerPolicy {
     concurrentProbes,
     probeLeaseMs,
   }
+}
+
+function idempotencyOf(fields: Fields): FullPolicy['idempotency'] {
+  const or = DEFAULT_POLICY.idempotency
+  const ttlMs = fields.integer('ttlMs', 1, DAY_MS) ?? or.ttlMs
+  const maxEntries = fields.integer('maxEntries', 1, 1_000_000) ?? or.maxEntries
+  const maxBytes = fields.integer('maxBytes', 1_024, 1 << 30) ?? or.maxBytes
+  return { ttlMs, maxEntries, maxBytes }
 }
 
 function retryOf(fields: Fields): RetryPolicy {

@@ -11,6 +11,8 @@ import { type InstanceLoad, NO_LOAD } from '../registry-instance.js'
 import type { Transition } from './breaker.js'
 import { Cells } from './cells.js'
 import { breakerWord, Explained } from './explain.js'
+import { KeyOrder } from './key-order.js'
+import type { ServiceLedger } from './ledger.js'
 import type { Membership } from './membership.js'
 import { Tickets } from './ticket.js'
 import { Waits } from './waits.js'
@@ -52,6 +54,9 @@ export class RouterState {
   readonly tickets = new Tickets()
   readonly explained = new Explained()
   readonly waits: Waits
+  readonly keyOrder = new KeyOrder()
+  /** Of services that were asked with idempotency keys. */
+  readonly ledgers = new Map<Handle, ServiceLedger>()
   /** Breaker changes that the event log missed. */
   changesLost = 0
   /** Shortest ticket lease of any policy so far, microseconds. */
@@ -59,10 +64,17 @@ export class RouterState {
   /** When open tickets are looked through next, microseconds. */
   nextSweepUs = Number.POSITIVE_INFINITY
   #changes: BreakerChange[] = []
+  #parked = 0
 
   constructor(options: RouterOptions) {
     this.options = options
     this.waits = new Waits(new Rng(options.seed, QUEUE_STREAM))
+  }
+
+  /** Names something that waits and is no wait for a place: 31 bits, never 0. */
+  nextParkedId(): number {
+    this.#parked = (this.#parked % 0x7ffffffe) + 1
+    return this.#parked
   }
 
   /** Figures of an instance, all zero when it is not there. */
