@@ -24,10 +24,13 @@ const { values, positionals } = parseArgs({
     only: { type: 'string', default: '' },
   },
 })
-const unknown = positionals.find((name) => !names.includes(name))
+/** Names of several at once. */
+const TOGETHER = { router: ['routing', 'routing-scale', 'request'] }
+const asked = positionals.flatMap((name) => TOGETHER[name] ?? [name])
+const unknown = asked.find((name) => !names.includes(name))
 if (unknown || !/^\d+$/.test(values.seed)) {
   process.stderr.write(
-    `${unknown ? `no bench is called ${unknown}` : '--seed is a number'}; there are ${names.join(', ')}\n`,
+    `${unknown ? `no bench is called ${unknown}` : '--seed is a number'}; there are ${[...names, ...Object.keys(TOGETHER)].join(', ')}\n`,
   )
   process.exit(2)
 }
@@ -51,9 +54,9 @@ process.stdout.write(
 
 const suites = {}
 let failed = false
-const wanted = positionals.length > 0 ? positionals : values.quick ? LOOK : names
+const wanted = asked.length > 0 ? asked : values.quick ? LOOK : names
 const rest = names.filter((name) => !wanted.includes(name))
-if (positionals.length === 0 && rest.length > 0) process.stdout.write(`by name: ${rest.join(', ')}\n`)
+if (asked.length === 0 && rest.length > 0) process.stdout.write(`by name: ${rest.join(', ')}\n`)
 for (const name of wanted) {
   const load = loadavg()[0]
   process.stdout.write(`\n━━ ${name} (load ${load.toFixed(1)}) ━━\n`)

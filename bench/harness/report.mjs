@@ -16,7 +16,7 @@
  * @property {string} unit  `ns`, `µs`, `/s`
  * @property {string} [moreUnit]
  * @property {'lower' | 'higher'} better
- * @property {string} subject  whose line the ratios are about
+ * @property {string} [subject]  whose line the ratios and the budget are about; none: the lines are of one contender
  * @property {Line[]} lines
  * @property {Gate[]} [gates]
  * @property {number} [budget]  in the unit: the subject's figure has to be at least this good
@@ -36,7 +36,7 @@ export function report(section) {
   const width = Math.max(...lines.map((line) => line.name.length))
   const rows = lines.map((line) => {
     const more = Object.entries(line.more ?? {}).map(([name, value]) => `${name} ${figure(value, moreUnit)}`)
-    const ratio = line === own ? '' : compared(advantage(line))
+    const ratio = line === own || own === undefined ? '' : compared(advantage(line))
     return `  ${line.name.padEnd(width)}  ${figure(line.value, unit).padStart(12)}   ${more.join('  ').padEnd(36)}  ${ratio}`.trimEnd()
   })
   for (const { rival, atLeast, atMostTimes } of gates) {

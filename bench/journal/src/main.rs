@@ -1,6 +1,6 @@
 //! Durable appends of 512 bytes with so many in flight: the journal beside embedded stores that are driven the same way.
 //!
-//! `linkmesh-bench-journal FOLDER SECONDS ROUNDS SEED`: prints one line of JSON per measurement.
+//! `linkmesh-bench-journal FOLDER SECONDS ROUNDS SEED [IN_FLIGHT…]`: prints one line of JSON per measurement.
 //!
 //! Every contender acknowledges a record only when it is on the disk, groups what is waiting into one commit, and runs in
 //! turns with the others, in an order shuffled by the seed. The stores keep no hash chain: they are spared that work.
@@ -19,14 +19,18 @@ const IN_FLIGHT: [usize; 4] = [1, 64, 1_000, 8_000];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, seconds, rounds, seed] = &arguments[..] else {
-        eprintln!("give FOLDER SECONDS ROUNDS SEED");
+    let [folder, seconds, rounds, seed, asked @ ..] = &arguments[..] else {
+        eprintln!("give FOLDER SECONDS ROUNDS SEED [IN_FLIGHT…]");
         std::process::exit(2);
     };
     let seconds: f64 = seconds.parse().expect("SECONDS is a number");
     let rounds: usize = rounds.parse().expect("ROUNDS is a number");
     let mut random: u64 = seed.parse::<u64>().expect("SEED is a number") | 1;
-    for in_flight in IN_FLIGHT {
+    let asked: Vec<usize> = asked
+        .iter()
+        .map(|count| count.parse().expect("IN_FLIGHT is a number"))
+        .collect();
+    for in_flight in if asked.is_empty() { IN_FLIGHT.to_vec() } else { asked } {
         let mut order: Vec<usize> = (0..contenders().len()).collect();
         for round in 0..=rounds {
             for index in (1..order.len()).rev() {

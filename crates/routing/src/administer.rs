@@ -50,22 +50,15 @@ impl Router {
                 self.next_comparison_us
                     .fetch_min(now_us.saturating_add(interval_us), Ordering::Relaxed);
             }
-            slot.membership.update(|old| {
-                let state = match old {
-                    Some(old) if !created => Arc::clone(&old.service),
-                    _ => Arc::new(ServiceState::new(&policy.retry, now_us)),
-                };
-                Some(Membership::new(
-                    policy.clone(),
-                    Vec::new(),
-                    state,
-                    old.as_ref(),
-                    now_us,
-                ))
-            });
-            // Release pairs with the Acquire in `membership`.
-            slot.handle.store(service, Ordering::Release);
-            self.republish(service, now_us);
+            if created {
+                let state = Arc::new(ServiceState::new(&policy.retry, now_us));
+                let empty = Membership::new(policy.clone(), Vec::new(), state, None, now_us);
+                slot.membership.store(Some(empty));
+                // Release pairs with the Acquire in `membership`.
+                slot.handle.store(service, Ordering::Release);
+            }
+            // By one swap: whoever picks meanwhile finds its members under the old policy or under the new one.
+            self.republish(service, Some(policy), now_us);
         } else {
             self.republish_header();
         }
@@ -117,7 +110,7 @@ impl Router {
         let _order = self.administer();
         self.log_changes();
         let instance = self.registry.add_instance(service, spec, thread, now_us)?;
-        self.republish(service, now_us);
+        self.republish(service, None, now_us);
         self.grant_changed(now_us);
         Ok(instance)
     }
@@ -136,7 +129,7 @@ impl Router {
         let _order = self.administer();
         self.log_changes();
         self.registry.update_instance(instance, patch, now_us)?;
-        self.republish(self.service_of(instance), now_us);
+        self.republish(self.service_of(instance), None, now_us);
         self.grant_changed(now_us);
         Ok(())
     }
@@ -279,7 +272,7 @@ impl Router {
         services.sort_unstable();
         services.dedup();
         for service in services {
-            self.republish(service, now_us);
+            self.republish(service, None, now_us);
         }
         self.with_registry(|_, guard| {
             for &(instance, service) in removed {
@@ -296,8 +289,8 @@ impl Router {
         });
     }
 
-    /// Brings cells and membership of a service to what the registry says.
-    fn republish(&self, service: u32, now_us: u64) {
+    /// Brings cells and membership of a service to what the registry says; `policy`: another one from now on.
+    fn republish(&self, service: u32, policy: Option<Policy>, now_us: u64) {
         self.with_registry(|registry, guard| {
             self.show_registry(registry);
             let Some(slot) = self.services.get(slot_of(service)) else {
@@ -306,10 +299,8 @@ impl Router {
             let Some(record) = registry.service(service) else {
                 return;
             };
-            let Some(policy) = self
-                .membership(guard, service)
-                .map(|membership| membership.policy.clone())
-            else {
+            let known = || self.membership(guard, service);
+            let Some(policy) = policy.or_else(|| known().map(|found| found.policy.clone())) else {
                 return;
             };
             let members = record

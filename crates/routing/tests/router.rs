@@ -2,8 +2,12 @@
 
 mod mesh;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use linkmesh_registry::Status;
 use linkmesh_routing::Outcome;
+use linkmesh_routing::Picked;
+use linkmesh_tables::epoch::Domain;
 use mesh::Mesh;
 
 #[test]
@@ -58,4 +62,73 @@ fn round_robin_gives_the_one_after_a_failed_one_no_double_load() {
     for survivor in [instances[0], instances[2], instances[3]] {
         assert!((2_900..=3_100).contains(&counts[&survivor]), "{counts:?}");
     }
+}
+
+#[test]
+fn a_policy_that_changes_refuses_nobody() {
+    let mut mesh = Mesh::new("{}");
+    for _ in 0..3 {
+        mesh.add("{}");
+    }
+    let (router, service) = (&mesh.router, mesh.service);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let picker = scope.spawn(|| {
+            let reader = Domain::global().register();
+            let mut caller = router.caller(2).unwrap();
+            let mut picks = 0u32;
+            // At least some, whatever the other thread is done with first.
+            while !done.load(Ordering::Relaxed) || picks < 1_000 {
+                let guard = reader.pin();
+                let mut picked = Picked::default();
+                let ticket = router.pick(&guard, &mut caller, service, 0, 1, &mut picked);
+                let ticket = ticket.expect("there are three instances all the time");
+                router
+                    .complete(&guard, ticket, Outcome::Ok as u8, 1, 1)
+                    .unwrap();
+                picks += 1;
+            }
+        });
+        for round in 0..300 {
+            let balancer = ["maglev", "adaptive", "round-robin"][round % 3];
+            let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
+            router.define_service("orders", &policy, 1).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        picker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_fleet_that_comes_one_by_one_with_its_policy_is_soon_there() {
+    let policy = r#"{"balancer":"maglev"}"#;
+    let mut mesh = Mesh::new(policy);
+    for n in 0..1_000 {
+        mesh.now_us += 10;
+        mesh.router
+            .define_service("orders", policy, mesh.now_us)
+            .unwrap();
+        mesh.add(&format!(
+            r#"{{"address":"http://10.0.{}.{}"}}"#,
+            n >> 8,
+            n & 255
+        ));
+    }
+    // A table of that size takes some milliseconds; a thousand would take longer than this test may.
+    let second_us = 20;
+    assert_eq!(mesh.router.next_deadline(), Some(second_us + 100_000));
+    mesh.now_us += 200_000;
+    mesh.router.tick(mesh.now_us);
+    let homes = |mesh: &mut Mesh| -> Vec<u32> {
+        (1..100)
+            .map(|key| {
+                let (ticket, picked) = mesh.pick_key(key * 7_919).unwrap();
+                mesh.complete(ticket, Outcome::Ok, 100).unwrap();
+                picked.instance
+            })
+            .collect()
+    };
+    let first = homes(&mut mesh);
+    assert!(first.iter().collect::<std::collections::HashSet<_>>().len() > 80);
+    assert_eq!(homes(&mut mesh), first);
 }
