@@ -1,37 +1,14 @@
 //! Once the buffers have grown, an operation allocates nothing on either side.
 
+#[path = "../../tables/tests/common/allocations.rs"]
+mod allocations;
 mod common;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    time::Instant,
-};
+use std::time::Instant;
 
+use allocations::allocations;
 use common::pair::Pair;
 use linkmesh_memory::{frame::Operation, region::Rights};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call to the system allocator unchanged; counting touches a thread-local without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn operations_allocate_nothing() {
@@ -40,7 +17,7 @@ fn operations_allocate_nothing() {
     let mut before = 0;
     for round in 0..300u64 {
         if round == 100 {
-            before = ALLOCATIONS.with(Cell::get);
+            before = allocations();
         }
         for at in 0..100 {
             let offset = at % 32 * 64;
@@ -69,5 +46,5 @@ fn operations_allocate_nothing() {
         assert_eq!(pair.client.pending(), 0);
     }
     assert_eq!(pair.ended.count, 300 * 100);
-    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+    assert_eq!(allocations() - before, 0);
 }

@@ -1,11 +1,12 @@
 //! The hot path allocates nothing; threads share it without losing a place.
 
+#[path = "../../tables/tests/common/allocations.rs"]
+mod allocations;
 mod mesh;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use allocations::allocations;
 use linkmesh_registry::{LoadSource, Status};
 use linkmesh_routing::{Outcome, Picked};
 use linkmesh_tables::epoch::Domain;
@@ -23,28 +24,6 @@ const BALANCERS: [&str; 9] = [
     "rendezvous",
 ];
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call to the system allocator unchanged; counting touches a thread-local without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 #[test]
 fn pick_and_complete_allocate_nothing() {
     for balancer in BALANCERS {
@@ -55,7 +34,7 @@ fn pick_and_complete_allocate_nothing() {
         let mut tickets = Vec::with_capacity(256);
         let mut count = 0;
         for round in 0..3_000u64 {
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             for _ in 0..100 {
                 let Ok((ticket, _)) = mesh.pick_key(if round % 2 == 0 { 0 } else { round as u32 })
                 else {
@@ -70,7 +49,7 @@ fn pick_and_complete_allocate_nothing() {
             }
             mesh.now_us += 10_000;
             if round > 0 {
-                count += ALLOCATIONS.with(Cell::get) - before;
+                count += allocations() - before;
             }
         }
         assert_eq!(count, 0, "{balancer}");

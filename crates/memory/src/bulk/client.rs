@@ -10,13 +10,8 @@ use bytes::Bytes;
 
 use super::{
     Event, Head, MAX_PIECES, MAX_REPAIRS, MAX_TRANSFERS, Malformed, Message, Request, StartError,
-    StreamKind, TransferError, TransferStatus, Wire,
-    arrivals::{Arrivals, Arrived},
-    departures::Departures,
-    is_length,
-    message::Ranges,
-    placing::Placing,
-    sending::Sending,
+    TransferError, TransferStatus, Wire, arrivals::Arrived, is_length, message::Ranges,
+    placing::Placing, sending::Sending, streams::Streams,
 };
 use crate::region::{Access, Rights};
 
@@ -69,8 +64,7 @@ pub struct Client<S> {
     transfers: BTreeMap<u64, Transfer>,
     /// Ended while there was no connection: the server still has to be told.
     untold: Vec<u64>,
-    departures: Departures<S>,
-    arrivals: Arrivals<S>,
+    streams: Streams<S>,
     events: VecDeque<Event>,
     next_id: u64,
     connected: bool,
@@ -82,17 +76,16 @@ impl<S: Copy + Eq + Debug> Client<S> {
         Self {
             transfers: BTreeMap::new(),
             untold: Vec::new(),
-            departures: Departures::new(clock),
-            arrivals: Arrivals::new(),
+            streams: Streams::new(clock),
             events: VecDeque::new(),
             next_id: 0,
             connected: false,
         }
     }
 
-    /// Bytes a second of the path to the server, for the choice of compression; `None` while unknown.
-    pub fn set_path_speed(&mut self, bytes_per_second: Option<f64>) {
-        self.departures.snapshots.set_path_speed(bytes_per_second);
+    /// Its streams: what happens to them is told here.
+    pub fn streams(&mut self) -> &mut Streams<S> {
+        &mut self.streams
     }
 
     /// Reads `memory.length` bytes at `offset` of the grant's slice into all of `memory`. Returns the transfer's name.
@@ -229,7 +222,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
         {
             if !transfer.ending {
                 transfer.ending = true;
-                self.departures.abandon(wire, id);
+                self.streams.departures.abandon(wire, id);
                 wire.control(&Message::Cancel { id }.encode());
             }
             return;
@@ -260,7 +253,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
                 let inside = ranges.iter().all(|range| range.end <= transfer.head.length);
                 if matches!(transfer.way, Way::Read(_))
                     || !inside
-                    || self.departures.count() > MAX_TRANSFERS * MAX_PIECES
+                    || self.streams.departures.count() > MAX_TRANSFERS * MAX_PIECES
                 {
                     return Err(Malformed);
                 }
@@ -300,11 +293,6 @@ impl<S: Copy + Eq + Debug> Client<S> {
         }
     }
 
-    /// The server opened a stream of this kind.
-    pub fn opened(&mut self, stream: S, kind: StreamKind) {
-        self.arrivals.opened(stream, kind);
-    }
-
     /// Bytes of a stream, at `offset` in it.
     pub fn received<W: Wire<Stream = S>>(
         &mut self,
@@ -314,7 +302,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
         bytes: Bytes,
         now: Instant,
     ) {
-        let head = match self.arrivals.receive(wire, stream, offset, bytes) {
+        let head = match self.streams.arrivals.receive(wire, stream, offset, bytes) {
             Arrived::Nothing | Arrived::Bad(None) => return,
             Arrived::Part(head) => head,
             Arrived::Bad(Some(head)) => return self.fail(wire, head.id, TransferStatus::Malformed),
@@ -326,12 +314,12 @@ impl<S: Copy + Eq + Debug> Client<S> {
         }) = self.transfers.get_mut(&head.id)
         else {
             // Cancelled meanwhile.
-            return self.arrivals.refuse(wire, stream);
+            return self.streams.arrivals.refuse(wire, stream);
         };
         if (head.length, head.to_client) != (asked.length, true) {
             return self.fail(wire, head.id, TransferStatus::Malformed);
         }
-        while let Some((start, bytes)) = self.arrivals.next_ready(stream) {
+        while let Some((start, bytes)) = self.streams.arrivals.next_ready(stream) {
             if let Err(error) = placing.place(start, &bytes, now) {
                 return self.fail(wire, head.id, error.into());
             }
@@ -346,7 +334,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
 
     /// The server finished a stream. What of it is missing then was damaged: it is asked for again.
     pub fn finished<W: Wire<Stream = S>>(&mut self, wire: &mut W, stream: S) {
-        let Some((head, part)) = self.arrivals.finished(stream) else {
+        let Some((head, part)) = self.streams.arrivals.finished(stream) else {
             return;
         };
         let Some(Transfer {
@@ -369,16 +357,6 @@ impl<S: Copy + Eq + Debug> Client<S> {
         }
     }
 
-    /// The server gave a stream up; why, it says by a message.
-    pub fn reset(&mut self, stream: S) {
-        self.arrivals.reset(stream);
-    }
-
-    /// The server wants no more of a stream; why, it says by a message.
-    pub fn stopped(&mut self, stream: S) {
-        self.departures.stopped(stream);
-    }
-
     /// A stream takes bytes again.
     pub fn writable<W: Wire<Stream = S>>(&mut self, wire: &mut W, stream: S, now: Instant) {
         self.pump(wire, Some(stream), now);
@@ -392,8 +370,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
     /// The connection is gone, and every stream with it. Transfers wait for the next.
     pub fn disconnected(&mut self) {
         self.connected = false;
-        self.departures.disconnected();
-        self.arrivals.disconnected();
+        self.streams.disconnected();
     }
 
     /// There is a connection. `resumed`: the server has the session of before, or this is the first connection of it; otherwise
@@ -470,7 +447,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
                 start: part.start,
                 ..*head
             };
-            self.departures.add(Sending::new(
+            self.streams.departures.add(Sending::new(
                 head,
                 part.end,
                 memory.clone(),
@@ -481,12 +458,12 @@ impl<S: Copy + Eq + Debug> Client<S> {
     }
 
     fn pump<W: Wire<Stream = S>>(&mut self, wire: &mut W, only: Option<S>, now: Instant) {
-        while let Some((id, error)) = self.departures.pump(wire, only, now) {
+        while let Some((id, error)) = self.streams.departures.pump(wire, only, now) {
             // The caller's own memory is gone in the middle of a write: what was placed, the server says.
             let _ = error;
             self.give_up(Some(wire), id, TransferStatus::Cancelled);
         }
-        for (id, moved, total) in self.departures.progress() {
+        for (id, moved, total) in self.streams.departures.progress() {
             report(&mut self.events, id, moved, total);
         }
     }
@@ -503,8 +480,7 @@ impl<S: Copy + Eq + Debug> Client<S> {
     ) {
         self.transfers.remove(&id);
         if let Some(wire) = wire {
-            self.departures.abandon(wire, id);
-            self.arrivals.abandon(wire, id);
+            self.streams.abandon(wire, id);
             wire.control(&Message::Forget { id }.encode());
         } else {
             self.untold.push(id);

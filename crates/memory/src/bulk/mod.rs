@@ -29,6 +29,7 @@ mod sending;
 mod server;
 mod snapshot;
 mod status;
+mod streams;
 mod wire;
 
 pub use client::Client;
@@ -42,4 +43,5 @@ pub use range_set::RangeSet;
 pub use request::{Event, Request, StartError};
 pub use server::{Grants, Server};
 pub use status::{TransferError, TransferStatus};
+pub use streams::Streams;
 pub use wire::{Dead, StreamKind, Wire};

@@ -6,12 +6,8 @@ use bytes::Bytes;
 
 use super::{
     Head, MAX_PIECES, MAX_REPAIRS, MAX_TRANSFERS, Malformed, Message, Options, RangeSet,
-    StreamKind, TransferStatus, Wire,
-    arrivals::{Arrivals, Arrived},
-    departures::Departures,
-    message::Ranges,
-    placing::Placing,
-    sending::Sending,
+    TransferStatus, Wire, arrivals::Arrived, message::Ranges, placing::Placing, sending::Sending,
+    streams::Streams,
 };
 use crate::{
     compress::Compression,
@@ -40,8 +36,7 @@ pub type Grants<'a> = &'a dyn Fn(u16) -> Option<Access>;
 pub struct Server<S> {
     writes: BTreeMap<u64, Write>,
     forgotten: RangeSet,
-    departures: Departures<S>,
-    arrivals: Arrivals<S>,
+    streams: Streams<S>,
 }
 
 impl<S: Copy + Eq + Debug> Server<S> {
@@ -50,14 +45,13 @@ impl<S: Copy + Eq + Debug> Server<S> {
         Self {
             writes: BTreeMap::new(),
             forgotten: RangeSet::new(),
-            departures: Departures::new(clock),
-            arrivals: Arrivals::new(),
+            streams: Streams::new(clock),
         }
     }
 
-    /// Bytes a second of the path to the client, for the choice of compression; `None` while unknown.
-    pub fn set_path_speed(&mut self, bytes_per_second: Option<f64>) {
-        self.departures.snapshots.set_path_speed(bytes_per_second);
+    /// Its streams: what happens to them is told here.
+    pub fn streams(&mut self) -> &mut Streams<S> {
+        &mut self.streams
     }
 
     /// A message of the client.
@@ -75,8 +69,8 @@ impl<S: Copy + Eq + Debug> Server<S> {
             Message::Read { .. } => self.read(wire, message, grants, now)?,
             Message::Status { id, length } => self.status(wire, id, length)?,
             Message::Cancel { id } => {
-                if self.departures.contains(id) {
-                    self.departures.abandon(wire, id);
+                if self.streams.departures.contains(id) {
+                    self.streams.departures.abandon(wire, id);
                 } else if self.writes.contains_key(&id) || self.has_room() {
                     self.end(wire, id, TransferStatus::Cancelled);
                 } else {
@@ -84,8 +78,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
                 }
             }
             Message::Forget { id } => {
-                self.departures.abandon(wire, id);
-                self.arrivals.abandon(wire, id);
+                self.streams.abandon(wire, id);
                 self.writes.remove(&id);
                 self.forgotten
                     .insert(id..id.checked_add(1).ok_or(Malformed)?);
@@ -140,7 +133,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
         else {
             return Err(Malformed);
         };
-        if self.departures.count() + MAX_PIECES > MAX_TRANSFERS * MAX_PIECES {
+        if self.streams.departures.count() + MAX_PIECES > MAX_TRANSFERS * MAX_PIECES {
             done(wire, id, TransferStatus::TooMany, 0);
             return Ok(());
         }
@@ -166,7 +159,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
                 options,
                 to_client: true,
             };
-            self.departures.add(Sending::new(
+            self.streams.departures.add(Sending::new(
                 head,
                 range.end,
                 access.clone(),
@@ -176,11 +169,6 @@ impl<S: Copy + Eq + Debug> Server<S> {
         }
         self.retry(wire, now);
         Ok(())
-    }
-
-    /// The client opened a stream of this kind.
-    pub fn opened(&mut self, stream: S, kind: StreamKind) {
-        self.arrivals.opened(stream, kind);
     }
 
     /// Bytes of a stream, at `offset` in it.
@@ -193,7 +181,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
         grants: Grants<'_>,
         now: Instant,
     ) {
-        let head = match self.arrivals.receive(wire, stream, offset, bytes) {
+        let head = match self.streams.arrivals.receive(wire, stream, offset, bytes) {
             Arrived::Nothing => return,
             Arrived::Part(head) => head,
             Arrived::Bad(head) => {
@@ -204,7 +192,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
             }
         };
         if let Err(status) = self.enter(&head, grants, now) {
-            self.arrivals.refuse(wire, stream);
+            self.streams.arrivals.refuse(wire, stream);
             if let Some(status) = status {
                 self.end(wire, head.id, status);
             }
@@ -213,7 +201,7 @@ impl<S: Copy + Eq + Debug> Server<S> {
         let Some(Write::Running { placing, .. }) = self.writes.get_mut(&head.id) else {
             return;
         };
-        while let Some((start, bytes)) = self.arrivals.next_ready(stream) {
+        while let Some((start, bytes)) = self.streams.arrivals.next_ready(stream) {
             if let Err(error) = placing.place(start, &bytes, now) {
                 self.end(wire, head.id, error.into());
                 return;
@@ -288,13 +276,13 @@ impl<S: Copy + Eq + Debug> Server<S> {
             None => (status, 0),
         };
         self.writes.insert(id, Write::Ended { status, placed });
-        self.arrivals.abandon(wire, id);
+        self.streams.arrivals.abandon(wire, id);
         done(wire, id, status, placed);
     }
 
     /// The client finished a stream. What of it is missing then was damaged: it is asked for again.
     pub fn finished<W: Wire<Stream = S>>(&mut self, wire: &mut W, stream: S) {
-        let Some((head, part)) = self.arrivals.finished(stream) else {
+        let Some((head, part)) = self.streams.arrivals.finished(stream) else {
             return;
         };
         let Some(Write::Running { placing, .. }) = self.writes.get_mut(&head.id) else {
@@ -317,16 +305,6 @@ impl<S: Copy + Eq + Debug> Server<S> {
         }
     }
 
-    /// The client gave a stream up.
-    pub fn reset(&mut self, stream: S) {
-        self.arrivals.reset(stream);
-    }
-
-    /// The client wants no more of a stream.
-    pub fn stopped(&mut self, stream: S) {
-        self.departures.stopped(stream);
-    }
-
     /// A stream takes bytes again.
     pub fn writable<W: Wire<Stream = S>>(&mut self, wire: &mut W, stream: S, now: Instant) {
         self.pump(wire, Some(stream), now);
@@ -338,16 +316,15 @@ impl<S: Copy + Eq + Debug> Server<S> {
     }
 
     fn pump<W: Wire<Stream = S>>(&mut self, wire: &mut W, only: Option<S>, now: Instant) {
-        while let Some((id, error)) = self.departures.pump(wire, only, now) {
-            self.departures.abandon(wire, id);
+        while let Some((id, error)) = self.streams.departures.pump(wire, only, now) {
+            self.streams.departures.abandon(wire, id);
             done(wire, id, error.into(), 0);
         }
     }
 
     /// The connection is gone, and every stream with it. The session goes on.
     pub fn disconnected(&mut self) {
-        self.departures.disconnected();
-        self.arrivals.disconnected();
+        self.streams.disconnected();
     }
 }
 

@@ -175,7 +175,7 @@ impl Endpoint {
         let speed = slot.and_then(|slot| path_speed(io, slot));
         let id = self
             .use_transfers(io, at, |client, wire| {
-                client.set_path_speed(speed);
+                client.streams().set_path_speed(speed);
                 if is_write {
                     client.write(wire, request, now)
                 } else {
@@ -344,12 +344,15 @@ impl Endpoint {
         };
         let known = match half {
             Half::Server => self
-                .serve_transfers(io, slot, |server, _, _| server.opened(stream, stream_kind))
+                .serve_transfers(io, slot, |server, _, _| {
+                    server.streams().opened(stream, stream_kind);
+                })
                 .is_some(),
             Half::Client => match peer.client.as_ref().map(|side| side.client) {
                 Some(at) => {
                     self.clients[at as usize]
                         .transfers
+                        .streams()
                         .opened(stream, stream_kind);
                     true
                 }
@@ -416,7 +419,7 @@ impl Endpoint {
             match half {
                 Half::Server => {
                     let served = self.serve_transfers(io, slot, |server, wire, grants| {
-                        server.set_path_speed(speed);
+                        server.streams().set_path_speed(speed);
                         server.message(wire, message, grants, now)
                     });
                     result = served.unwrap_or(Ok(()));
@@ -453,19 +456,19 @@ impl Endpoint {
                 self.serve_transfers(io, slot, |server, wire, _| server.finished(wire, stream));
             }
             (Half::Server, StreamEnd::Reset) => {
-                self.serve_transfers(io, slot, |server, _, _| server.reset(stream));
+                self.serve_transfers(io, slot, |server, _, _| server.streams().reset(stream));
             }
             (Half::Server, StreamEnd::Stopped) => {
-                self.serve_transfers(io, slot, |server, _, _| server.stopped(stream));
+                self.serve_transfers(io, slot, |server, _, _| server.streams().stopped(stream));
             }
             (Half::Client, StreamEnd::Finished) => {
                 self.with_link_of(io, slot, |client, wire| client.finished(wire, stream));
             }
             (Half::Client, StreamEnd::Reset) => {
-                self.with_link_of(io, slot, |client, _| client.reset(stream));
+                self.with_link_of(io, slot, |client, _| client.streams().reset(stream));
             }
             (Half::Client, StreamEnd::Stopped) => {
-                self.with_link_of(io, slot, |client, _| client.stopped(stream));
+                self.with_link_of(io, slot, |client, _| client.streams().stopped(stream));
             }
         }
     }

@@ -369,8 +369,8 @@ fn a_hostile_peer_gets_nothing_but_refusals() {
             } else {
                 StreamKind::Blocks
             };
-            server.opened(stream, kind);
-            client.opened(stream, kind);
+            server.streams().opened(stream, kind);
+            client.streams().opened(stream, kind);
             for _ in 0..random.below(6) {
                 let mut bytes: Vec<u8> = (0..random.below(200))
                     .map(|_| random.next() as u8)

@@ -75,9 +75,9 @@ impl World {
         for side in [true, false] {
             // A slow path, so that compression is tried where it is allowed.
             if side {
-                world.client.set_path_speed(Some(1e7));
+                world.client.streams().set_path_speed(Some(1e7));
             } else {
-                world.server.set_path_speed(Some(1e7));
+                world.server.streams().set_path_speed(Some(1e7));
             }
         }
         world.connect(true);
@@ -198,9 +198,9 @@ impl World {
             stream.announced = true;
             let kind = stream.kind;
             if from_client {
-                self.server.opened(index, kind);
+                self.server.streams().opened(index, kind);
             } else {
-                self.client.opened(index, kind);
+                self.client.streams().opened(index, kind);
             }
             return true;
         }
@@ -210,17 +210,17 @@ impl World {
             let (stopped, reset) = (stream.stopped, stream.reset);
             if from_client {
                 if stopped {
-                    self.client.stopped(index);
+                    self.client.streams().stopped(index);
                 }
                 if reset {
-                    self.server.reset(index);
+                    self.server.streams().reset(index);
                 }
             } else {
                 if stopped {
-                    self.server.stopped(index);
+                    self.server.streams().stopped(index);
                 }
                 if reset {
-                    self.client.reset(index);
+                    self.client.streams().reset(index);
                 }
             }
             self.streams_available(from_client);
