@@ -141,6 +141,18 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
     )
   })
 
+  it('the target of a batch that is gone when the answer comes', async () => {
+    const batch = remote.batch()
+    const target = new Uint8Array(64)
+    batch.read(0, 64, target)
+    batch.read(64, 8)
+    const flushed = batch.flush()
+    structuredClone(target.buffer, { transfer: [target.buffer] })
+    const error = await flushed.catch((cause) => cause)
+    expect(error).toMatchObject({ code: 'LM_INVALID_ARGUMENT', field: 'target', outcome: 'delivered' })
+    expect(error.results.bytes(1)).toHaveLength(8)
+  })
+
   it('a transfer of 16 MiB and one byte: two transfers, each within the limit', async () => {
     const bytes = BULK_BYTES + 1
     const region = await exporter.memory.export('long', new SharedArrayBuffer(bytes))

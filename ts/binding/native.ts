@@ -57,7 +57,8 @@ export function loadNative(): { binding: Binding; file: string } {
   for (const [index, file] of candidates.entries()) {
     if (file === undefined || file === '') continue
     try {
-      const binding = require(file) as Binding
+      // A copy, because the addon's own object is a dictionary to V8: each call would look its function up by name.
+      const binding: Binding = { ...(require(file) as Binding) }
       // The file may be a leftover of another release: names and layouts of the boundary would not agree.
       const found = binding.info().version
       const wanted = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version

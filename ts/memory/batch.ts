@@ -65,7 +65,7 @@ class BatchPending extends Pending {
       else {
         const at = u32[word + Completion.Data] as number
         const target = this.#results.targets[index]
-        if (target !== undefined) this.operations.page.take(record, target)
+        if (target !== undefined) this.#fill(record, index, target)
         else {
           const place = (this.#results.places as Uint32Array)[2 * index] as number
           if (at - from !== place - to || at - from !== bytes) {
@@ -83,6 +83,19 @@ class BatchPending extends Pending {
     this.#copy(from, to, bytes)
     if (this.#remaining === 0) this.#settle()
     return record
+  }
+
+  #fill(record: number, index: number, target: Uint8Array): void {
+    try {
+      this.operations.page.take(record, target)
+    } catch (cause) {
+      const words = `the memory of its target is detached: it was transferred to another thread`
+      this.#results.errors ??= new Map()
+      this.#results.errors.set(
+        index,
+        errorOf('LM_INVALID_ARGUMENT', words, { field: 'target', outcome: 'delivered', cause }),
+      )
+    }
   }
 
   #copy(from: number, to: number, bytes: number): void {

@@ -38,6 +38,7 @@ const VAIN_SPINS = 8
 const REST = 64
 /** Memory of batches that is kept for the next ones. */
 const SPARE_RECORDS = 8
+const SETTLED = Promise.resolve()
 /** Operations of one thread that may be outstanding. */
 export const MAX_OUTSTANDING = 65_536
 
@@ -50,6 +51,8 @@ export class Operations implements Poller {
   #count = 0
   #dataUsed = 0
   #scheduled = false
+  /** Began since the last flush: whoever completes in it needs no timer. */
+  readonly #fresh: Pending[] = []
   /** Since the last turn of the event loop. */
   #flushes = 0
   #vain = 0
@@ -77,8 +80,7 @@ export class Operations implements Poller {
       pending.finish()
       throw error
     }
-    if (pending.timeoutMs !== Number.POSITIVE_INFINITY) pending.deadline = nowMs() + pending.timeoutMs
-    this.#core.deadlines.add(pending)
+    this.#fresh.push(pending)
   }
 
   /**
@@ -180,7 +182,8 @@ export class Operations implements Poller {
   schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    queueMicrotask(this.#flush)
+    // A quarter of what `queueMicrotask` takes, which makes an async resource for each call.
+    void SETTLED.then(this.#flush)
   }
 
   readonly #flush = (): void => {
@@ -218,7 +221,19 @@ export class Operations implements Poller {
       }
     }
     this.#take(completed)
+    if (this.#fresh.length > 0) this.#watch()
     return Math.max(completed, 0)
+  }
+
+  /** Sets the deadlines of those that go on waiting. */
+  #watch(): void {
+    const now = nowMs()
+    for (const pending of this.#fresh) {
+      if (pending.settled) continue
+      if (pending.timeoutMs !== Number.POSITIVE_INFINITY) pending.deadline = now + pending.timeoutMs
+      this.#core.deadlines.add(pending)
+    }
+    this.#fresh.length = 0
   }
 
   /** Looks for completions; how many there were. Called once per turn of the event loop while the thread looks. */

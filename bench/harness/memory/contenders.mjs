@@ -43,6 +43,7 @@ export async function other(kind, options = {}) {
   return {
     address,
     ask: async (message) => (await ask(message)).answer,
+    pid: child.pid,
     /** Microseconds of processor time. */
     cpu: async () => (await ask('cpu')).cpu,
     close: () => child.disconnect(),

@@ -114,6 +114,8 @@ export async function linkmesh({ mtu } = {}) {
       if ((await (byQuic ?? (await remote())).request('echo', text)) !== text) throw new Error('a wrong answer')
     },
     cpu: cpuOfBoth(server),
+    /** Of the other process. */
+    pid: server.pid,
     close: async () => {
       await mesh.close({ graceMs: 0 })
       await byQuic?.close({ graceMs: 0 })

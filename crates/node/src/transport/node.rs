@@ -36,8 +36,9 @@ const MAX_NAME_BYTES: usize = 64;
 /// A node that is silent for so long is gone; one that is there says so more often.
 const IDLE: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_millis(800);
-/// Looks into the rings of neighbours in one turn of the event loop: about a microsecond.
-const RING_LOOKS: u32 = 16;
+/// Looks into the rings of neighbours in one turn of the event loop, at least and at most: about one microsecond, and six.
+const LEAST_LOOKS: u32 = 16;
+const MOST_LOOKS: u32 = 128;
 /// Turns of the event loop in which only rings are looked at, to one that looks for packets as well.
 const SOCKET_EVERY: u32 = 8;
 /// How long an engine that is dropped may take to say goodbye.
@@ -138,6 +139,8 @@ pub(crate) struct Node {
     listening: Option<SocketAddr>,
     publisher: OnceLock<Publisher>,
     /// Turns that looked into rings. Relaxed: only counts.
+    /// How often the next turn of an event loop looks into the rings.
+    ring_looks: AtomicU32,
     ring_drives: AtomicU32,
     /// `None` once it was closed. Readers hold it for the length of a call.
     quic: RwLock<Option<Quic<NodeApp>>>,
@@ -214,6 +217,7 @@ impl Node {
             _upkeeper: Upkeeper::start(Arc::clone(&identity))
                 .map_err(|error| error.refusal("options.data"))?,
             ring_drives: AtomicU32::new(0),
+            ring_looks: AtomicU32::new(LEAST_LOOKS),
             identity,
             regions: Regions::default(),
             remotes: Remotes::default(),
@@ -258,13 +262,23 @@ impl Node {
             let mut lease = quic.lease();
             // A look into a ring is a load; asking the kernel for packets costs as much as ten of them.
             if lease.application().bridge.expects_ring() {
-                for _ in 0..RING_LOOKS {
+                // Relaxed: a guess, which every thread may improve.
+                let most = self.ring_looks.load(Ordering::Relaxed);
+                for look in 0..most {
                     lease.poll();
                     if lease.application().bridge.has_moved() {
+                        if look > 0 {
+                            // It came while this thread was looking, so the other side has a core of its own: looking on
+                            // takes less time than a turn of the event loop.
+                            self.ring_looks.store(MOST_LOOKS, Ordering::Relaxed);
+                        }
                         return;
                     }
                     std::hint::spin_loop();
                 }
+                // Nobody is as fast as that now, or whoever is waits for this very core.
+                self.ring_looks
+                    .store((most - most / 4).max(LEAST_LOOKS), Ordering::Relaxed);
                 if !self
                     .ring_drives
                     .fetch_add(1, Ordering::Relaxed)

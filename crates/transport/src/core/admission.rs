@@ -12,6 +12,7 @@ use super::authenticator::Side;
 use super::control::Control;
 use super::link::{Link, Phase};
 use super::peer::{PeerSlot, TargetId};
+use super::send_window::SendWindow;
 use crate::pool::Health;
 
 /// What may be sent to an address that has not been validated, per byte from it (RFC 9000 §8.1).
@@ -167,6 +168,7 @@ impl Core {
             health: Health::default(),
             give_up_at: Some(now + self.limits.hello_timeout),
             armed: None,
+            send_window: SendWindow::new(self.limits.send_window),
             dirty: false,
             resumed: false,
             reason: None,

@@ -13,6 +13,7 @@ use quinn_proto::{
 use super::authenticator::Authenticator;
 use super::cid::ShardedIds;
 use super::limits::Limits;
+use super::send_window;
 
 /// The round trip that is assumed before one has been measured.
 const INITIAL_RTT: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .max_idle_timeout(Some(idle))
         .stream_receive_window(limits.stream_window.into())
         .receive_window(limits.unproved_window.into())
-        .send_window(limits.send_window)
+        .send_window(send_window::first(limits.send_window))
         .initial_rtt(INITIAL_RTT)
         .mtu_discovery_config((limits.mtu > 1200).then_some(discovery))
         .datagram_receive_buffer_size(None)

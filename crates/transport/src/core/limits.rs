@@ -27,7 +27,8 @@ pub struct Limits {
     pub receive_window: u32,
     /// The same before the peer has proved itself.
     pub unproved_window: u32,
-    /// Bytes written and not acknowledged yet, per connection. A write above is cut short.
+    /// Bytes written and not acknowledged yet, per connection. A write above is cut short. A connection begins with a
+    /// mebibyte and gets more where the path holds more.
     pub send_window: u64,
     /// The largest UDP payload that path discovery may grow to, 1200 to 65,000 bytes. 1452 suits Ethernet.
     pub mtu: u16,

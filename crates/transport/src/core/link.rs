@@ -14,6 +14,7 @@ use super::control::Control;
 use super::io::StreamError;
 use super::notices::Notices;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, TargetId};
+use super::send_window::SendWindow;
 use crate::pool::Health;
 
 /// How far a connection has got.
@@ -93,6 +94,7 @@ pub(super) struct Link {
     pub(super) give_up_at: Option<Instant>,
     /// The earliest entry for this connection in the timer heap.
     pub(super) armed: Option<Instant>,
+    pub(super) send_window: SendWindow,
     /// Whether it is in the list of connections to be served at the end of the turn.
     pub(super) dirty: bool,
     /// Whether streams were resumed and are to be read without waiting for a packet.
@@ -194,16 +196,30 @@ impl Link {
         Ok(Some(id))
     }
 
+    /// A write was blocked. Whether it is worth another attempt, because more may be under way now.
+    fn widen(&mut self) -> bool {
+        let (round_trip, shortest) = (self.connection.rtt(), self.connection.min_rtt());
+        let wider = self.send_window.widen(round_trip, shortest);
+        if let Some(bytes) = wider {
+            self.connection.set_send_window(bytes);
+        }
+        wider.is_some()
+    }
+
     pub(super) fn write(&mut self, stream: StreamId, bytes: &[u8]) -> Result<usize, StreamError> {
         let Some(id) = self.sending(stream)? else {
             return Ok(0);
         };
-        let mut stream = self.connection.send_stream(id);
         let mut written = 0;
         // Until it is blocked, not until it is short: only a blocked write is told when it may go on.
         while written < bytes.len() {
+            let mut stream = self.connection.send_stream(id);
             match stream.write(&bytes[written..]) {
-                Ok(count) => written += count,
+                Ok(count) => {
+                    written += count;
+                    self.send_window.take(count);
+                }
+                Err(WriteError::Blocked) if self.widen() => {}
                 Err(WriteError::Blocked) => break,
                 Err(error) => return Err(write_error(&error)),
             }
@@ -219,12 +235,16 @@ impl Link {
         let Some(id) = self.sending(stream)? else {
             return Ok(0);
         };
-        let mut stream = self.connection.send_stream(id);
         let mut written = 0;
         while !block.is_empty() {
+            let mut stream = self.connection.send_stream(id);
             // quinn-proto takes what it accepted off the front of the block.
             match stream.write_chunks(std::slice::from_mut(block)) {
-                Ok(accepted) => written += accepted.bytes,
+                Ok(accepted) => {
+                    written += accepted.bytes;
+                    self.send_window.take(accepted.bytes);
+                }
+                Err(WriteError::Blocked) if self.widen() => {}
                 Err(WriteError::Blocked) => break,
                 Err(error) => return Err(write_error(&error)),
             }

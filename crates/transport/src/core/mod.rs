@@ -27,6 +27,7 @@ mod notices;
 mod peer;
 mod prove;
 mod random;
+mod send_window;
 mod serve;
 mod stats;
 mod timers;

@@ -15,6 +15,10 @@ const POLLS_PER_CLOCK: u32 = 32;
 /// Trains sent in one turn before the socket is looked at again.
 const TRAINS_PER_TURN: usize = 16;
 
+fn receive_buffer() -> BytesMut {
+    BytesMut::zeroed(RECEIVE_BUFFER)
+}
+
 /// Whether the background thread sleeps, as far as packets and wakes let it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sleep {
@@ -29,7 +33,7 @@ pub(super) struct Driver<A> {
     pub(super) application: A,
     socket: Box<dyn Datagrams>,
     proofs: Arc<Proofs>,
-    received: Box<[u8]>,
+    received: BytesMut,
     train: Vec<u8>,
     /// A train that the kernel had no room for.
     stalled: Option<(Transmit, Vec<u8>)>,
@@ -57,7 +61,7 @@ impl<A: Application> Driver<A> {
             application,
             socket,
             proofs,
-            received: vec![0; RECEIVE_BUFFER].into_boxed_slice(),
+            received: receive_buffer(),
             train: Vec::with_capacity(RECEIVE_BUFFER),
             stalled: None,
             unsent: false,
@@ -119,9 +123,16 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Hands the datagrams of one call to the core. The buffer is used again, so they are copied once.
+    /// Hands the datagrams of one call to the core.
     fn hand_in(&mut self, received: Received) {
-        let mut batch = BytesMut::from(&self.received[..received.len]);
+        // A long train is handed on with the memory it was received into; a short one would pin all of it.
+        let mut batch = if received.len > RECEIVE_BUFFER / 4 {
+            let mut train = std::mem::replace(&mut self.received, receive_buffer());
+            train.truncate(received.len);
+            train
+        } else {
+            BytesMut::from(&self.received[..received.len])
+        };
         while !batch.is_empty() {
             let datagram = batch.split_to(received.stride.min(batch.len()));
             self.core

@@ -94,7 +94,10 @@ fn bind(address: SocketAddr, options: &EngineOptions) -> std::io::Result<Box<dyn
     let shared = options.threads > 1;
     #[cfg(target_os = "linux")]
     if !options.portable_socket {
-        return Ok(Box::new(socket::LinuxSocket::bind(address, shared)?));
+        let accepts = options.listen.is_some();
+        return Ok(Box::new(socket::LinuxSocket::bind(
+            address, shared, accepts,
+        )?));
     }
     Ok(Box::new(PortableSocket::bind(address, shared)?))
 }
@@ -112,12 +115,12 @@ fn sockets(options: &EngineOptions) -> Result<Vec<Box<dyn Datagrams>>, StartErro
     };
     #[cfg(target_os = "linux")]
     if options.threads > 1 {
-        let first = socket::LinuxSocket::bind(listen, true).map_err(failed(listen))?;
+        let first = socket::LinuxSocket::bind(listen, true, true).map_err(failed(listen))?;
         // The others join the port that the first was given.
         let address = SocketAddr::new(listen.ip(), first.local_address().port());
         let mut all = vec![first];
         for _ in 1..options.threads {
-            all.push(socket::LinuxSocket::bind(address, true).map_err(failed(address))?);
+            all.push(socket::LinuxSocket::bind(address, true, true).map_err(failed(address))?);
         }
         all[0].steer(options.threads).map_err(StartError::System)?;
         return Ok(all

@@ -52,7 +52,12 @@ fn set_option(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::R
 }
 
 impl LinuxSocket {
-    pub(in crate::engine) fn bind(address: SocketAddr, shared: bool) -> io::Result<Self> {
+    /// `accepts`: peers that dial this socket are to be answered from the address that they dialled.
+    pub(in crate::engine) fn bind(
+        address: SocketAddr,
+        shared: bool,
+        accepts: bool,
+    ) -> io::Result<Self> {
         let socket = super::bind(address, shared)?;
         let local = socket
             .local_addr()?
@@ -78,7 +83,7 @@ impl LinuxSocket {
         // Old kernels and some containers have neither: then each datagram is a call of its own.
         let _ = set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         let offload = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-        let packet_info = local.ip().is_unspecified();
+        let packet_info = accepts && local.ip().is_unspecified();
         if packet_info {
             if local.is_ipv6() {
                 set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
