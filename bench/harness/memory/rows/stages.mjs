@@ -16,8 +16,8 @@ import { report } from '../../report.mjs'
 /** Stages, by what a system call or a function is called. The first that fits counts. */
 const CALLS = [
   ['sendmsg: the kernel carries it to the peer', /sys_sendmsg/],
-  ['recvmsg', /sys_recvmsg/],
-  ['looking again: yield', /sys_sched_yield/],
+  ['recvmsg: a packet, or a look in vain', /sys_recvmsg/],
+  ['waiting: yield', /sys_sched_yield/],
   ['event loop', /sys_epoll|sys_read|sys_write/],
 ]
 const FUNCTIONS = [
@@ -25,10 +25,11 @@ const FUNCTIONS = [
   ['operation, frame, answer', /linkmesh_memory|linkmesh_node/],
   ['QUIC: packets and acknowledgements', /quinn_proto|linkmesh_transport|bytes::/],
   ['crossing into the addon', /napi|v8impl|CallApiCallback|HandleApiCall|v8::(Value|External|Integer|Number|Function)/],
+  ['into the kernel and out again', /do_syscall_64|entry_SYSCALL|sys_call|asynccancel|exit_to_user_mode|tls_get_addr/],
   ['clock', /clock_gettime|Timespec|Instant/],
-  ['recvmsg', /recvmsg/],
+  ['recvmsg: a packet, or a look in vain', /recvmsg/],
   ['sendmsg: the kernel carries it to the peer', /sendmsg/],
-  ['looking again: yield', /sched_yield/],
+  ['waiting: yield', /sched_yield/],
   ['JavaScript: record, promise', /JS:|Builtins_|v8::|node::|uv_/],
   ['memory: copies and allocations', /mem(move|cpy|set|cmp)|malloc|free/],
 ]
