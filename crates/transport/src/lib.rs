@@ -6,6 +6,7 @@
 pub mod address;
 pub mod core;
 pub mod engine;
+mod framed;
 pub mod identity;
 mod outbox;
 pub mod pool;

@@ -5,101 +5,20 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use linkmesh_transport::core::{
-    Application, CloseReason, Io, Limits, NodeId, PeerInfo, PeerSlot, Reading, StreamId, Target,
-    TargetId,
-};
+use linkmesh_transport::core::{Limits, NodeId, PeerSlot, Target};
 use linkmesh_transport::engine::{Engine, EngineOptions};
-use linkmesh_transport::relay::{
-    KIND, Quota, Ranking, RelayError, RelayOptions, RelayStats, Relays, is_virtual,
-};
-use support::echo::{ECHO, Echo};
+use linkmesh_transport::relay::{Quota, Ranking, RelayError, RelayOptions, RelayStats, is_virtual};
+use support::echo::ECHO;
 use support::identity::Authority;
 use support::network::{Faults, Network, Random, address};
+use support::relayed::Relayed;
 
 const SECOND: Duration = Duration::from_secs(1);
 const A: usize = 0;
 const B: usize = 1;
 const R: usize = 2;
-
-/// Echoes bytes, and takes part in relaying.
-struct Relayed {
-    echo: Echo,
-    relays: Relays,
-}
-
-impl Application for Relayed {
-    fn connected(&mut self, io: &mut Io<'_>, peer: PeerSlot, info: &PeerInfo) {
-        self.relays.connected(io, peer, info);
-        self.echo.connected(io, peer, info);
-    }
-
-    fn disconnected(&mut self, io: &mut Io<'_>, peer: PeerSlot, reason: &CloseReason) {
-        self.relays.disconnected(io, peer);
-        self.echo.disconnected(io, peer, reason);
-    }
-
-    fn opened(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, kind: u8) -> Reading {
-        match kind {
-            KIND => self.relays.opened(peer, stream),
-            _ => self.echo.opened(io, peer, stream, kind),
-        }
-    }
-
-    fn received(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId, bytes: &[u8]) {
-        if self.relays.owns(peer, stream) {
-            self.relays.received(io, peer, stream, bytes);
-        } else {
-            self.echo.received(io, peer, stream, bytes);
-        }
-    }
-
-    fn received_at(
-        &mut self,
-        io: &mut Io<'_>,
-        peer: PeerSlot,
-        stream: StreamId,
-        offset: u64,
-        bytes: Bytes,
-    ) {
-        self.echo.received_at(io, peer, stream, offset, bytes);
-    }
-
-    fn finished(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
-        if !self.relays.owns(peer, stream) {
-            self.echo.finished(io, peer, stream);
-        }
-    }
-
-    fn writable(&mut self, io: &mut Io<'_>, peer: PeerSlot, stream: StreamId) {
-        if self.relays.owns(peer, stream) {
-            self.relays.writable(io, peer);
-        } else {
-            self.echo.writable(io, peer, stream);
-        }
-    }
-
-    fn timeout(&mut self, io: &mut Io<'_>) {
-        self.relays.timeout(io);
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.relays.deadline()
-    }
-
-    fn unreachable(
-        &mut self,
-        io: &mut Io<'_>,
-        target: TargetId,
-        reason: &CloseReason,
-        retry_in: Option<Duration>,
-    ) {
-        self.echo.unreachable(io, target, reason, retry_in);
-    }
-}
 
 fn limits() -> Limits {
     Limits {
@@ -154,10 +73,7 @@ impl World {
 
     fn add(&mut self, name: &str, serve: bool) -> usize {
         let quota = self.quota;
-        let application = Relayed {
-            echo: Echo::default(),
-            relays: Relays::new(RelayOptions { serve, quota }),
-        };
+        let application = Relayed::new(RelayOptions { serve, quota });
         let member = self.authority.member(name);
         self.network.add(member, limits(), application)
     }
@@ -232,12 +148,6 @@ fn serves(network: &Network<Relayed>, node: usize, relay: &str) -> bool {
 /// A's connection to B.
 fn to_b(network: &Network<Relayed>) -> Option<PeerSlot> {
     network.nodes[A].application.peer_of(&id("b"))
-}
-
-impl Relayed {
-    fn peer_of(&self, node: &NodeId) -> Option<PeerSlot> {
-        self.relays.peer(node)
-    }
 }
 
 #[test]
@@ -323,13 +233,10 @@ fn a_relay_that_restarts_gives_the_same_way_again() {
     let mut world = World::new(5, Faults::none(), &["r"]);
     let way = world.answer("r", "b").unwrap();
     world.dial(vec![way]);
-    let fresh = Relayed {
-        echo: Echo::default(),
-        relays: Relays::new(RelayOptions {
-            serve: true,
-            quota: Quota::default(),
-        }),
-    };
+    let fresh = Relayed::new(RelayOptions {
+        serve: true,
+        quota: Quota::default(),
+    });
     world.network.restart(R, limits(), fresh);
     world.until(|network| !serves(network, A, "r"));
     world.until(|network| to_b(network).is_some() && serves(network, B, "r"));
@@ -441,10 +348,7 @@ fn engines_meet_over_a_relay_on_real_sockets() {
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let quota = Quota::default();
         Engine::start(&EngineOptions::new(listen, authority.member(name)), |_| {
-            Relayed {
-                echo: Echo::default(),
-                relays: Relays::new(RelayOptions { serve, quota }),
-            }
+            Relayed::new(RelayOptions { serve, quota })
         })
         .unwrap()
     };

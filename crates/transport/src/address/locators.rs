@@ -20,8 +20,8 @@ use super::query::{Query, Reply, Source};
 use super::signed_locator::SignedLocator;
 use super::translation::{Route, Translation};
 use crate::core::{Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId};
+use crate::framed::Framed;
 use crate::identity::{Clock, NetworkId};
-use crate::outbox::Outbox;
 
 /// The kind of the streams.
 pub const KIND: u8 = 0x40;
@@ -102,8 +102,7 @@ impl std::error::Error for ResolveError {}
 #[derive(Debug)]
 struct Peer {
     node: NodeId,
-    outbox: Outbox,
-    incoming: Option<(StreamId, FrameReader)>,
+    stream: Framed<FrameReader>,
     /// Answers that it may still have, and since when they have been counted.
     answers: u32,
     counted: Instant,
@@ -157,7 +156,7 @@ impl Locators {
         debug_assert_eq!(record.locator().node, self.options.node);
         for (slot, peer) in &mut self.peers {
             let frame = Frame::Publish(record.as_bytes());
-            peer.outbox.send(io, *slot, |out| frame.encode(out));
+            peer.stream.send(io, *slot, |out| frame.encode(out));
         }
         self.own = Some(record);
     }
@@ -273,7 +272,7 @@ impl Locators {
                 break;
             }
             if peer
-                .outbox
+                .stream
                 .send(io, *slot, |out| Frame::Query { id, field }.encode(out))
             {
                 query.asked.insert(*slot);
@@ -309,8 +308,8 @@ impl Locators {
             return None;
         }
         let id = self.next_ping;
-        let outbox = &mut self.peers.get_mut(&peer)?.outbox;
-        if !outbox.send(io, peer, |out| Frame::Ping(id).encode(out)) {
+        let stream = &mut self.peers.get_mut(&peer)?.stream;
+        if !stream.send(io, peer, |out| Frame::Ping(id).encode(out)) {
             return None;
         }
         self.next_ping += 1;
@@ -329,13 +328,12 @@ impl Locators {
     pub fn connected(&mut self, io: &mut Io<'_>, slot: PeerSlot, info: &PeerInfo) {
         let mut peer = Peer {
             node: info.identity.node_id,
-            outbox: Outbox::new(KIND),
-            incoming: None,
+            stream: Framed::new(KIND),
             answers: self.options.limits.answers_per_second,
             counted: io.now(),
         };
         if let Some(own) = &self.own {
-            peer.outbox
+            peer.stream
                 .send(io, slot, |out| Frame::Publish(own.as_bytes()).encode(out));
         }
         let field = NodeField::of(&peer.node);
@@ -362,30 +360,20 @@ impl Locators {
 
     /// See [`Application::opened`](crate::core::Application::opened). One stream a peer.
     pub fn opened(&mut self, slot: PeerSlot, stream: StreamId) -> Reading {
-        match self.peers.get_mut(&slot) {
-            Some(peer) if peer.incoming.is_none() && !stream.is_bidirectional() => {
-                peer.incoming = Some((stream, FrameReader::default()));
-                Reading::Ordered
-            }
-            _ => Reading::Refuse,
-        }
+        let peer = self.peers.get_mut(&slot);
+        peer.map_or(Reading::Refuse, |peer| peer.stream.open(stream))
     }
 
     /// Whether a stream is one of this part.
     pub fn owns(&self, slot: PeerSlot, stream: StreamId) -> bool {
-        self.peers.get(&slot).is_some_and(|peer| {
-            let incoming = peer.incoming.as_ref().is_some_and(|(id, _)| *id == stream);
-            incoming || peer.outbox.is(stream)
-        })
+        let peer = self.peers.get(&slot);
+        peer.is_some_and(|peer| peer.stream.owns(stream))
     }
 
     /// See [`Application::received`](crate::core::Application::received).
     pub fn received(&mut self, io: &mut Io<'_>, slot: PeerSlot, stream: StreamId, bytes: &[u8]) {
-        let Some((_, reader)) = self
-            .peers
-            .get_mut(&slot)
-            .and_then(|peer| peer.incoming.as_mut())
-        else {
+        let peer = self.peers.get_mut(&slot);
+        let Some(reader) = peer.and_then(|peer| peer.stream.reader()) else {
             return;
         };
         // Taken out while frames are handled, which borrows all of this.
@@ -397,7 +385,7 @@ impl Locators {
             return;
         }
         let peer = self.peers.get_mut(&slot);
-        if let Some((_, place)) = peer.and_then(|peer| peer.incoming.as_mut()) {
+        if let Some(place) = peer.and_then(|peer| peer.stream.reader()) {
             *place = reader;
         }
     }
@@ -414,7 +402,7 @@ impl Locators {
             },
             Frame::Ping(id) => {
                 if let Some(peer) = self.peers.get_mut(&slot) {
-                    peer.outbox
+                    peer.stream
                         .send(io, slot, |out| Frame::Pong(id).encode(out));
                 }
             }
@@ -460,7 +448,7 @@ impl Locators {
             (peer.answers, peer.counted) = (quota, io.now());
         }
         let Some(left) = peer.answers.checked_sub(1) else {
-            peer.outbox
+            peer.stream
                 .send(io, slot, |out| answer(Status::Busy, &[]).encode(out));
             return;
         };
@@ -468,9 +456,9 @@ impl Locators {
         let now = self.options.clock.now();
         for record in self.cache.all(field, now).take(MAX_ANSWERS) {
             let found = answer(Status::Found, record.as_bytes());
-            peer.outbox.send(io, slot, |out| found.encode(out));
+            peer.stream.send(io, slot, |out| found.encode(out));
         }
-        peer.outbox
+        peer.stream
             .send(io, slot, |out| answer(Status::End, &[]).encode(out));
     }
 
@@ -511,14 +499,14 @@ impl Locators {
     /// See [`Application::writable`](crate::core::Application::writable).
     pub fn writable(&mut self, io: &mut Io<'_>, slot: PeerSlot) {
         if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.outbox.flush(io, slot);
+            peer.stream.flush(io, slot);
         }
     }
 
     /// See [`Application::stopped`](crate::core::Application::stopped).
     pub fn stopped(&mut self, slot: PeerSlot) {
         if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.outbox.stop();
+            peer.stream.stop();
         }
     }
 

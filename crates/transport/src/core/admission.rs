@@ -14,6 +14,7 @@ use super::link::{Link, Phase};
 use super::peer::{PeerSlot, TargetId};
 use super::send_window::SendWindow;
 use crate::pool::Health;
+use crate::relay::is_virtual;
 
 /// What may be sent to an address that has not been validated, per byte from it (RFC 9000 §8.1).
 const AMPLIFICATION: usize = 3;
@@ -93,7 +94,9 @@ impl Core {
         let full = self.links.len() >= self.limits.connections
             || self.admission.unproved >= room
             || self.admission.of(source) >= room.div_ceil(4);
-        if full || self.closing.is_some() {
+        // Who listens nowhere is still met over a relay, which only members reach.
+        let elsewhere = !self.accept && !is_virtual(&incoming.remote_address());
+        if full || elsewhere || self.closing.is_some() {
             self.stats.refused += 1;
             self.endpoint.ignore(incoming);
             return;
@@ -166,6 +169,7 @@ impl Core {
             identity: None,
             info: None,
             health: Health::default(),
+            watched: false,
             give_up_at: Some(now + self.limits.hello_timeout),
             armed: None,
             send_window: SendWindow::new(self.limits.send_window),

@@ -45,7 +45,7 @@ pub struct CoreOptions {
     pub boot_epoch: [u8; 16],
     /// Which of how many engine threads this is.
     pub shard: (u8, u8),
-    /// Whether it takes connections from others.
+    /// Whether it takes connections from others. Over a relay it always does.
     pub accept: bool,
     /// Whether datagrams leave unfragmented, so that path MTU discovery means something.
     pub unfragmented: bool,
@@ -136,11 +136,7 @@ impl Core {
             options.authenticator.clone(),
             &options.seed,
         );
-        let server = if options.accept {
-            Some(configs.server()?)
-        } else {
-            None
-        };
+        let server = Some(configs.server()?);
         configs.client()?;
         let endpoint = config::endpoint(&options.limits, &options.seed, shard, shards);
         Ok(Self {

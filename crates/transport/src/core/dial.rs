@@ -130,17 +130,98 @@ impl Core {
 
     /// A target has one more connection: perhaps it wants another, perhaps this one takes the place of a worse one.
     pub(super) fn target_connected(&mut self, now: Instant, slot: PeerSlot, id: TargetId) {
+        let Some(address) = self.address_of(slot) else {
+            return;
+        };
         let Some(state) = self.targets.get_mut(&id) else {
             return;
         };
-        let replaced = state.connected();
+        let replaced = state.connected(address);
         self.timers.push(now, Due::Target(id));
         if state.target.addresses.len() > 1 {
-            self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
+            self.watch(now, slot);
         }
-        if let Some(replaced) = replaced {
+        let Some(replaced) = replaced else { return };
+        let lost = |address| is_virtual(&address) && !self.relay.leads_somewhere(&address);
+        if self.address_of(replaced).is_some_and(lost) {
+            // Its relay is gone: no goodbye would arrive.
+            self.close_for(now, replaced, CloseCode::Done, CloseReason::TimedOut);
+        } else {
             self.leave(replaced, now + self.limits.hello_timeout);
         }
+    }
+
+    /// Looks at the health of a path from now on.
+    fn watch(&mut self, now: Instant, slot: PeerSlot) {
+        if let Some(link) = self.links.get_mut(slot)
+            && !std::mem::replace(&mut link.watched, true)
+        {
+            self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
+        }
+    }
+
+    fn address_of(&self, slot: PeerSlot) -> Option<SocketAddr> {
+        Some(self.links.get(slot)?.connection.remote_address())
+    }
+
+    /// Other addresses for a target. Attempts at addresses that it has no more end, and one at a direct address that a relayed one
+    /// now stands behind ends soon.
+    pub(super) fn readdress(
+        &mut self,
+        now: Instant,
+        id: TargetId,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<(), &'static str> {
+        let Some(state) = self.targets.get_mut(&id) else {
+            return Ok(());
+        };
+        let several = addresses.len() > 1;
+        let relayed = addresses.iter().any(is_virtual);
+        state.readdress(addresses.clone())?;
+        let links = self.links.iter().filter(|link| link.target == Some(id));
+        let slots: Vec<PeerSlot> = links.map(|link| link.slot).collect();
+        for slot in slots {
+            let Some(link) = self.links.get_mut(slot) else {
+                continue;
+            };
+            let address = link.connection.remote_address();
+            match link.phase {
+                Phase::Open if several => self.watch(now, slot),
+                Phase::Handshake if !addresses.contains(&address) => {
+                    self.close_for(now, slot, CloseCode::Done, CloseReason::TimedOut);
+                }
+                Phase::Handshake if relayed && !is_virtual(&address) => {
+                    let at = now + IMPATIENCE.min(self.limits.hello_timeout);
+                    let at = link.give_up_at.map_or(at, |before| before.min(at));
+                    link.give_up_at = Some(at);
+                    if link.armed.is_none_or(|armed| at < armed) {
+                        link.armed = Some(at);
+                        self.timers.push(at, Due::Link(slot));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.dial_due(now, id);
+        Ok(())
+    }
+
+    /// Has a connection go over another address of its target. False when that cannot begin now.
+    pub(super) fn move_to(&mut self, now: Instant, slot: PeerSlot, address: SocketAddr) -> bool {
+        let Some((Phase::Open, Some(id))) =
+            self.links.get(slot).map(|link| (link.phase, link.target))
+        else {
+            return false;
+        };
+        let room = self.dialling < self.limits.dials;
+        let begins = |state: &mut TargetState| room && state.move_to(slot, address);
+        if !self.targets.get_mut(&id).is_some_and(begins) {
+            return false;
+        }
+        if let Err(reason) = self.dial(now, id, address) {
+            self.dial_failed(now, id, reason);
+        }
+        true
     }
 
     /// Looks at a path, and tries the next address when it has been bad for a while.

@@ -228,9 +228,28 @@ impl<'a> Io<'a> {
     /// Starts to reach and keep a node. `Application::connected` comes with this id in its `target`.
     ///
     /// # Errors
-    /// The name of the limit: `targets`, `addresses` (1 to 16) or `connections` (1 to 4).
+    /// The name of the limit: `targets`, `addresses` (1 to 16; none at first where a node is expected) or `connections` (1 to 4).
     pub fn connect(&mut self, target: Target) -> Result<TargetId, &'static str> {
         self.core.connect(self.now, target)
+    }
+
+    /// Where a target may be from now on, best first. What is new is tried at once; a connection that stands stays. None, for a
+    /// target with an expected node: then nothing is dialled until there is one.
+    ///
+    /// # Errors
+    /// `addresses`, when there are more than 16.
+    pub fn readdress(
+        &mut self,
+        target: TargetId,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<(), &'static str> {
+        self.core.readdress(self.now, target, addresses)
+    }
+
+    /// Connects a target by another of its addresses, and leaves `peer` once the new connection stands. False when an attempt
+    /// is under way already.
+    pub fn move_to(&mut self, peer: PeerSlot, address: SocketAddr) -> bool {
+        self.core.move_to(self.now, peer, address)
     }
 
     /// Gives a target up: no further dialling. Connections it has are closed gracefully.

@@ -90,6 +90,8 @@ pub(super) struct Link {
     pub(super) info: Option<Arc<PeerInfo>>,
     /// Watched where there is another address to go to.
     pub(super) health: Health,
+    /// Its health is looked at.
+    pub(super) watched: bool,
     /// When the handshake, or the draining, has taken too long.
     pub(super) give_up_at: Option<Instant>,
     /// The earliest entry for this connection in the timer heap.

@@ -52,7 +52,8 @@ pub struct TargetId(pub u64);
 /// Whom to dial, where, and how persistently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Where it may be, best first (at most 16). A failed attempt goes on to the next one.
+    /// Where it may be, best first (at most 16). A failed attempt goes on to the next one. None yet, when the node is expected:
+    /// [`Io::readdress`](super::Io::readdress) adds some.
     pub addresses: Vec<SocketAddr>,
     /// Who must answer. Another node there is refused with [`CloseReason::WrongNode`](super::CloseReason).
     pub expected: Option<NodeId>,

@@ -63,7 +63,9 @@ impl TargetState {
     /// # Errors
     /// The name of the field that is out of its range.
     pub(crate) fn new(target: Target) -> Result<Self, &'static str> {
-        if target.addresses.is_empty() || target.addresses.len() > MAX_ADDRESSES {
+        // Whoever is known by id may still be looked for: see `readdress`.
+        let nowhere = target.addresses.is_empty() && target.expected.is_none();
+        if nowhere || target.addresses.len() > MAX_ADDRESSES {
             return Err("addresses");
         }
         if target.connections == 0 || target.connections > MAX_CONNECTIONS {
@@ -95,27 +97,71 @@ impl TargetState {
         if self.connected + self.dialling >= wanted {
             return Step::Rest;
         }
+        let Some(&address) = self.target.addresses.get(self.next) else {
+            return Step::Rest;
+        };
         match self.retry_at {
             Some(at) if at > now => Step::Wait(at),
             _ => {
                 self.retry_at = None;
                 self.dialling += 1;
-                Step::Dial(self.target.addresses[self.next % self.target.addresses.len()])
+                Step::Dial(address)
             }
         }
     }
 
-    /// The attempt worked. The connection that it replaces, if any, is to be left.
-    pub(crate) fn connected(&mut self) -> Option<PeerSlot> {
+    /// Other addresses from now on, best first, perhaps none yet. What is new is tried at once.
+    ///
+    /// # Errors
+    /// When there are too many: nothing is changed then.
+    pub(crate) fn readdress(&mut self, addresses: Vec<SocketAddr>) -> Result<(), &'static str> {
+        if addresses.len() > MAX_ADDRESSES {
+            return Err("addresses");
+        }
+        let current = self.target.addresses.get(self.next).copied();
+        let known = |address: &SocketAddr| self.target.addresses.contains(address);
+        let fresh = addresses.iter().position(|address| !known(address));
+        if fresh.is_some() {
+            (self.tried, self.retry_at) = (0, None);
+        }
+        let place = |address| addresses.iter().position(|one| *one == address);
+        // Where nothing stands yet, what has just been found is the best hope.
+        let waiting = self.connected == 0 && self.dialling == 0;
+        let next = if waiting { fresh } else { None };
+        self.next = next.or(current.and_then(place)).unwrap_or(0);
+        self.target.addresses = addresses;
+        Ok(())
+    }
+
+    /// An attempt at this address worked. The connection that it replaces, if any, is to be left.
+    pub(crate) fn connected(&mut self, address: SocketAddr) -> Option<PeerSlot> {
         self.dialling = self.dialling.saturating_sub(1);
         self.connected += 1;
         self.tried = 0;
         self.hopeless = true;
         self.backoff.succeeded();
-        if !is_virtual(&self.target.addresses[self.next]) {
+        if let Some(at) = self.target.addresses.iter().position(|one| *one == address) {
+            self.next = at;
+        }
+        if !is_virtual(&address) {
             (self.return_at, self.return_wait) = (None, FIRST_RETURN);
         }
         self.replacing.take()
+    }
+
+    /// A connection is to go over this address instead. The old one stays until the new one stands. False when an attempt is
+    /// under way already, or the address is none of the target's.
+    pub(crate) fn move_to(&mut self, slot: PeerSlot, address: SocketAddr) -> bool {
+        let at = self.target.addresses.iter().position(|one| *one == address);
+        match at {
+            Some(at) if self.dialling == 0 && self.replacing.is_none() => {
+                self.replacing = Some(slot);
+                self.dialling += 1;
+                self.next = at;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The path of a connection is impaired: where to try instead. One attempt at a time, and the old connection stays until
@@ -150,7 +196,7 @@ impl TargetState {
     pub(crate) fn failed(&mut self, now: Instant, retryable: bool, random: &mut Random) -> Failed {
         self.dialling = self.dialling.saturating_sub(1);
         self.replacing = None;
-        self.next = (self.next + 1) % self.target.addresses.len();
+        self.next = (self.next + 1) % self.target.addresses.len().max(1);
         self.tried += 1;
         self.hopeless &= !retryable;
         if self.tried < self.target.addresses.len() {
@@ -190,6 +236,7 @@ impl TargetState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::NodeId;
 
     fn addresses(count: u16) -> Vec<SocketAddr> {
         (0..count)
@@ -228,7 +275,7 @@ mod tests {
         let mut state = state(1, 3);
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert_eq!(state.step(now), Step::Rest);
-        assert_eq!(state.connected(), None);
+        assert_eq!(state.connected(addresses(1)[0]), None);
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert!(matches!(state.step(now), Step::Dial(_)));
         assert_eq!(state.step(now), Step::Rest);
@@ -259,11 +306,60 @@ mod tests {
         state.step(now);
         state.failed(now, true, &mut random);
         assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
-        assert_eq!(state.connected(), None);
+        assert_eq!(state.connected(addresses(3)[1]), None);
         assert!(state.lost(now, &mut random));
         assert_eq!(
             state.step(now + Duration::from_millis(20)),
             Step::Dial(addresses(3)[1])
         );
+    }
+
+    #[test]
+    fn who_is_known_by_id_alone_is_dialled_when_there_is_an_address() {
+        let now = Instant::now();
+        let target = |expected| Target {
+            addresses: Vec::new(),
+            expected,
+            connections: 1,
+            persistent: true,
+        };
+        assert!(TargetState::new(target(None)).is_err());
+        let mut state = TargetState::new(target(Some(NodeId([1; 32])))).unwrap();
+        assert_eq!(state.step(now), Step::Rest);
+        state.readdress(addresses(2)).unwrap();
+        assert_eq!(state.step(now), Step::Dial(addresses(2)[0]));
+        assert!(state.readdress(addresses(17)).is_err());
+    }
+
+    #[test]
+    fn a_new_address_is_tried_at_once_and_the_one_that_works_is_kept() {
+        let (now, mut random) = (Instant::now(), Random::new(4));
+        let mut state = state(1, 1);
+        state.step(now);
+        state.failed(now, true, &mut random);
+        assert!(matches!(state.step(now), Step::Wait(_)));
+        state.readdress(addresses(3)).unwrap();
+        assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
+        assert_eq!(state.connected(addresses(3)[1]), None);
+        state.readdress(addresses(2)).unwrap();
+        state.lost(now, &mut random);
+        let later = now + Duration::from_millis(20);
+        assert_eq!(state.step(later), Step::Dial(addresses(2)[1]));
+    }
+
+    #[test]
+    fn a_connection_moves_to_an_address_of_its_target_one_at_a_time() {
+        let now = Instant::now();
+        let mut state = state(2, 1);
+        state.step(now);
+        state.connected(addresses(2)[0]);
+        let old = PeerSlot {
+            index: 3,
+            generation: 0,
+        };
+        assert!(!state.move_to(old, addresses(3)[2]), "none of its own");
+        assert!(state.move_to(old, addresses(2)[1]));
+        assert!(!state.move_to(old, addresses(2)[1]), "under way");
+        assert_eq!(state.connected(addresses(2)[1]), Some(old));
     }
 }

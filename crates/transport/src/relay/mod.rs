@@ -22,6 +22,7 @@
 
 mod forwarder;
 mod frame;
+mod keeper;
 mod packet;
 mod packets;
 mod quota;
@@ -32,6 +33,7 @@ mod score;
 mod virtual_address;
 
 pub use forwarder::ForwarderStats;
+pub use keeper::{Keeper, Wanted};
 pub(crate) use packet::HEADER;
 pub(crate) use packets::{Handled, PROBE, Received};
 pub use packets::{Packets, RelayStats};

@@ -124,6 +124,11 @@ impl Packets {
         body
     }
 
+    /// Whether a virtual address has a session at the moment.
+    pub(crate) fn leads_somewhere(&self, address: &SocketAddr) -> bool {
+        self.routes.outgoing(address).is_some()
+    }
+
     pub(super) fn set_quota(&mut self, quota: Quota) {
         self.forwarder.set_quota(quota);
     }

@@ -19,7 +19,7 @@ use super::quota::Quota;
 use super::routes::RouteId;
 use super::score::{Observation, Scores};
 use crate::core::{Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId};
-use crate::outbox::Outbox;
+use crate::framed::Framed;
 
 /// The kind of the streams.
 pub const KIND: u8 = 0x41;
@@ -75,8 +75,7 @@ pub type Waiter = Sender<Result<SocketAddr, RelayError>>;
 #[derive(Debug)]
 struct Peer {
     node: NodeId,
-    outbox: Outbox,
-    incoming: Option<(StreamId, FrameReader)>,
+    stream: Framed<FrameReader>,
     serves: bool,
 }
 
@@ -97,6 +96,8 @@ struct Way {
     state: State,
     /// The other end asked for it: it goes when it ends.
     offered: bool,
+    /// It has had a session.
+    stood: bool,
     retry: Duration,
     waiting: Vec<Waiter>,
     probe: Option<([u8; PROBE], Instant)>,
@@ -112,7 +113,7 @@ pub struct Relays {
     next_request: u32,
     scores: Scores,
     deadline: Option<Instant>,
-    /// Moves when a relay comes or goes.
+    /// Moves when a relay or a way comes or goes.
     epoch: u64,
 }
 
@@ -142,7 +143,7 @@ impl Relays {
         found.map(|(slot, _)| *slot)
     }
 
-    /// Moves when [`serving`](Self::serving) changes.
+    /// Moves when [`serving`](Self::serving) changes, or which ways have a session.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -159,6 +160,13 @@ impl Relays {
             .iter()
             .find(|(route, _)| route.address() == *address);
         way.map(|(_, way)| way.relay)
+    }
+
+    /// Whether a virtual address leads anywhere at the moment.
+    pub fn is_open(&self, address: &SocketAddr) -> bool {
+        let open = |way: &Way| matches!(way.state, State::Open(..));
+        let mut ways = self.ways.iter();
+        ways.any(|(route, way)| route.address() == *address && open(way))
     }
 
     /// Asks for a way to `target` over `relay`. `tell` gets its virtual address, which QUIC dials like any other.
@@ -185,6 +193,7 @@ impl Relays {
             target,
             state: State::Broken(now),
             offered: false,
+            stood: false,
             retry: FIRST_RETRY,
             waiting: Vec::new(),
             probe: None,
@@ -218,7 +227,7 @@ impl Relays {
     fn send(&mut self, io: &mut Io<'_>, peer: PeerSlot, frame: Frame) -> bool {
         self.peers
             .get_mut(&peer)
-            .is_some_and(|state| state.outbox.send(io, peer, |out| frame.encode(out)))
+            .is_some_and(|state| state.stream.send(io, peer, |out| frame.encode(out)))
     }
 
     /// Asks the relay of a way for a session, if it is connected.
@@ -250,7 +259,9 @@ impl Relays {
             let _ = waiting.send(Err(error));
         }
         way.probe = None;
-        if way.offered {
+        self.epoch += 1;
+        // Of one that never was, whoever asked has just been told.
+        if way.offered || !way.stood {
             self.ways.remove(&route);
             io.relay().routes.remove(route);
             return;
@@ -280,8 +291,7 @@ impl Relays {
             slot,
             Peer {
                 node,
-                outbox: Outbox::new(KIND),
-                incoming: None,
+                stream: Framed::new(KIND),
                 serves: false,
             },
         );
@@ -335,27 +345,20 @@ impl Relays {
 
     /// See [`Application::opened`](crate::core::Application::opened). One stream a peer.
     pub fn opened(&mut self, slot: PeerSlot, stream: StreamId) -> Reading {
-        match self.peers.get_mut(&slot) {
-            Some(peer) if peer.incoming.is_none() && !stream.is_bidirectional() => {
-                peer.incoming = Some((stream, FrameReader::default()));
-                Reading::Ordered
-            }
-            _ => Reading::Refuse,
-        }
+        let peer = self.peers.get_mut(&slot);
+        peer.map_or(Reading::Refuse, |peer| peer.stream.open(stream))
     }
 
     /// Whether a stream is one of this part.
     pub fn owns(&self, slot: PeerSlot, stream: StreamId) -> bool {
-        self.peers.get(&slot).is_some_and(|peer| {
-            let incoming = peer.incoming.as_ref().is_some_and(|(id, _)| *id == stream);
-            incoming || peer.outbox.is(stream)
-        })
+        let peer = self.peers.get(&slot);
+        peer.is_some_and(|peer| peer.stream.owns(stream))
     }
 
     /// See [`Application::received`](crate::core::Application::received).
     pub fn received(&mut self, io: &mut Io<'_>, slot: PeerSlot, stream: StreamId, bytes: &[u8]) {
         let peer = self.peers.get_mut(&slot);
-        let Some((_, reader)) = peer.and_then(|peer| peer.incoming.as_mut()) else {
+        let Some(reader) = peer.and_then(|peer| peer.stream.reader()) else {
             return;
         };
         let Ok(frames) = reader.read(bytes) else {
@@ -419,6 +422,8 @@ impl Relays {
         };
         io.relay().routes.set(route, Some((slot, id)));
         way.state = State::Open(slot, id);
+        way.stood = true;
+        self.epoch += 1;
         way.retry = FIRST_RETRY;
         way.probe_at = io.now();
         for waiting in way.waiting.drain(..) {
@@ -491,6 +496,7 @@ impl Relays {
                 target: node,
                 state: State::Open(slot, id),
                 offered: true,
+                stood: true,
                 retry: FIRST_RETRY,
                 waiting: Vec::new(),
                 probe: None,
@@ -503,14 +509,14 @@ impl Relays {
     /// See [`Application::writable`](crate::core::Application::writable).
     pub fn writable(&mut self, io: &mut Io<'_>, slot: PeerSlot) {
         if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.outbox.flush(io, slot);
+            peer.stream.flush(io, slot);
         }
     }
 
     /// See [`Application::stopped`](crate::core::Application::stopped).
     pub fn stopped(&mut self, slot: PeerSlot) {
         if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.outbox.stop();
+            peer.stream.stop();
         }
     }
 

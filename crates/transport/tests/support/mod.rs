@@ -10,3 +10,4 @@ pub mod identity;
 pub mod members;
 pub mod network;
 pub mod plain;
+pub mod relayed;
