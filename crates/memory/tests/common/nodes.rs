@@ -26,6 +26,8 @@ use linkmesh_transport::{
 use super::{pair::Heard, random::Random};
 
 pub const LONG: Duration = Duration::from_secs(30);
+/// For something to complete. At 30 % loss and with clients that move in the middle, most handshakes run into their time limit.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a wait looks up.
 const PIECE: Duration = Duration::from_millis(5);
 
@@ -130,7 +132,7 @@ impl Node {
         let mut lease = self.engine.lease();
         // In pieces: what completes by its deadline comes without a packet. Pieces are counted, not the time: a process that is
         // stopped for a while has not waited.
-        let mut pieces = LONG.as_millis() / PIECE.as_millis();
+        let mut pieces = PATIENCE.as_millis() / PIECE.as_millis();
         while !lease.spin(PIECE, |endpoint| endpoint.has_completed(0)) {
             pieces -= 1;
             assert!(pieces > 0, "nothing completed");

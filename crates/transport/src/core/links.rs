@@ -65,7 +65,12 @@ impl Links {
         let entry = self.entries.get_mut(index as usize)?;
         let link = entry.link.take()?;
         entry.generation = entry.generation.wrapping_add(1);
-        self.by_handle[link.handle.0] = u32::MAX;
+        // quinn-proto frees a handle before the application is told: what it dialled then may have the handle already.
+        if let Some(known) = self.by_handle.get_mut(link.handle.0)
+            && *known == index
+        {
+            *known = u32::MAX;
+        }
         self.free.push(index);
         self.len -= 1;
         Some(link)
