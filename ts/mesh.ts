@@ -437,7 +437,11 @@ export class Mesh {
     return invite(this.#core, options)
   }
 
-  /** Reaches one more node and keeps it; resolves when its services are known here. See {@link OpenOptions.join}. */
+  /**
+   * Reaches one more node and keeps it; resolves when its services are known here. See {@link OpenOptions.join}. `address` may be
+   * a global address as well: then the node is looked for, and met over a relay ({@link OpenOptions.relay}) where the two
+   * processes do not reach each other.
+   */
   async connect(target: { address: string; token?: string }): Promise<PeerInfo> {
     this.#mustBeOpen()
     return connect(this.#core, target)

@@ -46,6 +46,7 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
       name,
       sameHost: true,
       mtu: 1_452,
+      relay: null,
       nowMs: performance.now(),
     }
     return JSON.stringify({ ...options, join: [], ...given })

@@ -42,14 +42,26 @@ export interface NodeOptions {
   sameHost: boolean
   /** Largest UDP payload that path discovery may grow to, 1,200 to 65,000 bytes. */
   mtu: number
+  /** Forwards packets between other members that do not reach each other, for each no more than this; null for not. */
+  relay: RelayQuota | null
   /** Name of this node, for people. */
   name: string
   /** The caller's clock now, milliseconds: deadlines of requests cross between nodes as what is left of them. */
   nowMs: number
 }
 
+/** What one member may have a relay forward: both directions of all its sessions together. */
+export interface RelayQuota {
+  /** Nodes that it may be relayed to at a time; 1 to 16,384. */
+  sessions: number
+  /** Packets a second, and at once; 1 to 4,294,967,295. */
+  packetsPerSecond: number
+  /** Bytes of UDP payload a second, and at once; 65,536 to 4,294,967,295. */
+  bytesPerSecond: number
+}
+
 export interface NodeTarget {
-  /** `quic://host:port` */
+  /** `quic://host:port`, or a global address, which is reached over a relay where there is no other way. */
   address: string
   /** For the first time: the token of {@link NodeBinding.nodeInvite}. */
   token?: string
@@ -110,8 +122,10 @@ export interface PingInfo {
   rttUs: number
   /** Which way it took. */
   path: 'direct' | 'relay' | 'same-host'
-  /** `quic://…`, where its packets come from. */
+  /** `quic://…`, where its packets come from: the relay's, where one is in between. */
   address: string
+  /** Id of that relay. */
+  relay?: string
   /** Packets of the connection since it stands, lost ones and all. */
   lostPackets: number
   sentPackets: number
@@ -132,8 +146,10 @@ export interface NodeInfo {
 export interface PeerInfo {
   nodeId: string
   name: string
-  /** `quic://…`, where its packets come from now. */
+  /** `quic://…`, where its packets come from now: the relay's, where one is in between. */
   address: string
+  /** Id of that relay. It carries what it cannot read. */
+  relay?: string
   /** Number under which it appears among the threads of this mesh. */
   thread: number
   /** Which end of the connection this process is. */

@@ -10,15 +10,14 @@ import type {
   ResolveOptions,
 } from '../binding/contract-node.js'
 import { errorOfRejection, type LinkmeshError } from '../errors.js'
-import { checkFields, checkInteger, checkRecord, invalid, shown } from './checks.js'
+import { checkFields, checkInteger, checkRecord, invalid } from './checks.js'
 import { nowMs } from './clock.js'
 import type { Core } from './core.js'
-import { type CheckedNode, checkTarget, type JoinTarget } from './options.js'
+import { type CheckedNode, checkGlobalAddress, checkTarget, type JoinTarget } from './options.js'
 
 const TIMEOUT_FIELDS = new Set(['timeoutMs'])
 const DEFAULT_TIMEOUT_MS = 5_000
 const LONGEST_TIMEOUT_MS = 300_000
-const LONGEST_ADDRESS = 300
 const INVITE_FIELDS = new Set(['ttlMs'])
 const DEFAULT_INVITE_MS = 600_000
 const LONGEST_INVITE_MS = 86_400_000
@@ -42,9 +41,9 @@ async function connectNode(core: Core, target: NodeTarget): Promise<PeerInfo> {
   }
 }
 
-/** Reaches one more node of this network. */
+/** Reaches one more node of this network, wherever it is. */
 export function connect(core: Core, target: JoinTarget): Promise<PeerInfo> {
-  const checked = checkTarget(target, 'target')
+  const checked = checkTarget(target, 'target', true)
   nodeInfo(core)
   return connectNode(core, checked)
 }
@@ -71,9 +70,7 @@ export async function invite(core: Core, options: { ttlMs?: number }): Promise<s
 /** What asks about an address has in common. */
 function addressed(core: Core, address: string, options: { timeoutMs?: number }): ResolveOptions & PingOptions {
   checkFields(checkRecord(options, 'options'), TIMEOUT_FIELDS, 'options')
-  if (typeof address !== 'string') throw invalid('address', `address must be a string, not ${shown(address)}`)
-  if (address.length > LONGEST_ADDRESS)
-    throw invalid('address', `address has ${address.length} characters, at most ${LONGEST_ADDRESS}`, LONGEST_ADDRESS)
+  checkGlobalAddress(address, 'address')
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options
   nodeInfo(core)
   return { address, timeoutMs: checkInteger(timeoutMs, 'options.timeoutMs', 1, LONGEST_TIMEOUT_MS) }

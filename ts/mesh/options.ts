@@ -2,7 +2,7 @@
 
 import { hostname } from 'node:os'
 import type { JournalOptions } from '../binding/contract-journal.js'
-import type { LatencyMode, NodeOptions, NodeTarget } from '../binding/contract-node.js'
+import type { LatencyMode, NodeOptions, NodeTarget, RelayQuota } from '../binding/contract-node.js'
 import {
   checkFields,
   checkInteger,
@@ -60,6 +60,11 @@ export interface OpenOptions extends ThreadOptions {
    * With jumbo frames (8,952 for an MTU of 9,000) long transfers are faster. Both nodes need it.
    */
   mtu?: number
+  /**
+   * Forward packets between other members that do not reach each other, without being able to read them; default false. `true`
+   * forwards for each member 64 sessions, 20,000 packets and 16 MiB a second at most; an object says how much.
+   */
+  relay?: boolean | Partial<RelayQuota>
 }
 
 export interface JoinTarget {
@@ -109,6 +114,7 @@ const OPEN_FIELDS = new Set([
   'latencyMode',
   'sameHost',
   'mtu',
+  'relay',
 ])
 const ATTACH_FIELDS = new Set([...THREAD_FIELDS, 'timeoutMs'])
 const DEAD_LETTER_FIELDS = new Set([
@@ -121,12 +127,19 @@ const DEAD_LETTER_FIELDS = new Set([
 ])
 const JOIN_FIELDS = new Set(['address', 'token'])
 const DEFAULT_DATA = '.linkmesh'
+const LONGEST_ADDRESS = 300
 const CONNECT_TIMEOUT_MS = 10_000
 const MAX_PATH = 4_096
 const MAX_NODE_NAME = 63
 /** What Ethernet carries. */
 export const DEFAULT_MTU = 1_452
 const NODE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
+/** Of each: what is forwarded for a member by default, the least and the most. */
+const RELAY_QUOTA: Record<keyof RelayQuota, readonly [number, number, number]> = {
+  sessions: [64, 1, 16_384],
+  packetsPerSecond: [20_000, 1, 2 ** 32 - 1],
+  bytesPerSecond: [16 << 20, 65_536, 2 ** 32 - 1],
+}
 const MAX_TOKEN = 65_536
 const MAX_ADDRESSES = 16
 const MAX_BODY = 2 ** 30
@@ -199,6 +212,7 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
         MAX_NODE_NAME,
       )
   }
+  const relay = checkRelay(options.relay)
   if (addresses.length === 0 && targets.length === 0) return undefined
   return {
     options: {
@@ -208,9 +222,25 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
       latencyMode,
       sameHost,
       mtu,
+      relay,
       name,
     },
     join: targets.map((target, index) => checkTarget(target, `options.join[${index}]`)),
+  }
+}
+
+function checkRelay(relay: OpenOptions['relay']): RelayQuota | null {
+  if (relay === undefined || relay === false) return null
+  const given = relay === true ? {} : relay
+  checkFields(checkRecord(given, 'options.relay'), new Set(Object.keys(RELAY_QUOTA)), 'options.relay')
+  const quota = (field: keyof RelayQuota) => {
+    const [usual, least, most] = RELAY_QUOTA[field]
+    return checkInteger(given[field] ?? usual, `options.relay.${field}`, least, most)
+  }
+  return {
+    sessions: quota('sessions'),
+    packetsPerSecond: quota('packetsPerSecond'),
+    bytesPerSecond: quota('bytesPerSecond'),
   }
 }
 
@@ -222,10 +252,13 @@ function defaultNodeName(): string {
   return `${/^[A-Za-z0-9]/.test(host) ? '' : 'n'}${host}-${process.pid}`
 }
 
-/** A node to reach, with its timeout. */
-export function checkTarget(target: JoinTarget, field: string): NodeTarget {
+/** A node to reach, with its timeout. Its place, or with `anywhere` its global address. */
+export function checkTarget(target: JoinTarget, field: string, anywhere = false): NodeTarget {
   checkFields(checkRecord(target, field), JOIN_FIELDS, field)
-  const address = checkAddress(target.address, `${field}.address`, 1)
+  const isGlobal = anywhere && typeof target.address === 'string' && !target.address.includes('//')
+  const address = isGlobal
+    ? checkGlobalAddress(target.address, `${field}.address`)
+    : checkAddress(target.address, `${field}.address`, 1)
   const { token } = target
   if (token === undefined) return { address, timeoutMs: CONNECT_TIMEOUT_MS }
   if (typeof token !== 'string' || token.length === 0 || token.length > MAX_TOKEN)
@@ -243,6 +276,14 @@ export function checkAddress(value: unknown, field: string, leastPort: number): 
     throw invalid(field, `${field} must be quic://host:port, an IPv6 host in brackets, not ${shown(value)}`)
   checkInteger(Number(found[2]), `${field} (port)`, leastPort, 65_535)
   return value
+}
+
+/** Only its length: what a global address is, the engine knows. */
+export function checkGlobalAddress(address: unknown, field: string): string {
+  if (typeof address !== 'string') throw invalid(field, `${field} must be a string, not ${shown(address)}`)
+  if (address.length > LONGEST_ADDRESS)
+    throw invalid(field, `${field} has ${address.length} characters, at most ${LONGEST_ADDRESS}`, LONGEST_ADDRESS)
+  return address
 }
 
 function checkList(value: unknown, field: string): readonly unknown[] {

@@ -77,6 +77,11 @@ impl Failure {
         self
     }
 
+    /// The node of the mesh is closed.
+    pub(crate) fn node_closed() -> Self {
+        Self::new(Status::Closed, "the node was closed")
+    }
+
     /// A table, mesh or lane handle that names nothing in this thread.
     pub(crate) fn stale(what: &str) -> Self {
         Self::new(Status::StaleHandle, format!("this {what} handle names nothing here: it was closed, or never opened in this thread"))

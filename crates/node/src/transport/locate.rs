@@ -1,26 +1,22 @@
 //! Addresses: where this node is, where others are, and how long it takes to get there.
 
-use std::net::SocketAddr;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Weak};
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use linkmesh_registry::Status;
 use linkmesh_transport::address::{
-    Endpoint, GlobalAddress, Locator, LocatorRefused, Reply, ResolveError, SignedLocator, Source,
+    GlobalAddress, LocatorRefused, Reply, ResolveError, SignedLocator, Source,
 };
-use linkmesh_transport::core::{NodeId, PeerSlot};
-use linkmesh_transport::engine::{is_own_address, reachable_at};
-use linkmesh_transport::identity::{Clock, NodeIdentity};
+use linkmesh_transport::core::NodeId;
+use linkmesh_transport::engine::is_own_address;
+use linkmesh_transport::identity::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::state::Failure;
 use crate::transport::Node;
 use crate::transport::address::written;
 
-/// How long this node's own record holds. It is made anew at half of that.
-const TTL_SECONDS: u32 = 3600;
 /// How long other answers are waited for after the first good one: nodes that collide are known in about the same time.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -74,16 +70,18 @@ pub(super) struct PingInfo {
     rtt_us: f64,
     path: &'static str,
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
     lost_packets: u64,
     sent_packets: u64,
 }
 
 /// An address that was found.
 #[derive(Debug)]
-struct Found {
-    node: NodeId,
-    record: Option<Arc<SignedLocator>>,
-    source: Source,
+pub(super) struct Found {
+    pub(super) node: NodeId,
+    pub(super) record: Option<Arc<SignedLocator>>,
+    pub(super) source: Source,
 }
 
 fn timeout(milliseconds: f64) -> Duration {
@@ -106,7 +104,7 @@ fn collision(address: GlobalAddress, nodes: [NodeId; 2]) -> Failure {
     .field("address")
 }
 
-fn parse(address: &str) -> Result<GlobalAddress, Failure> {
+pub(super) fn parse(address: &str) -> Result<GlobalAddress, Failure> {
     address.parse().map_err(|error| {
         let shown: String = address.chars().take(80).collect();
         Failure::new(
@@ -162,11 +160,11 @@ impl Node {
     }
 
     /// Asks, verifies what comes, and waits a little for others who may know something else.
-    fn find(&self, address: GlobalAddress, longest: Duration) -> Result<Found, Failure> {
+    pub(super) fn find(&self, address: GlobalAddress, longest: Duration) -> Result<Found, Failure> {
         let until = Instant::now() + longest;
         let (tell, told) = mpsc::channel();
         self.with(|app, io| app.locators.resolve(io, address, tell))
-            .ok_or_else(closed)?
+            .ok_or_else(Failure::node_closed)?
             .map_err(|error| {
                 let status = match error {
                     ResolveError::Network => Status::InvalidArgument,
@@ -246,61 +244,6 @@ impl Node {
         Ok(newest.flatten().unwrap_or(record))
     }
 
-    /// A connection to what an address names: `quic://host:port`, or a global address.
-    fn reach(&self, address: &str, longest: Duration) -> Result<PeerSlot, Failure> {
-        if address.starts_with("quic://") {
-            return self.reach_at(address, longest);
-        }
-        let parsed = parse(address)?;
-        let until = Instant::now() + longest;
-        // The lookup that takes no lock of the engine; what it does not know is found out.
-        let reader = linkmesh_tables::epoch::Domain::global().register();
-        let route = self
-            .translation
-            .lookup(parsed.node(), Instant::now(), &reader.pin())
-            .cloned();
-        let network = self.identity.network();
-        if let Some(route) = route.filter(|route| parsed.names(&network, &route.node)) {
-            return Ok(route.peer);
-        }
-        let found = self.find(parsed, longest)?;
-        match found.source {
-            Source::Connected(peer) => return Ok(peer),
-            Source::Own => {
-                return Err(Failure::new(
-                    Status::InvalidArgument,
-                    format!("{address} is this node itself"),
-                )
-                .field("address"));
-            }
-            Source::Cache | Source::Peer(_) => {}
-        }
-        let addresses: Vec<SocketAddr> = found.record.as_ref().map_or_else(Vec::new, |record| {
-            let endpoints = record.locator().endpoints.iter();
-            endpoints
-                .filter(|endpoint| endpoint.relay().is_none())
-                .map(Endpoint::address)
-                .collect()
-        });
-        let left = until.saturating_duration_since(Instant::now());
-        self.dial(addresses, Some(found.node), left, address)
-    }
-
-    fn reach_at(&self, address: &str, longest: Duration) -> Result<PeerSlot, Failure> {
-        let addresses = super::address::resolve(address, "address")?;
-        let connected = self.with(|_, io| {
-            let there = |slot: &PeerSlot| {
-                io.address(*slot)
-                    .is_some_and(|address| addresses.contains(&address))
-            };
-            io.peers().map(|(slot, _)| slot).find(there)
-        });
-        match connected.ok_or_else(closed)? {
-            Some(peer) => Ok(peer),
-            None => self.dial(addresses, None, longest, address),
-        }
-    }
-
     /// One round trip to the engine of a node.
     pub(super) fn ping(&self, options: &PingOptions) -> Result<PingInfo, Failure> {
         let until = Instant::now() + timeout(options.timeout_ms);
@@ -311,7 +254,7 @@ impl Node {
         let (tell, told) = mpsc::channel();
         let id = self
             .with(|app, io| app.locators.ping(io, peer, tell))
-            .ok_or_else(closed)?
+            .ok_or_else(Failure::node_closed)?
             .ok_or_else(gone)?;
         let wait = until.saturating_duration_since(Instant::now());
         let rtt = told.recv_timeout(wait).map_err(|error| match error {
@@ -328,18 +271,21 @@ impl Node {
                 .field("address")
             }
         })?;
-        self.with(|_, io| {
+        self.with(|app, io| {
             let info = io.info(peer)?;
-            let (stats, address) = (io.stats(peer)?, io.address(peer)?);
+            let (stats, way) = (io.stats(peer)?, app.way(io, peer)?);
             Some(PingInfo {
                 node_id: info.identity.node_id.to_string(),
                 rtt_us: rtt.as_secs_f64() * 1e6,
-                path: if is_own_address(address.ip()) {
+                path: if way.relay.is_some() {
+                    "relay"
+                } else if is_own_address(way.address.ip()) {
                     "same-host"
                 } else {
                     "direct"
                 },
-                address: written(address),
+                address: written(way.address),
+                relay: way.relay.map(|relay| relay.to_string()),
                 lost_packets: stats.lost_packets,
                 sent_packets: stats.sent_packets,
             })
@@ -347,82 +293,4 @@ impl Node {
         .flatten()
         .ok_or_else(gone)
     }
-}
-
-fn closed() -> Failure {
-    Failure::new(Status::Closed, "the node was closed")
-}
-
-/// Keeps this node's record fresh: signs it at the start and at half life, on a thread of its own that sleeps otherwise.
-#[derive(Debug)]
-pub(super) struct Publisher {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Publisher {
-    pub(super) fn start(node: &Arc<Node>, listening: SocketAddr) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
-        let (identity, node) = (Arc::clone(&node.identity), Arc::downgrade(node));
-        let thread = Builder::new()
-            .name("linkmesh-locator".into())
-            .spawn(move || {
-                let mut sequence = 0;
-                let rest = Duration::from_secs(u64::from(TTL_SECONDS / 2));
-                while publish(&node, &identity, listening, &mut sequence) {
-                    if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                }
-            })?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take()
-            // The thread itself may be the last to hold the node.
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // A panic there would have been reported by the hook of the process.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// False when the node is gone.
-fn publish(
-    node: &Weak<Node>,
-    identity: &NodeIdentity,
-    listening: SocketAddr,
-    sequence: &mut u64,
-) -> bool {
-    let now = Clock::system().now();
-    // Grows across restarts, as the time does, and by one at least if the clock was set back.
-    *sequence = (*sequence + 1).max(crate::transport::node::unix_ms(Instant::now()));
-    let locator = Locator {
-        network: identity.network(),
-        node: identity.node_id(),
-        sequence: *sequence,
-        issued: now,
-        ttl: TTL_SECONDS,
-        endpoints: reachable_at(listening)
-            .into_iter()
-            .map(Endpoint::Direct)
-            .collect(),
-    };
-    let signed = SignedLocator::sign(&locator, identity);
-    let Some(node) = node.upgrade() else {
-        return false;
-    };
-    // Without a usable certificate there is no record; others still know this node while it is connected.
-    if let Ok(signed) = signed {
-        node.with(|app, io| app.locators.publish(io, Arc::new(signed)));
-    }
-    true
 }

@@ -9,9 +9,9 @@ use linkmesh_metrics::Collector;
 use linkmesh_transport::core::{CoreStats, Io, NodeId, PeerStats};
 
 /// Nodes with series of their own. The totals count all of them.
-const MAX_NODES: usize = 256;
+pub(super) const MAX_NODES: usize = 256;
 
-const DIRECTION: &str = "network_io_direction";
+pub(super) const DIRECTION: &str = "network_io_direction";
 
 /// The connections of one node together: most have one.
 #[derive(Default)]

@@ -4,13 +4,17 @@
 //! deliberately absent: the protocol, and what memory and requests do over it.
 
 mod address;
+mod address_metrics;
 mod app;
 mod functions;
 mod locate;
 mod metrics;
 mod near;
 mod node;
+mod publisher;
+mod reach;
 mod refusal;
+mod ways;
 
 pub(crate) use app::NodeApp;
 pub(crate) use functions::{Later, parse};

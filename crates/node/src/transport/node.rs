@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use linkmesh_memory::client::ClientOptions;
@@ -14,11 +14,12 @@ use linkmesh_registry::Status;
 use linkmesh_transport::address::{
     GlobalAddress, LocatorLimits, LocatorOptions, Locators, Translation, TranslationLimits,
 };
-use linkmesh_transport::core::{Io, NodeId, PeerSlot, Side, Target};
+use linkmesh_transport::core::{Io, PeerSlot, Side};
 use linkmesh_transport::engine::{Engine as Quic, EngineOptions, LatencyMode, Lease};
 use linkmesh_transport::identity::{
     Clock, IdentityError, IdentityOptions, Joining, NodeIdentity, Upkeeper, exchange, random_bytes,
 };
+use linkmesh_transport::relay::{Keeper, Quota, RelayOptions, Relays};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -26,9 +27,10 @@ use crate::memory::{Queues, Regions, Remotes};
 use crate::remote::{Bridge, JsClock};
 use crate::state::Failure;
 use crate::transport::address::{resolve, written};
-use crate::transport::locate::Publisher;
+use crate::transport::address_metrics::AddressTotals;
 use crate::transport::metrics::{collect_engine, collect_peers, sum_peers};
 use crate::transport::near::Near;
+use crate::transport::publisher::Publisher;
 use crate::transport::{NodeApp, Refusal};
 
 /// Bytes of a name.
@@ -54,6 +56,8 @@ pub(super) struct NodeOptions {
     latency_mode: Latency,
     same_host: bool,
     mtu: u16,
+    /// Serves as a relay, for no more than this.
+    relay: Option<Relay>,
     name: String,
     join: Vec<NodeTarget>,
     pub(super) now_ms: f64,
@@ -65,6 +69,28 @@ enum Latency {
     Spin,
     Adaptive,
     Block,
+}
+
+/// `RelayOptions` of the contract.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Relay {
+    sessions: u32,
+    packets_per_second: u32,
+    bytes_per_second: u32,
+}
+
+impl Relay {
+    fn options(&self) -> RelayOptions {
+        RelayOptions {
+            serve: true,
+            quota: Quota {
+                sessions: self.sessions as usize,
+                packets_per_second: self.packets_per_second,
+                bytes_per_second: self.bytes_per_second,
+            },
+        }
+    }
 }
 
 /// `NodeTarget` of the contract.
@@ -112,6 +138,9 @@ pub(super) struct PeerInfo {
     thread: u32,
     side: &'static str,
     via: &'static str,
+    /// Which relay is in between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
     rtt_us: f64,
     lost_packets: u64,
     sent_packets: u64,
@@ -144,10 +173,6 @@ pub(crate) struct Node {
     ring_drives: AtomicU32,
     /// `None` once it was closed. Readers hold it for the length of a call.
     quic: RwLock<Option<Quic<NodeApp>>>,
-}
-
-fn closed() -> Failure {
-    Failure::new(Status::Closed, "the node was closed")
 }
 
 impl Node {
@@ -199,7 +224,15 @@ impl Node {
                 limits: LocatorLimits::default(),
                 translation: Arc::clone(&translation),
             });
-            NodeApp::new(bridge, memory, locators)
+            let relays = Relays::new(
+                options
+                    .relay
+                    .as_ref()
+                    .map(Relay::options)
+                    .unwrap_or_default(),
+            );
+            let keeper = Keeper::new(u64::from_le_bytes(random_bytes()));
+            NodeApp::new(bridge, memory, locators, relays, keeper)
         })
         .map_err(|error| error.refusal("options.listen"))?;
         near.wake_by(quic.waker());
@@ -231,12 +264,10 @@ impl Node {
 
     /// From here on others can learn where this node is.
     pub(super) fn publish(self: &Arc<Self>) -> Result<(), Failure> {
-        if let Some(listening) = self.listening {
-            let publisher = Publisher::start(self, listening)
-                .map_err(|error| Failure::new(Status::Internal, error.to_string()))?;
-            // Once per node: there is none yet.
-            let _ = self.publisher.set(publisher);
-        }
+        let publisher = Publisher::start(self, self.listening)
+            .map_err(|error| Failure::new(Status::Internal, error.to_string()))?;
+        // Once per node: there is none yet.
+        let _ = self.publisher.set(publisher);
         Ok(())
     }
 
@@ -310,58 +341,18 @@ impl Node {
 
     /// Reaches a node and keeps it; returns when its services are known here.
     pub(super) fn connect(&self, target: &NodeTarget) -> Result<PeerInfo, Failure> {
-        let addresses = resolve(&target.address, "address")?;
-        let peer = self.dial(addresses, None, target.timeout(), &target.address)?;
+        let peer = if target.address.starts_with("quic://") {
+            let addresses = resolve(&target.address, "address")?;
+            self.dial(addresses, target.timeout(), &target.address)?
+        } else {
+            self.reach(&target.address, target.timeout())?
+        };
         self.with(|app, io| peer_info(app, io, peer))
             .flatten()
             .ok_or_else(|| {
                 Failure::new(Status::NodeLost, "the node left as soon as it was there")
                     .field("address")
             })
-    }
-
-    /// Connects to whoever is at one of these addresses, or to this node alone; keeps it connected from then on.
-    pub(super) fn dial(
-        &self,
-        addresses: Vec<SocketAddr>,
-        expected: Option<NodeId>,
-        timeout: Duration,
-        shown: &str,
-    ) -> Result<PeerSlot, Failure> {
-        let (tell, told) = mpsc::channel();
-        let asked = self.with(|app, io| {
-            let id = io.connect(Target {
-                addresses,
-                expected,
-                connections: 1,
-                persistent: true,
-            })?;
-            app.when_connected(id, tell);
-            Ok::<_, &'static str>(id)
-        });
-        let id = asked.ok_or_else(closed)?.map_err(|limit| {
-            Failure::new(
-                Status::LimitExceeded,
-                format!("the limit of {limit} is reached"),
-            )
-            .field(limit)
-        })?;
-        let outcome = told.recv_timeout(timeout).unwrap_or_else(|_| {
-            Err(Failure::new(
-                Status::DeadlineExceeded,
-                format!(
-                    "nobody answered at {shown} within {} ms: is the process there, and UDP allowed?",
-                    timeout.as_millis()
-                ),
-            )
-            .field("address"))
-        });
-        outcome.inspect_err(|_| {
-            self.with(|app, io| {
-                app.forget(id);
-                io.forget(id);
-            });
-        })
     }
 
     pub(super) fn peers(&self) -> Vec<PeerInfo> {
@@ -389,6 +380,9 @@ impl Node {
         };
         collect_engine(out, &stats);
         collect_peers(out, &peers);
+        if let Some(totals) = self.with(AddressTotals::of) {
+            totals.collect(out, self.translation.stats());
+        }
     }
 
     /// Says goodbye to the peers, waits until they have what was written, and ends the threads.
@@ -422,10 +416,11 @@ fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
     let (_, thread, _) = app.bridge.nodes().find(|(one, _, _)| *one == slot)?;
     let info = io.info(slot)?;
     let stats = io.stats(slot)?;
+    let way = app.way(io, slot)?;
     Some(PeerInfo {
         node_id: info.identity.node_id.to_string(),
         name: info.identity.name.clone(),
-        address: written(io.address(slot)?),
+        address: written(way.address),
         thread,
         side: match info.side {
             Side::Client => "client",
@@ -436,6 +431,7 @@ fn peer_info(app: &NodeApp, io: &Io<'_>, slot: PeerSlot) -> Option<PeerInfo> {
         } else {
             "quic"
         },
+        relay: way.relay.map(|relay| relay.to_string()),
         rtt_us: stats.rtt.as_secs_f64() * 1e6,
         lost_packets: stats.lost_packets,
         sent_packets: stats.sent_packets,

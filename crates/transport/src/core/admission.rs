@@ -13,7 +13,6 @@ use super::control::Control;
 use super::link::{Link, Phase};
 use super::peer::{PeerSlot, TargetId};
 use super::send_window::SendWindow;
-use crate::pool::Health;
 use crate::relay::is_virtual;
 
 /// What may be sent to an address that has not been validated, per byte from it (RFC 9000 §8.1).
@@ -168,8 +167,7 @@ impl Core {
             channel: None,
             identity: None,
             info: None,
-            health: Health::default(),
-            watched: false,
+            health: None,
             give_up_at: Some(now + self.limits.hello_timeout),
             armed: None,
             send_window: SendWindow::new(self.limits.send_window),

@@ -12,7 +12,7 @@ use super::link::Phase;
 use super::peer::{PeerSlot, Target, TargetId};
 use super::stats::PeerStats;
 use super::timers::Due;
-use crate::pool::{Failed, Step, TargetState};
+use crate::pool::{Failed, Health, Step, TargetState};
 use crate::relay::is_virtual;
 
 /// How often the health of a path is looked at, where there is another one.
@@ -154,8 +154,9 @@ impl Core {
     /// Looks at the health of a path from now on.
     fn watch(&mut self, now: Instant, slot: PeerSlot) {
         if let Some(link) = self.links.get_mut(slot)
-            && !std::mem::replace(&mut link.watched, true)
+            && link.health.is_none()
         {
+            link.health = Some(Health::default());
             self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
         }
     }
@@ -175,19 +176,22 @@ impl Core {
         let Some(state) = self.targets.get_mut(&id) else {
             return Ok(());
         };
+        state.readdress(addresses)?;
+        let addresses = &state.target.addresses;
         let several = addresses.len() > 1;
         let relayed = addresses.iter().any(is_virtual);
-        state.readdress(addresses.clone())?;
         let links = self.links.iter().filter(|link| link.target == Some(id));
-        let slots: Vec<PeerSlot> = links.map(|link| link.slot).collect();
-        for slot in slots {
+        let slots: Vec<(PeerSlot, SocketAddr, bool)> = links
+            .map(|link| (link.slot, link.connection.remote_address()))
+            .map(|(slot, address)| (slot, address, addresses.contains(&address)))
+            .collect();
+        for (slot, address, known) in slots {
             let Some(link) = self.links.get_mut(slot) else {
                 continue;
             };
-            let address = link.connection.remote_address();
             match link.phase {
                 Phase::Open if several => self.watch(now, slot),
-                Phase::Handshake if !addresses.contains(&address) => {
+                Phase::Handshake if !known => {
                     self.close_for(now, slot, CloseCode::Done, CloseReason::TimedOut);
                 }
                 Phase::Handshake if relayed && !is_virtual(&address) => {
@@ -229,11 +233,12 @@ impl Core {
         let Some(link) = self.links.get_mut(slot) else {
             return;
         };
-        let (Phase::Open, Some(id)) = (link.phase, link.target) else {
+        let (Phase::Open, Some(id), Some(health)) = (link.phase, link.target, &mut link.health)
+        else {
             return;
         };
-        link.health.observe(&PeerStats::of(&link.connection));
-        let impaired = link.health.is_impaired();
+        health.observe(&PeerStats::of(&link.connection));
+        let impaired = health.is_impaired();
         let relayed = is_virtual(&link.connection.remote_address());
         self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
         if self.dialling >= self.limits.dials {

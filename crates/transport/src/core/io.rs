@@ -10,6 +10,7 @@ use super::Core;
 use super::application::Reading;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, Target, TargetId};
 use super::stats::PeerStats;
+use crate::pool::Health;
 use crate::relay::{PROBE, Packets, RouteId};
 
 /// Why a stream does not do what was asked.
@@ -98,7 +99,8 @@ impl<'a> Io<'a> {
 
     /// How good the path to a peer is, from 0 to 1, as of the last second. 1 where nobody watches: a target with one address.
     pub fn health(&self, peer: PeerSlot) -> Option<f32> {
-        Some(self.core.links.get(peer)?.health.score())
+        let health = self.core.links.get(peer)?.health.as_ref();
+        Some(health.map_or(1.0, Health::score))
     }
 
     /// Opens a stream whose kind, for [`Application::opened`](super::Application::opened) at the other side, is `kind`.

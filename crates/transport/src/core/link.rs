@@ -89,9 +89,8 @@ pub(super) struct Link {
     /// Set once both sides are proved: from then on the application knows of the peer.
     pub(super) info: Option<Arc<PeerInfo>>,
     /// Watched where there is another address to go to.
-    pub(super) health: Health,
-    /// Its health is looked at.
-    pub(super) watched: bool,
+    /// Of the path, where somebody looks.
+    pub(super) health: Option<Health>,
     /// When the handshake, or the draining, has taken too long.
     pub(super) give_up_at: Option<Instant>,
     /// The earliest entry for this connection in the timer heap.
