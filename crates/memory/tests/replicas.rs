@@ -166,6 +166,30 @@ fn a_region_outlives_its_primary_and_every_add_counts_once() {
     assert!(leads(1) || leads(2));
 }
 
+/// One backup joins, the other declines: the one that joined lets go of what it took, or the fifth of these would find it full.
+#[test]
+fn a_group_that_does_not_form_leaves_nothing_behind() {
+    let mut nodes = nodes(5);
+    let all = [id(0), id(1), id(2)];
+    let accept = |node: &Option<Node>, bytes| {
+        let engine = &node.as_ref().unwrap().engine;
+        engine.with(|endpoint, _| endpoint.accept_replicas(bytes));
+    };
+    accept(&nodes[1], 4096);
+    accept(&nodes[2], 0);
+    let refused = Err(OperationError {
+        failure: OperationFailure::Unavailable,
+        outcome: Outcome::NotDelivered,
+    });
+    for _ in 0..8 {
+        let first = nodes[0].as_mut().unwrap();
+        assert_eq!(replicate(first, &all[1..], vec![0; 1024]), refused);
+    }
+    accept(&nodes[2], 4096);
+    let first = nodes[0].as_mut().unwrap();
+    assert_eq!(replicate(first, &all[1..], vec![0; 4096]), Ok(()));
+}
+
 #[test]
 fn what_is_not_granted_is_refused_and_a_node_that_was_not_asked_declines() {
     let mut nodes = nodes(2);

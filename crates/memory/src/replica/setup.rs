@@ -47,6 +47,8 @@ pub enum Setup {
     },
     /// Node to creator: it does not become one.
     Declined,
+    /// Creator to member: the group did not form, nobody was told of it.
+    GivenUp,
     /// Client to member: what it may do in this session.
     Present {
         /// Whose.
@@ -76,6 +78,7 @@ const CREATE: u8 = 64;
 const DECLINED: u8 = 65;
 const PRESENT: u8 = 66;
 const PRESENTED: u8 = 67;
+const GIVEN_UP: u8 = 68;
 
 impl Packet {
     /// Appends the packet of `group`.
@@ -124,6 +127,7 @@ impl Setup {
                 push_members(out, members);
             }
             Self::Declined => out.push(DECLINED),
+            Self::GivenUp => out.push(GIVEN_UP),
             Self::Present { session, grant } => {
                 out.push(PRESENT);
                 out.extend_from_slice(&session.to_le_bytes());
@@ -169,6 +173,7 @@ impl Setup {
                 members: members(&mut reader)?,
             },
             DECLINED => Self::Declined,
+            GIVEN_UP => Self::GivenUp,
             PRESENT => Self::Present {
                 session: reader.u128()?,
                 grant: reader.block(MAX_GRANT)?.to_vec(),
@@ -257,6 +262,7 @@ mod tests {
                 members: members.clone(),
             }),
             Packet::Setup(Setup::Declined),
+            Packet::Setup(Setup::GivenUp),
             Packet::Setup(Setup::Present {
                 session: 7,
                 grant: vec![3; 40],

@@ -23,6 +23,8 @@ use crate::{
 
 /// Groups that this node may be a member of.
 const MAX_GROUPS: usize = 1024;
+/// Groups that did not form and whose members are told of it when they are reached again.
+const MAX_GIVEN_UP: usize = 64;
 
 /// A region to be replicated.
 #[derive(Debug)]
@@ -259,9 +261,20 @@ impl Replicas {
     }
 
     fn not_formed(&mut self, id: u128, failure: OperationFailure, queues: &mut CompletionQueues) {
-        let Some((_, _, token)) = self.hosted.remove(&id).and_then(|hosted| hosted.forming) else {
+        let Some(hosted) = self.hosted.remove(&id) else {
             return;
         };
+        let Some((_, _, token)) = hosted.forming else {
+            return;
+        };
+        // Those that have joined would keep its memory, and look for somebody to lead, for ever.
+        for member in &hosted.members[1..] {
+            self.say(NodeId(*member), id, Packet::Setup(Setup::GivenUp));
+        }
+        if self.given_up.len() == MAX_GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back((id, hosted.members));
         let result = Err(OperationError {
             failure,
             outcome: Outcome::NotDelivered,
@@ -273,7 +286,16 @@ impl Replicas {
         });
     }
 
-    /// The other members of a group are reached anew: whoever has not joined yet is asked again.
+    /// The node that made a group has given it up before it formed: nothing of it was ever acknowledged.
+    pub(super) fn told_of_end(&mut self, talk: Talk) {
+        let of_creator = |hosted: &Hosted| hosted.me != 0 && hosted.members[0] == talk.node.0;
+        if self.hosted.get(&talk.group).is_some_and(of_creator) {
+            self.hosted.remove(&talk.group);
+        }
+    }
+
+    /// The other members of a group are reached anew: whoever has not joined yet is asked again, whoever may not have heard
+    /// that the group was given up is told again.
     pub(super) fn members_connected(&mut self, node: NodeId) {
         let mut asked = Vec::new();
         for (id, hosted) in &self.hosted {
@@ -288,6 +310,8 @@ impl Replicas {
                 asked.push((*id, hosted.create(me as u8)));
             }
         }
+        let ended = self.given_up.iter().filter(|(_, of)| of.contains(&node.0));
+        asked.extend(ended.map(|(id, _)| (*id, Setup::GivenUp)));
         for (id, setup) in asked {
             self.say(node, id, Packet::Setup(setup));
         }
