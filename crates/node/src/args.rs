@@ -64,30 +64,42 @@ impl<const N: usize> Args<N> {
     /// into JavaScript while it is held.
     #[inline(always)]
     pub(crate) fn bytes(&self, index: usize) -> Option<&mut [u8]> {
-        self.array(index, sys::TypedarrayType::uint8_array)
+        self.array(index, Some(sys::TypedarrayType::uint8_array))
+    }
+
+    /// As [`bytes`](Self::bytes) without asking V8 for the kind, which is a chain of questions: of an array with longer
+    /// elements it is as many bytes as there are elements.
+    #[inline(always)]
+    pub(crate) fn bytes_of_any(&self, index: usize) -> Option<&mut [u8]> {
+        self.array(index, None)
     }
 
     #[inline(always)]
     pub(crate) fn words(&self, index: usize) -> Option<&mut [u32]> {
-        self.array(index, sys::TypedarrayType::uint32_array)
+        self.array(index, Some(sys::TypedarrayType::uint32_array))
     }
 
     #[inline(always)]
     pub(crate) fn doubles(&self, index: usize) -> Option<&mut [f64]> {
-        self.array(index, sys::TypedarrayType::float64_array)
+        self.array(index, Some(sys::TypedarrayType::float64_array))
     }
 
     #[inline(always)]
     pub(crate) fn longs(&self, index: usize) -> Option<&mut [u64]> {
-        self.array(index, sys::TypedarrayType::biguint64_array)
+        self.array(index, Some(sys::TypedarrayType::biguint64_array))
     }
 
+    /// `wanted`: the kind whose elements are `T`; none only for bytes, which every kind has.
     #[inline(always)]
     #[expect(
         clippy::mut_from_ref,
         reason = "the memory is JavaScript's, not borrowed from the argument list"
     )]
-    fn array<T>(&self, index: usize, wanted: sys::napi_typedarray_type) -> Option<&mut [T]> {
+    fn array<T>(
+        &self,
+        index: usize,
+        wanted: Option<sys::napi_typedarray_type>,
+    ) -> Option<&mut [T]> {
         let mut kind = 0;
         let mut length = 0;
         let mut data = ptr::null_mut();
@@ -97,21 +109,25 @@ impl<const N: usize> Args<N> {
             sys::napi_get_typedarray_info(
                 self.env,
                 self.values[index],
-                &raw mut kind,
+                if wanted.is_some() {
+                    &raw mut kind
+                } else {
+                    ptr::null_mut()
+                },
                 &raw mut length,
                 &raw mut data,
                 ptr::null_mut(),
                 ptr::null_mut(),
             )
         };
-        if status != sys::Status::napi_ok || kind != wanted {
+        if status != sys::Status::napi_ok || wanted.is_some_and(|wanted| kind != wanted) {
             return None;
         }
         if length == 0 || data.is_null() {
             return Some(&mut []);
         }
-        // SAFETY: V8 says that `length` elements of this kind start at `data`, aligned for the kind. They
-        // stay in place during the call, because nothing below a hot function runs JavaScript.
+        // SAFETY: V8 says that `length` elements of this kind, or bytes and more of any, start at `data`, aligned for the
+        // kind. They stay in place during the call, because nothing below a hot function runs JavaScript.
         Some(unsafe { std::slice::from_raw_parts_mut(data.cast::<T>(), length) })
     }
 }

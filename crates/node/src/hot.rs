@@ -322,7 +322,7 @@ hot! {
     fn memoryReadSync(state, args: 5) {
         let (Some(mesh), Some(remote), Some(offset), Some(timeout_ms)) =
             (args.u32(0), args.u32(1), args.f64(2), args.f64(4)) else { return INVALID };
-        let Some(target) = args.bytes(3) else { return INVALID };
+        let Some(target) = args.bytes_of_any(3) else { return INVALID };
         let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
         let Some(memory) = joined.memory.as_deref_mut() else { return CLOSED };
         let Some(offset) = integer_offset(offset) else { return INVALID };
@@ -460,8 +460,11 @@ fn with_id_table(
 
 /// A number is a key when it is a safe integer; negative ones keep their two's complement.
 #[inline(always)]
+#[expect(clippy::float_cmp, reason = "exactly this number or none")]
 pub(crate) fn integer_key(value: f64) -> Option<u64> {
-    (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_991.0).then_some(value as i64 as u64)
+    // There and back is two instructions; `fract` calls the mathematics library. NaN equals nothing.
+    let whole = value as i64;
+    (whole as f64 == value && value.abs() <= 9_007_199_254_740_991.0).then_some(whole as u64)
 }
 
 /// Where in a region: a whole number of bytes.
