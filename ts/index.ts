@@ -28,7 +28,14 @@ export type {
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
 export type { Gap, JournalOptions } from './binding/contract-journal.js'
-export type { EndpointInfo, LatencyMode, PeerInfo, PingInfo, ResolutionInfo } from './binding/contract-node.js'
+export type {
+  EndpointInfo,
+  LatencyMode,
+  PeerInfo,
+  PingInfo,
+  RelayQuota,
+  ResolutionInfo,
+} from './binding/contract-node.js'
 export type { Backend } from './binding/index.js'
 export type {
   AuditEntry,

@@ -66,6 +66,9 @@ describe.skipIf(NO_NATIVE !== '')(`nodes that meet over relays${NO_NATIVE === ''
     const ping = await caller.node.ask('ping', { address: server.info.address })
     expect(ping).toMatchObject({ nodeId: server.info.nodeId, path: 'relay', relay: relay.info.nodeId })
     expect(ping.rttUs).toBeGreaterThan(0)
+    expect(await series(caller, 'translation_entries')).toBe(3)
+    expect(await series(caller, 'translation_lookups_total{result="hit"}')).toBeGreaterThan(0)
+    expect(await series(caller, `relay_trust_ratio{node="${relay.info.nodeId}"}`)).toBeGreaterThan(0.4)
   })
 
   it('move to the other relay when theirs is killed, and every addition counts once', async () => {

@@ -12,6 +12,7 @@ use linkmesh_transport::core::{
 use support::echo::{BULK, ECHO, Echo, Event};
 use support::identity::Authority;
 use support::network::{Faults, Network, address};
+use support::pair::pair;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -239,16 +240,7 @@ fn a_flood_of_first_packets_costs_little_answers_less_than_three_times_and_distu
         handshakes_per_second: 4,
         ..limits()
     };
-    let mut network = network(
-        authority.member("server"),
-        authority.member("client"),
-        &limits,
-    );
-    dial(&mut network, 1, Target::at(address(0)));
-    assert!(network.run_until(
-        5 * SECOND,
-        |network| network.nodes[0].application.peers().len() == 1
-    ));
+    let mut network = pair(&authority, 1, Faults::none(), &limits);
     network.run(5 * SECOND);
     // Real first flights, caught on their way from a third node and sent from addresses that do not exist.
     let many = Limits {
@@ -306,16 +298,7 @@ fn streams_are_limited_and_the_limit_moves_when_one_ends() {
         streams: 4,
         ..limits()
     };
-    let mut network = network(
-        authority.member("server"),
-        authority.member("client"),
-        &limits,
-    );
-    dial(&mut network, 1, Target::at(address(0)));
-    assert!(network.run_until(
-        5 * SECOND,
-        |network| network.nodes[1].application.peers().len() == 1
-    ));
+    let mut network = pair(&authority, 1, Faults::none(), &limits);
     let peer = network.nodes[1].application.peers()[0];
     let open = |network: &mut Network<Echo>| {
         network.with(1, |_, io| {
@@ -342,16 +325,7 @@ fn streams_are_limited_and_the_limit_moves_when_one_ends() {
 #[test]
 fn a_kind_that_nobody_knows_is_stopped_and_reset() {
     let authority = Authority::new();
-    let mut network = network(
-        authority.member("server"),
-        authority.member("client"),
-        &limits(),
-    );
-    dial(&mut network, 1, Target::at(address(0)));
-    assert!(network.run_until(
-        5 * SECOND,
-        |network| network.nodes[1].application.peers().len() == 1
-    ));
+    let mut network = pair(&authority, 1, Faults::none(), &limits());
     let peer = network.nodes[1].application.peers()[0];
     let stream = network.with(1, |_, io| {
         let stream = io.open(peer, 99, Direction::Bidirectional, 0).unwrap();
@@ -376,16 +350,7 @@ fn a_reader_that_pauses_stops_the_writer_at_the_window_and_loses_nothing() {
         stream_window: 32 << 10,
         ..limits()
     };
-    let mut network = network(
-        authority.member("server"),
-        authority.member("client"),
-        &limits,
-    );
-    dial(&mut network, 1, Target::at(address(0)));
-    assert!(network.run_until(
-        5 * SECOND,
-        |network| network.nodes[1].application.peers().len() == 1
-    ));
+    let mut network = pair(&authority, 1, Faults::none(), &limits);
     network.nodes[0].application.pause = true;
     let peer = network.nodes[1].application.peers()[0];
     network.with(1, |echo, io| echo.send(io, peer, ECHO, 200_000));
@@ -437,16 +402,7 @@ fn a_target_goes_on_to_its_next_address_and_keeps_as_many_connections_as_wanted(
 #[test]
 fn no_bytes_from_strangers_make_it_fall_over() {
     let authority = Authority::new();
-    let mut network = network(
-        authority.member("server"),
-        authority.member("client"),
-        &limits(),
-    );
-    dial(&mut network, 1, Target::at(address(0)));
-    assert!(network.run_until(
-        5 * SECOND,
-        |network| network.nodes[1].application.peers().len() == 1
-    ));
+    let mut network = pair(&authority, 1, Faults::none(), &limits());
     for _ in 0..5000 {
         let length = 1 + network.random.below(1400) as usize;
         let bytes: Vec<u8> = (0..length).map(|_| network.random.next() as u8).collect();

@@ -9,6 +9,7 @@ use linkmesh_transport::core::{CloseReason, Direction, Limits, Target};
 use support::echo::{BULK, ECHO, Echo, Event};
 use support::identity::Authority;
 use support::network::{Faults, Network, Random, address};
+use support::pair::{both_connected, pair};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,28 +32,6 @@ fn limits() -> Limits {
         hello_timeout: 8 * SECOND,
         ..Limits::default()
     }
-}
-
-/// Two nodes, the second connected to the first.
-fn pair(authority: &Authority, seed: u64, faults: Faults, limits: &Limits) -> Network<Echo> {
-    let mut network = Network::new(seed, faults);
-    let server = network.add(authority.member("server"), limits.clone(), Echo::default());
-    let client = network.add(authority.member("client"), limits.clone(), Echo::default());
-    network
-        .with(client, |_, io| io.connect(Target::at(address(server))))
-        .unwrap();
-    assert!(
-        network.run_until(120 * SECOND, both_connected),
-        "seed {seed}: not connected"
-    );
-    network
-}
-
-fn both_connected(network: &Network<Echo>) -> bool {
-    network
-        .nodes
-        .iter()
-        .all(|node| node.application.peers().len() == 1)
 }
 
 fn start(network: &mut Network<Echo>, node: usize, kind: u8, bytes: u64) {

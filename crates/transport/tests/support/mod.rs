@@ -9,5 +9,6 @@ pub mod echo;
 pub mod identity;
 pub mod members;
 pub mod network;
+pub mod pair;
 pub mod plain;
 pub mod relayed;
