@@ -41,33 +41,15 @@ import { ReplyStream } from './mesh/reply-stream.js'
 import { Route } from './mesh/route.js'
 import type { Tracing } from './mesh/trace.js'
 import { Metrics } from './metrics.js'
+import { type MeshConfig, type MeshReloadOptions, reloadMesh } from './reload/mesh-reload.js'
+import type { ReloadReport } from './reload/report.js'
 import type { Handler, RequestOptions, ServiceOptions, StreamOptions } from './service.js'
 
 /** Between two looks whether the mesh to attach to is open. */
 const ATTACH_LOOK_MS = 5
-const SERVICE_FIELDS = new Set([
-  'policy',
-  'idempotent',
-  'weight',
-  'zone',
-  'tags',
-  'version',
-  'metadata',
-  'concurrency',
-  'leaseMs',
-])
-const REGISTER_FIELDS = new Set([
-  'policy',
-  'idempotent',
-  'address',
-  'weight',
-  'zone',
-  'tags',
-  'version',
-  'metadata',
-  'concurrency',
-  'leaseMs',
-])
+const FIELDS = ['policy', 'idempotent', 'weight', 'zone', 'tags', 'version', 'metadata', 'concurrency', 'leaseMs']
+const SERVICE_FIELDS = new Set(FIELDS)
+const REGISTER_FIELDS = new Set([...FIELDS, 'address'])
 /** Of a file of the audit trail. */
 const AUDIT_SEGMENT_BYTES = 16 << 20
 /** Longest interval of the runtime; only there to keep a thread alive. */
@@ -279,6 +261,16 @@ export class Mesh {
     this.#dispatcher.forget(name)
   }
 
+  /**
+   * Changes policies and weights of services as `linkmesh up` changes its config: checked, tried in the shadow on the latest
+   * picks, applied in one turn, watched by the requests of this thread, and taken back by itself when they fail more often
+   * or take longer than the bounds allow. Resolves when that is known; rejects, with nothing changed, when the config is wrong.
+   */
+  async reload(config: MeshConfig, options: MeshReloadOptions = {}): Promise<ReloadReport> {
+    this.#mustBeOpen()
+    return reloadMesh(this.#core, config, options)
+  }
+
   /** Registers the handlers of a contract; types are checked at compile time, values by its validators. */
   serve<C extends ContractShape>(shape: C, handlers: HandlersOf<C>, options?: ServiceOptions): Registration[] {
     return serve(this, shape, handlers, options)
@@ -327,13 +319,16 @@ export class Mesh {
     body: unknown,
     options: RequestOptions | undefined,
   ): Promise<unknown> {
+    let reply: Promise<unknown>
     try {
       const call = this.#dispatcher.prepare(service, body, options, parent, false)
       this.#dispatcher.launch(call)
-      return call.promise
+      reply = call.promise
     } catch (error) {
-      return Promise.reject(error)
+      reply = Promise.reject(error)
     }
+    if (this.#core.tap !== undefined) this.#core.tap(service, reply)
+    return reply
   }
 
   /** Functions that call the services of a contract. */

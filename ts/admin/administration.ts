@@ -12,6 +12,7 @@ import type { Backend } from '../binding/index.js'
 import { LinkmeshError } from '../errors.js'
 import { checkInteger, checkName, checkNumber, checkRecord, invalid, shown } from '../mesh/checks.js'
 import type { Core } from '../mesh/core.js'
+import { merged } from '../mesh/merge.js'
 import { type AdminEvent, followEvents } from './events.js'
 import { followPicks } from './picks.js'
 import { AdminServer } from './server.js'
@@ -279,16 +280,4 @@ function peersOf(mesh: { peers(): PeerInfo[] }): PeerInfo[] {
     if (error instanceof LinkmeshError) return []
     throw error
   }
-}
-
-/** The fields of `patch` over those of `base`, groups of fields (`breaker`, `retry`) alike. */
-function merged(base: object, patch: object): object {
-  const result: Record<string, unknown> = { ...base }
-  for (const [field, value] of Object.entries(patch)) {
-    if (value === undefined) continue
-    const before = result[field]
-    const isGroup = (one: unknown): one is object => typeof one === 'object' && one !== null && !Array.isArray(one)
-    result[field] = isGroup(before) && isGroup(value) ? merged(before, value) : value
-  }
-  return result
 }

@@ -6,7 +6,7 @@ import type { ShadowReport } from '../reload/shadow.js'
 import { adminSession, type MeshChoice } from './admin.js'
 import { EXIT } from './output.js'
 import { time } from './up/format.js'
-import type { ReloadReport } from './up/reloader.js'
+import type { ReloadReport } from '../reload/report.js'
 
 export interface ReloadOptions extends MeshChoice {
   /** Check, compare and evaluate, and change nothing. */

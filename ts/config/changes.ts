@@ -26,6 +26,11 @@ const FIXED: readonly RegExp[] = [
 
 /** The fields that differ, in the order of their paths. Lists are compared as a whole. */
 export function configChanges(before: Config, after: Config): ConfigChange[] {
+  return differences(before, after)
+}
+
+/** The same of any two values. */
+export function differences(before: unknown, after: unknown): ConfigChange[] {
   const changes: ConfigChange[] = []
   compare(before, after, [], changes)
   return changes.sort((a, b) => (a.path < b.path ? -1 : 1))

@@ -38,6 +38,8 @@ export class Core {
   closed = false
   /** Set by `mesh.useTracing`. */
   tracing: Tracing | undefined = undefined
+  /** Set while a reload is watched: sees each request of this thread. */
+  tap: ((service: string, reply: Promise<unknown>) => void) | undefined = undefined
   /** Set once, right after construction: handlers see it as `ctx.mesh`. */
   mesh!: Mesh
 

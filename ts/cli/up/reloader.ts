@@ -5,30 +5,13 @@ import { type ConfigChange, configChanges, describeChange, fixedChanges } from '
 import { ConfigError, type ConfigProblem } from '../../config/problem.js'
 import { type LoadedConfig, loadConfig } from '../../config.js'
 import { type Bounds, DEFAULT_BOUNDS } from '../../reload/bounds.js'
-import { Guard, type Judgement } from '../../reload/guard.js'
+import { Guard } from '../../reload/guard.js'
 import type { Mesh } from '../../mesh.js'
 import type { RecentAnswers } from '../../reload/recent.js'
-import { type ShadowReport, shadow } from '../../reload/shadow.js'
+import { NOTHING, type ReloadReport } from '../../reload/report.js'
+import { shadow } from '../../reload/shadow.js'
 import { applyConfig, type LiveParts } from './live-config.js'
 import { shadowPlan } from './shadow-plan.js'
-
-/** What became of a reload. */
-export interface ReloadReport {
-  /**
-   * `unchanged`: nothing differs. `refused`: the file is wrong, nothing was changed. `checked`: a dry run.
-   * `applied`: it stays. `rolled-back`: what ran before runs again.
-   */
-  verdict: 'unchanged' | 'refused' | 'checked' | 'applied' | 'rolled-back'
-  changes: ConfigChange[]
-  /** Why it was refused. */
-  problems: readonly ConfigProblem[]
-  /** What the recorded picks would have become; null where there was nothing to evaluate. */
-  shadow: ShadowReport | null
-  /** What was seen after it was applied. */
-  watched: Judgement | null
-  /** Why it was rolled back. */
-  reason?: string
-}
 
 export interface ReloaderOptions {
   mesh: Mesh
@@ -159,8 +142,6 @@ export class Reloader {
     return mesh.audit.append({ actor, action, target: this.#loaded.path, details })
   }
 }
-
-const NOTHING = { changes: [], problems: [], shadow: null, watched: null }
 
 function boundsOf({ config: { reload = {} } }: LoadedConfig): Bounds {
   const { watchMs, minRequests, errorIncrease, latencyFactor } = reload
