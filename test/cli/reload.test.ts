@@ -91,6 +91,34 @@ describe.skipIf(NO_MESH !== '')('reload', () => {
     expect(code).toBe(0)
   })
 
+  it.skipIf(!native)(
+    'several processes: instances come and go on each, policies reach all, no request is lost',
+    async () => {
+      const reload = { watch: false }
+      const { path, write } = config({ reload })
+      const up = start(['up', path, '--json', '--seed', '3', '--nodes', '2'])
+      const { pid } = (await up.line(({ type }) => type === 'up')) as { pid: number }
+      await busy(up)
+      const session = await adminSession({ pid })
+      for (const instances of [4, 1, 3]) {
+        write({ instances, policy: { balancer: 'round-robin', concurrency: 100 + instances }, reload })
+        const { verdict, reason, problems } = await session.ask<Report>('reload', {})
+        expect({ verdict, reason, problems }).toEqual({ verdict: 'applied', reason: undefined, problems: [] })
+        const list = async () => {
+          const [service] = await session.ask<{ policy: { concurrency: number }; instances: unknown[] }[]>('list')
+          return { concurrency: service?.policy.concurrency, instances: service?.instances.length }
+        }
+        // Those of the other node are known here a moment after they serve.
+        await expect.poll(list, { timeout: 30_000 }).toEqual({ concurrency: 100 + instances, instances })
+      }
+      session.close()
+      up.child.kill('SIGTERM')
+      const { code, json } = await up.ended
+      expect(json.at(-1)).toMatchObject({ type: 'summary', lost: 0, wrong: 0, failed: 0, samples: [], nodes: 2 })
+      expect(code).toBe(0)
+    },
+  )
+
   it('a policy that refuses requests is rolled back by itself, and the trail says why', async () => {
     const { path, write } = config({ policy: { timeoutMs: 5_000 }, reload: { watchMs: 20_000 } })
     const data = join(folder, 'data')

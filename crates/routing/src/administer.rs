@@ -9,7 +9,7 @@ use linkmesh_registry::{
 
 use crate::cells::{Placement, instance_word as word};
 use crate::hash::{fmix32, hash_key};
-use crate::hashing::{CALM_US, Node};
+use crate::hashing::{Node, calm_us};
 use crate::heartbeat::Pulse;
 use crate::membership::{Member, Membership, NewMember};
 use crate::policy::{BalancingPolicy, Policy, SubsetFallback};
@@ -317,8 +317,10 @@ impl Router {
                 .is_some_and(|membership| membership.unprepared().next().is_some());
             if left {
                 // Release: who finds it due sees this membership.
-                self.next_tables_us
-                    .fetch_min(now_us.saturating_add(CALM_US), Ordering::Release);
+                self.next_tables_us.fetch_min(
+                    now_us.saturating_add(calm_us(record.instances.len())),
+                    Ordering::Release,
+                );
             }
         });
     }

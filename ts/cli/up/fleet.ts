@@ -42,7 +42,7 @@ export interface LocalFleet extends Fleet {
   grow(specs: readonly InstanceSpec[]): Promise<void>
   /** Ends instances when what they have taken is answered. */
   shrink(ids: readonly string[]): Promise<void>
-  /** What instances of these ids are from now on: tags and version at once, policies when they start again. */
+  /** What instances are from now on: tags and version at once, policies when they start again. Others are passed over. */
   describe(specs: readonly InstanceSpec[]): void
 }
 
@@ -142,7 +142,9 @@ class WorkerFleet implements LocalFleet {
 
   describe(specs: readonly InstanceSpec[]): void {
     for (const spec of specs) {
-      const place = this.place(find(this.instances, spec.id).thread)
+      const instance = this.instances.find(({ id }) => id === spec.id)
+      if (instance === undefined) continue
+      const place = this.place(instance.thread)
       const at = place.specs.findIndex((known) => known.id === spec.id)
       const before = place.specs[at] as InstanceSpec
       place.specs[at] = spec
@@ -235,6 +237,7 @@ class MainThreadFleet implements LocalFleet {
 
   describe(specs: readonly InstanceSpec[]): void {
     for (const spec of specs) {
+      if (!this.specs.has(spec.id)) continue
       this.specs.set(spec.id, spec)
       this.served.get(spec.id)?.describe(spec.version, spec.tags ?? [])
     }

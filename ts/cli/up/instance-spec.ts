@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import type { Policy } from '../../binding/contract.js'
 import { type Config, mergePolicies } from '../../config/schema.js'
+import type { Mesh } from '../../index.js'
 
 /** Everything an instance needs to be served, as plain data: it is sent to a worker thread. */
 export interface InstanceSpec {
@@ -38,6 +39,15 @@ export function instanceSpecs(config: Config, folder: string, compiled: Readonly
       handlerPolicies,
     }))
   })
+}
+
+/** Gives each service of the mesh, `orders.get`, the policy that these instances have. */
+export function definePolicies(mesh: Mesh, specs: readonly InstanceSpec[]): void {
+  for (const { name } of mesh.services()) {
+    const [service, handler] = name.split('.', 2) as [string, string | undefined]
+    const spec = specs.find((one) => one.service === service)
+    if (spec !== undefined && handler !== undefined) mesh.define(name, spec.handlerPolicies[handler] ?? spec.policy)
+  }
 }
 
 /** The files a config imports. Compiled together, so that what they share stays one. */

@@ -1,12 +1,11 @@
 /** A running config, and how it becomes another one while requests go on. */
 import type { Gateway, GatewayRoute } from '../../adapters/http.js'
-import type { Policy } from '../../binding/contract.js'
 import { compileModules } from '../../config/compile.js'
 import type { Config, RouteConfig } from '../../config/schema.js'
 import type { LoadedConfig } from '../../config.js'
 import type { Mesh } from '../../index.js'
 import type { LocalFleet } from './fleet.js'
-import { instanceSpecs, modulesOf } from './instance-spec.js'
+import { definePolicies, instanceSpecs, modulesOf } from './instance-spec.js'
 import type { Upstreams } from './upstreams.js'
 
 export interface LiveParts {
@@ -40,25 +39,14 @@ export async function applyConfig(
     gateway.reconfigure({ routes: gatewayRoutes(routes, config), timeoutMs, limits })
   }
   upstreams.bring(config)
-  fleet.describe(specs.filter(({ id }) => running.has(id)))
-  for (const [name, policy] of policiesOf(mesh, specs)) mesh.define(name, policy)
+  fleet.describe(specs)
+  definePolicies(mesh, specs)
   onSwitch()
 
   await Promise.all([
     fleet.shrink([...running].filter((id) => !wanted.has(id))),
     upstreams.prune(config),
   ]) // biome-ignore format: two
-}
-
-/** The policy of each service of the mesh: `orders.get`. */
-function policiesOf(mesh: Mesh, specs: ReturnType<typeof instanceSpecs>): Map<string, Policy> {
-  const policies = new Map<string, Policy>()
-  for (const { name } of mesh.services()) {
-    const [service, handler] = name.split('.', 2) as [string, string | undefined]
-    const spec = specs.find((one) => one.service === service)
-    if (spec !== undefined && handler !== undefined) policies.set(name, spec.handlerPolicies[handler] ?? spec.policy)
-  }
-  return policies
 }
 
 /** Routes as the gateway takes them. A bare name is an upstream when there is one of that name, else a service. */

@@ -1,7 +1,7 @@
 /** Entry of one of the other processes of `linkmesh up --nodes N`: joins the node with the gateway and serves its share. */
 import { Mesh } from '../../index.js'
-import { type Fleet, type FleetInstance, startFleet } from './fleet.js'
-import type { InstanceSpec } from './instance-spec.js'
+import { type FleetInstance, type LocalFleet, startFleet } from './fleet.js'
+import { definePolicies, type InstanceSpec } from './instance-spec.js'
 
 export interface NodeStart {
   type: 'start'
@@ -16,18 +16,35 @@ export interface NodeStart {
   seed?: number
 }
 
+/** Another config. */
+export interface NodeChange {
+  type: 'change'
+  /** Of the answer. */
+  ask: number
+  /** Instances to start here. */
+  grow?: readonly InstanceSpec[]
+  /** All instances of the network as they are from now on. */
+  describe?: readonly InstanceSpec[]
+  /** Instances of this process that end when what they have taken is answered. */
+  shrink?: readonly string[]
+}
+
 /** What the process with the gateway may ask. */
 export type NodeCommand =
   | NodeStart
+  | NodeChange
   | { type: 'slow'; id: string; slow: boolean }
   | { type: 'block'; id: string; ms: number }
   | { type: 'close' }
 
 /** What it is told. */
-export type NodeMessage = { type: 'ready'; instances: readonly FleetInstance[] } | { type: 'failed'; message: string }
+export type NodeMessage =
+  | { type: 'ready'; instances: readonly FleetInstance[] }
+  | { type: 'failed'; message: string }
+  | { type: 'changed'; ask: number; instances: readonly FleetInstance[]; problem?: string }
 
 let mesh: Mesh | undefined
-let fleet: Fleet | undefined
+let fleet: LocalFleet | undefined
 
 const tell = (message: NodeMessage): void => {
   process.send?.(message)
@@ -46,6 +63,21 @@ async function start({ name, address, token, data, specs, workers, seed }: NodeS
   tell({ type: 'ready', instances: fleet.instances })
 }
 
+async function change({ ask, grow = [], describe = [], shrink = [] }: NodeChange): Promise<void> {
+  if (mesh === undefined || fleet === undefined) return
+  const { instances } = fleet
+  let problem: string | undefined
+  try {
+    await fleet.grow(grow)
+    fleet.describe(describe)
+    definePolicies(mesh, describe)
+    await fleet.shrink(shrink)
+  } catch (error) {
+    problem = (error as Error).message
+  }
+  tell({ type: 'changed', ask, instances, ...(problem === undefined ? {} : { problem }) })
+}
+
 async function close(): Promise<void> {
   // The instances leave the other registries before their threads end.
   await fleet?.close()
@@ -56,6 +88,7 @@ async function close(): Promise<void> {
 process.on('message', (command: NodeCommand) => {
   if (command.type === 'slow') fleet?.slow(command.id, command.slow)
   else if (command.type === 'block') fleet?.block(command.id, command.ms)
+  else if (command.type === 'change') void change(command)
   else if (command.type === 'close') void close()
   else start(command).catch((error: Error) => tell({ type: 'failed', message: error.message }))
 })

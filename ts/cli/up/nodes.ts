@@ -3,7 +3,7 @@
  * others are started here, join it by a token, and serve what they are dealt.
  */
 import type { Mesh } from '../../index.js'
-import { type Fleet, type FleetInstance, find, startFleet } from './fleet.js'
+import { type FleetInstance, find, type LocalFleet, startFleet } from './fleet.js'
 import type { InstanceSpec } from './instance-spec.js'
 import { NodeChild } from './node-child.js'
 
@@ -24,13 +24,13 @@ export async function startNodes(
   options: NodesOptions,
 ): Promise<NodesFleet> {
   const [own = [], ...others] = dealNodes(specs, options.count)
-  const started: Fleet[] = []
+  const started: LocalFleet[] = []
   try {
     started.push(await startFleet(mesh, own, options.workers))
     const children = others.map((share, index) => new NodeChild(mesh, index + 2, share, options))
     started.push(...children)
     await Promise.all(children.map((child) => child.start()))
-    return new NodesFleet(started[0] as Fleet, children)
+    return new NodesFleet(started[0] as LocalFleet, children)
   } catch (error) {
     for (const fleet of started.reverse()) await fleet.close()
     throw error
@@ -50,14 +50,33 @@ export function dealNodes(specs: readonly InstanceSpec[], count: number): Instan
 }
 
 /** Everything that runs, wherever. An instance of another node ends with its whole process. */
-export class NodesFleet implements Fleet {
-  readonly instances: readonly FleetInstance[]
+export class NodesFleet implements LocalFleet {
   constructor(
-    private readonly own: Fleet,
+    private readonly own: LocalFleet,
     private readonly children: readonly NodeChild[],
-  ) {
-    for (const instance of own.instances) instance.node = 1
-    this.instances = [...own.instances, ...children.flatMap((child) => child.instances)]
+  ) {}
+
+  get instances(): readonly FleetInstance[] {
+    for (const instance of this.own.instances) instance.node = 1
+    return [...this.own.instances, ...this.children.flatMap((child) => child.instances)]
+  }
+
+  /** Each on the node where it would have been from the start. */
+  async grow(specs: readonly InstanceSpec[]): Promise<void> {
+    const fleets = [this.own, ...this.children]
+    const nodeOf = ({ id }: InstanceSpec): number => (Number(id.slice(id.lastIndexOf('-') + 1)) - 1) % fleets.length
+    await Promise.all(fleets.map((fleet, node) => fleet.grow(specs.filter((spec) => nodeOf(spec) === node))))
+  }
+
+  async shrink(ids: readonly string[]): Promise<void> {
+    const fleets = [this.own, ...this.children]
+    const has = (fleet: LocalFleet, id: string): boolean => fleet.instances.some((instance) => instance.id === id)
+    await Promise.all(fleets.map((fleet) => fleet.shrink(ids.filter((id) => has(fleet, id)))))
+  }
+
+  describe(specs: readonly InstanceSpec[]): void {
+    this.own.describe(specs)
+    for (const child of this.children) child.describe(specs)
   }
 
   /** Process ids by node, this one first; undefined for one that is down. */
@@ -91,7 +110,7 @@ export class NodesFleet implements Fleet {
     await this.own.close()
   }
 
-  private fleetOf(id: string): Fleet {
+  private fleetOf(id: string): LocalFleet {
     const { node = 1 } = find(this.instances, id)
     return node === 1 ? this.own : (this.children[node - 2] as NodeChild)
   }

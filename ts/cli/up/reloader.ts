@@ -15,8 +15,7 @@ import { shadowPlan } from './shadow-plan.js'
 
 export interface ReloaderOptions {
   mesh: Mesh
-  /** Undefined: this run cannot take another config. */
-  parts: LiveParts | undefined
+  parts: LiveParts
   loaded: LoadedConfig
   answers: RecentAnswers
   /** Told each step, for people. */
@@ -78,12 +77,6 @@ export class Reloader {
   async #reload(dryRun: boolean, by: string): Promise<ReloadReport> {
     const { parts, say } = this.#options
     const before = this.#loaded
-    if (parts === undefined)
-      return this.#refused(
-        by,
-        [],
-        [{ path: '', message: 'several processes read their config once; start them again' }],
-      )
     let after: LoadedConfig
     try {
       after = await loadConfig(before.path)

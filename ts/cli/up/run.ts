@@ -30,8 +30,8 @@ export interface RunOptions {
 export interface Run {
   mesh: Mesh
   fleet: Fleet
-  /** What another config can be applied to; undefined when there are several processes. */
-  live: LiveParts | undefined
+  /** What another config can be applied to. */
+  live: LiveParts
   gateway: Gateway | undefined
   load: LoadThread | undefined
   /** Process ids by node, this one first (undefined for one that is down), and how often one was lost. */
@@ -83,7 +83,7 @@ export async function startRun({ config, folder }: LoadedConfig, options: RunOpt
       closers.push(() => (load as LoadThread).close())
     }
     const several = fleet instanceof NodesFleet ? fleet : { pids: [process.pid], lost: 0 }
-    const live = fleet instanceof NodesFleet ? undefined : { mesh, fleet, upstreams, gateway }
+    const live = { mesh, fleet, upstreams, gateway }
     return { mesh, fleet, live, gateway, load, nodes: () => ({ pids: several.pids, lost: several.lost }), close }
   } catch (error) {
     await close()

@@ -9,4 +9,4 @@ mod table;
 
 pub(crate) use crc32::Crc32;
 pub use crc32::crc32;
-pub(crate) use table::{CALM_US, HashTable, Node};
+pub(crate) use table::{HashTable, Node, calm_us};

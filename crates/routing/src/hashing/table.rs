@@ -32,8 +32,10 @@ enum Kind {
 }
 
 /// Members that change more often than this, microseconds, do not get a table for each change: a table costs up to some
-/// milliseconds, and a thousand members that come one by one would pay for a thousand.
-pub(crate) const CALM_US: u64 = 100_000;
+/// milliseconds, and a thousand members that come one by one would pay for a thousand. The larger, the rarer.
+pub(crate) fn calm_us(members: usize) -> u64 {
+    100_000 + 1_000 * members as u64
+}
 
 /// A ring or a table over some nodes; immutable, shared by memberships that have the same nodes.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl HashTable {
         {
             return Some(Arc::clone(old));
         }
-        let restless = old.filter(|old| now_us.saturating_sub(old.made_us) < CALM_US);
+        let restless = old.filter(|old| now_us.saturating_sub(old.made_us) < calm_us(nodes.len()));
         let table = Self {
             nodes: nodes.into(),
             is_ring,
@@ -222,7 +224,8 @@ mod tests {
         let eager = HashTable::of(Balancer::Maglev, &all, None, 0).unwrap();
         assert!(last.walk(77).take(5_000).eq(eager.walk(77).take(5_000)));
         assert!(last.is_prepared());
-        let calm = HashTable::of(Balancer::Maglev, &all[1..], Some(&last), 10 + CALM_US).unwrap();
+        let calm =
+            HashTable::of(Balancer::Maglev, &all[1..], Some(&last), 10 + calm_us(999)).unwrap();
         assert!(calm.is_prepared(), "picks need not wait for it");
     }
 }
