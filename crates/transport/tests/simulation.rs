@@ -295,6 +295,44 @@ fn a_graceful_close_delivers_what_was_written_on_both_sides_and_last_words() {
     }
 }
 
+/// A byte on a stream of its own ten times a second, so that there is something to lose.
+fn trickle(network: &mut Network<Echo>, node: usize, tenths: u32) {
+    for _ in 0..tenths {
+        if let Some(&peer) = network.nodes[node].application.peers().last() {
+            network.with(node, |_, io| {
+                // The limit on streams may stand against it while replies are late.
+                if let Ok(stream) = io.open(peer, BULK, Direction::Unidirectional, 0) {
+                    io.write(peer, stream, &[support::echo::pattern(0); 1])
+                        .unwrap();
+                    io.finish(peer, stream).unwrap();
+                }
+            });
+        }
+        network.run(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_path_without_another_is_watched_and_kept() {
+    let authority = Authority::new();
+    for seed in seeds(5) {
+        let mut network = pair(&authority, seed, Faults::none(), &limits());
+        let peer = network.nodes[1].application.peers()[0];
+        let health = |network: &mut Network<Echo>| network.with(1, |_, io| io.health(peer));
+        trickle(&mut network, 1, 30);
+        assert!(health(&mut network) > Some(0.9), "seed {seed}");
+        network.faults.loss_percent = 35;
+        trickle(&mut network, 1, 150);
+        let bad = health(&mut network);
+        assert!(bad < Some(0.5), "seed {seed}: {bad:?}");
+        network.faults.loss_percent = 0;
+        trickle(&mut network, 1, 300);
+        let good = health(&mut network);
+        assert!(good > Some(0.8), "seed {seed}: {good:?}");
+        assert!(network.nodes[1].application.disconnects().is_empty());
+    }
+}
+
 #[test]
 fn an_impaired_path_is_left_for_another_address_without_a_gap() {
     let authority = Authority::new();
@@ -312,20 +350,7 @@ fn an_impaired_path_is_left_for_another_address_without_a_gap() {
         assert!(network.run_until(5 * SECOND, both_connected), "seed {seed}");
         network.run(2 * SECOND);
         network.aliases[0].2 = 35;
-        for _ in 0..200 {
-            if let Some(&peer) = network.nodes[client].application.peers().last() {
-                network.with(client, |echo, io| {
-                    // The limit on streams may stand against it while replies are late.
-                    if let Ok(stream) = io.open(peer, BULK, Direction::Unidirectional, 0) {
-                        io.write(peer, stream, &[support::echo::pattern(0); 1])
-                            .unwrap();
-                        io.finish(peer, stream).unwrap();
-                    }
-                    let _ = echo;
-                });
-            }
-            network.run(Duration::from_millis(100));
-        }
+        trickle(&mut network, client, 200);
         let peers = network.nodes[client].application.peers();
         assert_eq!(
             peers.len(),

@@ -149,7 +149,7 @@ pub(super) fn collect_peers(out: &mut Collector, sums: &BTreeMap<NodeId, PeerTot
             ),
             (
                 "linkmesh_quic_path_health_ratio",
-                "1 is a clean path, 0 a dead one; watched where a node has several addresses.",
+                "1 is a clean path, 0 a dead one; watched on connections that this node has dialled.",
                 f64::from(*health),
             ),
         ];

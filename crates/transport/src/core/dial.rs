@@ -15,7 +15,7 @@ use super::timers::Due;
 use crate::pool::{Failed, Health, Step, TargetState};
 use crate::relay::is_virtual;
 
-/// How often the health of a path is looked at, where there is another one.
+/// How often the health of a path is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a direct way may take to answer where a relayed one stands behind it.
@@ -138,9 +138,7 @@ impl Core {
         };
         let replaced = state.connected(address);
         self.timers.push(now, Due::Target(id));
-        if state.target.addresses.len() > 1 {
-            self.watch(now, slot);
-        }
+        self.watch(now, slot);
         let Some(replaced) = replaced else { return };
         let lost = |address| is_virtual(&address) && !self.relay.leads_somewhere(&address);
         if self.address_of(replaced).is_some_and(lost) {
@@ -151,11 +149,9 @@ impl Core {
         }
     }
 
-    /// Looks at the health of a path from now on.
+    /// Looks at the health of a path from now on: also where there is no other, for those who look at its figures.
     fn watch(&mut self, now: Instant, slot: PeerSlot) {
-        if let Some(link) = self.links.get_mut(slot)
-            && link.health.is_none()
-        {
+        if let Some(link) = self.links.get_mut(slot) {
             link.health = Some(Health::default());
             self.timers.push(now + HEALTH_INTERVAL, Due::Health(slot));
         }
@@ -178,7 +174,6 @@ impl Core {
         };
         state.readdress(addresses)?;
         let addresses = &state.target.addresses;
-        let several = addresses.len() > 1;
         let relayed = addresses.iter().any(is_virtual);
         let links = self.links.iter().filter(|link| link.target == Some(id));
         let slots: Vec<(PeerSlot, SocketAddr, bool)> = links
@@ -190,7 +185,6 @@ impl Core {
                 continue;
             };
             match link.phase {
-                Phase::Open if several => self.watch(now, slot),
                 Phase::Handshake if !known => {
                     self.close_for(now, slot, CloseCode::Done, CloseReason::TimedOut);
                 }

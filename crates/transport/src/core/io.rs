@@ -97,7 +97,8 @@ impl<'a> Io<'a> {
         Some(secret)
     }
 
-    /// How good the path to a peer is, from 0 to 1, as of the last second. 1 where nobody watches: a target with one address.
+    /// How good the path to a peer is, from 0 to 1, as of the last second. 1 where nobody watches: the
+    /// side that was dialled.
     pub fn health(&self, peer: PeerSlot) -> Option<f32> {
         let health = self.core.links.get(peer)?.health.as_ref();
         Some(health.map_or(1.0, Health::score))
