@@ -79,7 +79,7 @@ describe("ordering: 'key'", () => {
       'orders',
       (body: string, ctx) => {
         broken.push(ctx.orderBroken)
-        if (body === 'bad') throw new Error('no')
+        if (body === 'bad') throw undefined
         return body
       },
       ordered,

@@ -6,6 +6,7 @@ import type { Call } from '../mesh/call.js'
 import { nowMs } from '../mesh/clock.js'
 import type { Core } from '../mesh/core.js'
 import { failureOf } from '../mesh/outcomes.js'
+import { fieldOf, wordsOf } from '../mesh/thrown.js'
 import { encodeBody, type StoredLetter } from './entry.js'
 
 /** Attempts that a letter remembers of one request. */
@@ -20,7 +21,7 @@ export function noteAttempt(core: Core, call: Call, error: unknown): void {
     instance: call.instance === 0 ? '' : nameOf(core, call.instance),
     atMs: Date.now(),
     code: codeOfError(error),
-    message: wordsOf(error),
+    message: messageOf(error),
     latencyUs: call.pickedAtMs === 0 ? 0 : Math.round((nowMs() - call.pickedAtMs) * 1_000),
   })
 }
@@ -43,7 +44,7 @@ export function letterOf(call: Call, error: unknown): StoredLetter | undefined {
     qos: 'best-effort',
     outcome: outcomeOf(error),
     reason: codeOfError(error),
-    message: wordsOf(error),
+    message: messageOf(error),
     body,
     headers: { ...call.metadata },
     attempts: call.attempts ?? [],
@@ -72,17 +73,18 @@ function outcomeOf(error: unknown): DeliveryOutcome {
 }
 
 function codeOfError(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code
+  const code = fieldOf(error, 'code')
   if (typeof code === 'string' && code !== '' && code.length <= 256) {
     const own =
       error instanceof LinkmeshError && code === 'LM_REMOTE' ? (error as { remoteCode?: unknown }).remoteCode : code
     return typeof own === 'string' && own !== '' && own.length <= 256 ? own : code
   }
-  return error instanceof Error && error.name !== '' ? error.name.slice(0, 256) : 'Error'
+  const name = error instanceof Error ? fieldOf(error, 'name') : ''
+  return typeof name === 'string' && name !== '' ? name.slice(0, 256) : 'Error'
 }
 
-function wordsOf(error: unknown): string {
-  return String(error instanceof Error ? error.message : error).slice(0, MAX_MESSAGE)
+function messageOf(error: unknown): string {
+  return wordsOf(error).slice(0, MAX_MESSAGE)
 }
 
 /** As people call it: its address, or its thread. */

@@ -389,7 +389,8 @@ export class Dispatcher {
   fail(call: Call, error: unknown): void {
     if (call.settled) return
     const { open, onOpenEnd } = call
-    this.#finish(call, error)
+    // Nothing may be thrown, too: it is a failure all the same.
+    this.#finish(call, error ?? new Error(`${error} was thrown`))
     if (this.onGiveUp !== undefined && !call.redriven) this.onGiveUp(call, error)
     if (open) onOpenEnd?.(error)
     else call.reject(error)

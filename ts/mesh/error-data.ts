@@ -1,5 +1,6 @@
 /** Errors between threads travel as data and are rebuilt as the same class and code. */
 import { type DeliveryOutcome, type ErrorCode, errorOf, LinkmeshError, RemoteError } from '../errors.js'
+import { wordsOf } from './thrown.js'
 
 interface ErrorRecord {
   name: string
@@ -30,12 +31,17 @@ const BUILT_IN: Readonly<Record<string, new (message?: string) => Error>> = {
 
 /** JSON of anything that was thrown. Never throws itself. */
 export function errorToText(error: unknown): string {
-  return JSON.stringify(record(error, 0))
+  try {
+    return JSON.stringify(record(error, 0))
+  } catch {
+    // An error whose fields cannot be read.
+    return JSON.stringify({ name: 'Error', message: cut(wordsOf(error)) })
+  }
 }
 
 function record(error: unknown, depth: number): ErrorRecord {
   if (!(error instanceof Error)) {
-    return { name: 'NonError', message: `thrown: ${cut(printable(error))}`, data: { value: plain(error) } }
+    return { name: 'NonError', message: `thrown: ${cut(wordsOf(error))}`, data: { value: plain(error) } }
   }
   const found: ErrorRecord = { name: cut(String(error.name)), message: cut(String(error.message)) }
   if (typeof error.stack === 'string') found.stack = cut(error.stack)
@@ -119,14 +125,6 @@ function plain(value: unknown): unknown {
     return text === undefined || text.length > MAX_TEXT ? undefined : JSON.parse(text)
   } catch {
     return undefined
-  }
-}
-
-function printable(value: unknown): string {
-  try {
-    return String(value)
-  } catch {
-    return typeof value
   }
 }
 

@@ -3,6 +3,7 @@ import { Outcome, Scratch } from '../binding/contract.js'
 import { codeOf, errorOf, LinkmeshError, NATIVE_HINT, RemoteError } from '../errors.js'
 import type { Call } from './call.js'
 import type { Core } from './core.js'
+import { fieldOf } from './thrown.js'
 
 /** What a handler's failure says about its instance. */
 export function failureOf(error: unknown): Outcome {
@@ -34,9 +35,7 @@ export function failureOf(error: unknown): Outcome {
 
 /** By the status, in the field where HTTP clients put it: 429 and 503 refuse for now, other 4xx say that the request was wrong. */
 function httpOutcome(error: unknown): Outcome {
-  if (typeof error !== 'object' || error === null) return Outcome.Error
-  const { status, statusCode } = error as { status?: unknown; statusCode?: unknown }
-  const found = status ?? statusCode
+  const found = fieldOf(error, 'status') ?? fieldOf(error, 'statusCode')
   if (found === 429 || found === 503) return Outcome.Rejected
   return typeof found === 'number' && found >= 400 && found < 500 ? Outcome.Ok : Outcome.Error
 }
@@ -54,7 +53,7 @@ export function retryAllowed(call: Call, error: unknown, outcome: Outcome): bool
 
 /** What an error says of itself: true, false, or nothing. */
 export function saysRetryable(error: unknown): unknown {
-  return error instanceof RemoteError ? error.data.retryable : (error as { retryable?: unknown } | null)?.retryable
+  return error instanceof RemoteError ? error.data.retryable : fieldOf(error, 'retryable')
 }
 
 /** The error for a refused pick or wait; `retryAfterMs` is where the hot call left it. */
