@@ -1,6 +1,7 @@
 /** Random steps over registry, discovery, router and metrics of one mesh, for the differential fuzz. */
 import { INSTANCE_WORDS, InstanceWord, Outcome, Scratch, Status } from '../../ts/binding/contract.js'
 import { rendered } from './backends.js'
+import { DeliverySteps } from './delivery-steps.js'
 import type { Pair } from './pair.js'
 import type { Random } from './random.js'
 
@@ -46,12 +47,14 @@ export class MeshSteps {
   /** Handles and tickets that were good once. */
   readonly #gone: number[] = []
   #sequence = 0
+  readonly #delivery: DeliverySteps
   readonly #scratch: readonly [Uint32Array, Uint32Array]
 
   constructor(pair: Pair, random: Random, name: string) {
     this.#pair = pair
     this.#random = random
     this.#mesh = pair.call('meshOpen', JSON.stringify({ name, seed: random.u32(), manualClock: true, zone: 'a' }))
+    this.#delivery = new DeliverySteps(pair, random, this.#mesh)
     this.#scratch = [pair.native.scratch(), pair.fallback.scratch()]
     for (const service of NAMES.slice(0, 4)) this.#define(service)
   }
@@ -62,7 +65,8 @@ export class MeshSteps {
 
   step(): void {
     const kind = this.#random.below(1_000)
-    if (kind < 330) this.#pick()
+    if (kind < 40) this.#delivery.step(this.#one(this.#services))
+    else if (kind < 330) this.#pick()
     else if (kind < 615) this.#complete()
     else if (kind < 640) this.#completeMany()
     else if (kind < 700) this.#advance()
@@ -250,6 +254,14 @@ export class MeshSteps {
     this.#field(policy, 'timeoutMs', () => 1 + r.below(10_000), numbers)
     if (r.chance(0.6)) policy.concurrency = r.chance(0.03) ? r.of(numbers) : r.of([0, 1, 1, 2, 3])
     this.#field(policy, 'queueLimit', () => r.below(6), numbers)
+    this.#field(policy, 'ordering', () => r.of(['none', 'key']), ['strict', 1])
+    if (r.chance(0.5)) {
+      const idempotency: Json = {}
+      this.#field(idempotency, 'ttlMs', () => r.of([100, 5_000]), numbers)
+      this.#field(idempotency, 'maxEntries', () => r.of([1, 2, 10]), numbers)
+      this.#field(idempotency, 'maxBytes', () => r.of([1_024, 4_096]), numbers)
+      policy.idempotency = idempotency
+    }
     this.#field(policy, 'rejectedMs', () => r.below(500), numbers)
     this.#field(policy, 'ticketLeaseMs', () => r.of([100, 1_000, 60_000]), numbers)
     if (r.chance(0.5)) {

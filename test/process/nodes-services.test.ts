@@ -16,6 +16,7 @@ describe.skipIf(NO_NATIVE !== '')(`requests across nodes${NO_NATIVE === '' ? '' 
       { name: 'endless' },
       { name: 'block' },
       { name: 'echo' },
+      { name: 'once', policy: { ordering: 'key' } },
     ])
     second = await joiner(first, [{ name: 'far-remaining', handler: 'remaining' }])
   })
@@ -53,6 +54,23 @@ describe.skipIf(NO_NATIVE !== '')(`requests across nodes${NO_NATIVE === '' ? '' 
       retryable: true,
       retryAfterMs: 25,
     })
+  })
+
+  it('a repeat with an idempotency key has the answer of the first, whichever process asked it', async () => {
+    const ask = (node: Node) =>
+      node.node.ask('request', { service: 'once', options: { idempotencyKey: 'order-7', key: 'a' } })
+    const { reply } = await ask(second)
+    expect(reply).toMatchObject({ runs: 1, key: 'order-7' })
+    expect((await ask(second)).reply).toEqual(reply)
+    expect((await ask(first)).reply).toEqual(reply)
+  })
+
+  it('the order that the service asks for is kept by callers there, and a break is told over here', async () => {
+    const ask = (body: string) => second.node.ask('request', { service: 'once', body, options: { key: 'b' } })
+    const [failed, told, next] = await Promise.all(['fail', 'fine', 'fine'].map(ask))
+    expect(failed.error).toMatchObject({ message: 'no' })
+    expect([told.reply.broken, next.reply.broken]).toEqual([true, false])
+    expect(next.reply.runs).toBe(told.reply.runs + 1)
   })
 
   it('a slow consumer stops the producer at its window, and memory does not grow', async () => {

@@ -24,6 +24,17 @@ const MAX_KEYS: usize = 16_384;
 /// Keys of one shard that nobody uses and whose order is broken; the oldest is forgotten.
 const MAX_BROKEN: usize = 4_096;
 
+/// Longest key, of either kind: what callers give in characters, with room for UTF-8.
+const MAX_KEY_BYTES: usize = 4_096;
+
+/// Refuses a key before anything is kept of it.
+pub(crate) fn check_key(field: &str, key: &[u8]) -> Result<(), RegistryError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(RegistryError::limit(field, MAX_KEY_BYTES, "bytes"));
+    }
+    Ok(())
+}
+
 /// A turn was entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entered {
@@ -297,7 +308,7 @@ impl Router {
     /// `queue_limit` requests wait with one key, 65,536 in all; 262,144 keys are in use at once.
     ///
     /// # Errors
-    /// `StaleHandle`; `QueueFull` or `LimitExceeded` with the limit. A request that is refused for the queue breaks the
+    /// `StaleHandle`; `QueueFull` or `LimitExceeded` with the limit; a key has at most 4,096 bytes. A request that is refused for the queue breaks the
     /// order, as one that is given up.
     pub fn order_enter(
         &self,
@@ -309,6 +320,7 @@ impl Router {
         let membership = self
             .membership(guard, service)
             .ok_or_else(|| RegistryError::stale("service"))?;
+        check_key("key", key)?;
         let limit = membership.policy.queue_limit as usize;
         self.key_order
             .enter(service, key, thread, self.next_parked_id(), limit)

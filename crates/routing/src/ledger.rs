@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use linkmesh_registry::{RegistryError, Status};
 use linkmesh_tables::epoch::Guard;
 
-use crate::key_order::granted;
+use crate::key_order::{check_key, granted};
 use crate::policy::IdempotencyPolicy;
 use crate::router::Router;
 
@@ -191,7 +191,7 @@ impl Router {
     /// the oldest result makes room.
     ///
     /// # Errors
-    /// `StaleHandle`; `LimitExceeded` when all that is remembered is still under way; `QueueFull` when 1,024 repeats wait
+    /// `StaleHandle`; `LimitExceeded` for a key of more than 4,096 bytes, or when all that is remembered is still under way; `QueueFull` when 1,024 repeats wait
     /// for the first.
     pub fn ledger_begin(
         &self,
@@ -206,6 +206,7 @@ impl Router {
             .ok_or_else(|| RegistryError::stale("service"))?
             .policy
             .idempotency;
+        check_key("idempotencyKey", key)?;
         let mut woken = Vec::new();
         let begun = {
             let mut ledgers = self.ledger.lock();
@@ -309,9 +310,6 @@ impl Router {
             .map_or_else(IdempotencyPolicy::default, |membership| {
                 membership.policy.idempotency
             });
-        if result.len() + key.len() + ENTRY_BYTES > policy.max_bytes as usize {
-            return Err(too_large(&policy));
-        }
         let mut ledgers = self.ledger.lock();
         let Some(ledger) = ledgers.get_mut(&service) else {
             return Ok(Vec::new());
@@ -323,7 +321,9 @@ impl Router {
             return Ok(Vec::new());
         }
         let key = Arc::clone(key);
-        if !ledger.make_room(&policy, 0, result.len()) {
+        if result.len() + key.len() + ENTRY_BYTES > policy.max_bytes as usize
+            || !ledger.make_room(&policy, 0, result.len())
+        {
             return Err(too_large(&policy));
         }
         let age = ledger.note_age(&key, now_us);
@@ -409,10 +409,12 @@ impl Router {
         self.wake_joined(joined.collect());
     }
 
-    fn wake_joined(&self, joined: Waiters) -> Vec<u32> {
+    /// In the order in which they came: ids grow.
+    fn wake_joined(&self, mut joined: Waiters) -> Vec<u32> {
         if joined.is_empty() {
             return Vec::new();
         }
+        joined.sort_unstable();
         let mut threads = Vec::new();
         let mut queue = self.queue();
         for (id, thread) in joined {

@@ -4,6 +4,7 @@
  */
 import { type Handle, Status } from '../../contract.js'
 import { exceeded, Failure } from '../edge.js'
+import { utf8Length } from '../text.js'
 import type { RouterState } from './state.js'
 
 /** Requests that may wait for their turns, of all services. */
@@ -12,6 +13,15 @@ const MAX_WAITING = 65_536
 const MAX_KEYS = 262_144
 /** Keys that nobody uses and whose order is broken; the oldest is forgotten. */
 const MAX_BROKEN = 65_536
+
+/** Longest key, of either kind: what callers give in characters, with room for UTF-8. */
+const MAX_KEY_BYTES = 4_096
+
+/** Refuses a key before anything is kept of it. */
+export function checkKeyBytes(field: string, key: string): void {
+  if (utf8Length(key) > MAX_KEY_BYTES)
+    throw exceeded(field, `${field} may have at most ${MAX_KEY_BYTES} bytes`, MAX_KEY_BYTES)
+}
 
 export interface Entered {
   readonly id: number
@@ -135,6 +145,7 @@ export class KeyOrder {
 export function orderEnter(state: RouterState, service: Handle, key: string, thread: number): Entered {
   const membership = state.memberships.get(service)
   if (membership === undefined) throw Failure.stale('service')
+  checkKeyBytes('key', key)
   return state.keyOrder.enter(service, key, thread, state.nextParkedId(), membership.policy.queueLimit)
 }
 

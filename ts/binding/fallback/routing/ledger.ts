@@ -5,6 +5,7 @@
 import { type Handle, type IdempotencyPolicy, LedgerEntry, Status } from '../../contract.js'
 import { exceeded, Failure } from '../edge.js'
 import { utf8Length } from '../text.js'
+import { checkKeyBytes } from './key-order.js'
 import type { RouterState } from './state.js'
 
 /** Repeats that may wait for one first request. */
@@ -86,6 +87,7 @@ export class ServiceLedger {
 export function ledgerBegin(state: RouterState, service: Handle, key: string, thread: number, nowUs: number): Begun {
   const policy = state.memberships.get(service)?.policy.idempotency
   if (policy === undefined) throw Failure.stale('service')
+  checkKeyBytes('idempotencyKey', key)
   let ledger = state.ledgers.get(service)
   if (ledger === undefined) {
     ledger = new ServiceLedger()
@@ -168,18 +170,25 @@ export function forgetBegun(state: RouterState, thread: number): void {
 
 /** Forgets what is over, of services that nobody asks, too. */
 export function expireLedgers(state: RouterState, nowUs: number): void {
-  for (const ledger of state.ledgers.values()) wakeJoined(state, ledger.expire(nowUs))
+  wakeJoined(
+    state,
+    [...state.ledgers.values()].flatMap((ledger) => ledger.expire(nowUs)),
+  )
 }
 
 /** Forgets all of a service. */
 export function dropLedger(state: RouterState, service: Handle): void {
   const ledger = state.ledgers.get(service)
   state.ledgers.delete(service)
-  for (const { joined } of ledger?.entries.values() ?? []) wakeJoined(state, joined)
+  wakeJoined(
+    state,
+    [...(ledger?.entries.values() ?? [])].flatMap(({ joined }) => joined),
+  )
 }
 
+/** In the order in which they came: ids grow. */
 function wakeJoined(state: RouterState, joined: Waiter[]): number[] {
-  for (const { id, thread } of joined) {
+  for (const { id, thread } of joined.toSorted((a, b) => a.id - b.id)) {
     state.waits.answer(thread, { waitId: id, result: 0, instance: 0, thread: 0 })
     state.waits.wakeLater(thread)
   }
