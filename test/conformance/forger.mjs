@@ -85,6 +85,10 @@ const coldMeshCalls = [
   (h) => b.connectionClose(openMesh, h),
   (h) => b.waitCancel(openMesh, h),
   (h) => b.wait(openMesh, h, 1, 1),
+  (h) => b.orderEnter(openMesh, h, 'k'),
+  (h) => b.orderLeave(h, service, 'k', 1, 1),
+  (h) => b.ledgerBegin(openMesh, h, 'k'),
+  (h) => b.ledgerSettle(h, service, 'k', 1, bytes),
   (h) => b.meshNow(h),
   (h) => b.grants(h, grants),
 ]

@@ -116,6 +116,13 @@ impl Histogram {
         octaves[index].get_or_init(|| Box::new([const { AtomicU64::new(0) }; STEPS]))
     }
 
+    /// Takes the memory for values from `2^from` up to, not including, `2^to` now, so that recording them allocates nothing.
+    pub fn prepare(&self, from: i32, to: i32) {
+        for octave in from.max(FIRST)..to.min(LAST) {
+            self.octave((octave - FIRST) as usize);
+        }
+    }
+
     /// Adds what another histogram had recorded; its exemplars stay with it.
     pub fn absorb(&self, other: &HistogramSnapshot) {
         for (bucket, count) in &other.buckets {

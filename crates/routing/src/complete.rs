@@ -48,7 +48,8 @@ impl Router {
     /// A failure is never "fast and healthy": it counts with at least the instance's and the service's latency, moves
     /// the share of failures and, when it was Rejected, keeps the instance out for a while. Cancelled says nothing.
     ///
-    /// Cost: no lock unless somebody waits; no allocation, but 256 bytes for the first latency in each octave.
+    /// Cost: no lock unless somebody waits; no allocation, but, for an instance without a histogram of its own or a latency above two
+    /// minutes, 256 bytes for the first latency in each octave.
     ///
     /// # Errors
     /// `InvalidArgument` for an outcome that is none; `StaleTicket` when it was completed before, its lease ran out,

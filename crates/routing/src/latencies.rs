@@ -15,8 +15,10 @@ use crate::router::Router;
 use crate::service::ServiceState;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Instances with a histogram of their own, about 3 KiB each. Those that come later are part of their service's only.
+/// Instances with a histogram of their own, 8 KiB each. Those that come later are part of their service's only.
 const MAX_SERIES: usize = 1_024;
+/// Latencies that are recorded without an allocation: from a microsecond to two minutes, as powers of two.
+const USUAL_OCTAVES: (i32, i32) = (0, 27);
 
 #[derive(Debug, Default)]
 struct Series {
@@ -59,6 +61,8 @@ impl LatencySeries {
         let number = self.lock().pop_front().unwrap_or(0);
         state.series.store(number, Ordering::Relaxed);
         if let Some(series) = self.series.get((number as usize).wrapping_sub(1)) {
+            let (from, to) = USUAL_OCTAVES;
+            series.histogram.prepare(from, to);
             series.owner.store(instance, Ordering::Release);
         }
     }

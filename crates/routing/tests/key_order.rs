@@ -3,9 +3,11 @@
 mod mesh;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use linkmesh_registry::{RegistryError, Status};
 use linkmesh_routing::{Entered, Rng};
+use linkmesh_tables::epoch::Domain;
 use mesh::Mesh;
 
 const ORDERED: &str = r#"{"ordering":"key","queueLimit":3}"#;
@@ -184,4 +186,47 @@ fn a_model_of_many_keys_and_threads_agrees() {
             }
         }
     }
+}
+
+#[test]
+fn threads_exclude_each_other_and_every_turn_comes() {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 2_000;
+    let mesh = Mesh::new(ORDERED);
+    let (router, service) = (&mesh.router, mesh.service);
+    let held = [const { AtomicBool::new(false) }; 3];
+    let (served, broken) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for thread in 1..=THREADS {
+            let (held, served, broken) = (&held, &served, &broken);
+            scope.spawn(move || {
+                let reader = Domain::global().register();
+                let mut rng = Rng::new(5, thread);
+                for _ in 0..ROUNDS {
+                    let key = rng.below(3);
+                    let name = [key as u8];
+                    let entered = router.order_enter(&reader.pin(), service, &name, thread);
+                    let turn = entered.expect("four threads with three places to wait");
+                    let mut grants = Vec::new();
+                    while turn.waits && grants.is_empty() {
+                        router.take_grants(thread, 1, &mut grants);
+                        std::thread::yield_now();
+                    }
+                    assert!(
+                        !held[key as usize].swap(true, Ordering::AcqRel),
+                        "two at once"
+                    );
+                    let told = turn.broken || grants.iter().any(|grant| grant.instance == 1);
+                    served.fetch_add(u32::from(told), Ordering::Relaxed);
+                    held[key as usize].store(false, Ordering::Release);
+                    let fails = rng.below(5) == 0;
+                    broken.fetch_add(u32::from(fails), Ordering::Relaxed);
+                    router.order_leave(service, &name, turn.id, fails);
+                }
+            });
+        }
+    });
+    // Each that broke an order was told to exactly one, but for the last of each key.
+    let (told, broke) = (served.into_inner(), broken.into_inner());
+    assert!((broke - 3..=broke).contains(&told), "{told} of {broke}");
 }
