@@ -22,7 +22,7 @@ describe.skipIf(NO_NATIVE !== '')(`with the addon ${NO_NATIVE}`, () => {
     return (json[0] as { error: { code: string; message: string } }).error
   }
   beforeAll(async () => {
-    hub = await founder()
+    hub = await founder([], { relay: true })
     far = await joiner(hub, [], { listen: 'quic://127.0.0.1:0' })
     const { token } = await hub.node.ask('invite')
     const { code, stderr } = await run('join', hub.info.listening, token)
@@ -73,6 +73,19 @@ describe.skipIf(NO_NATIVE !== '')(`with the addon ${NO_NATIVE}`, () => {
     const { stdout } = await run('ping', hub.info.listening, '--count', '2', '--interval', '1')
     expect(stdout).toMatch(/2 sent, 2 answered, 0\.0 % lost/)
     expect(stdout).toMatch(/p50 .* p90 .* p99 .* p99\.9 /)
+  })
+
+  it('pings a node that listens nowhere over a relay, and says so', async () => {
+    const quiet = await joiner(hub, [], { sameHost: false })
+    const place = [quiet.info.address, '--via', hub.info.listening]
+    // Its record is on its way to the relay.
+    await vi.waitFor(async () => expect((await run('resolve', ...place)).code).toBe(0), { timeout: 20_000 })
+    const { code, json } = await run('ping', ...place, '--count', '3', '--interval', '0', '--json')
+    expect(code, JSON.stringify(json)).toBe(0)
+    expect(json[0]).toMatchObject({ nodeId: quiet.info.nodeId, path: 'relay', relay: hub.info.nodeId })
+    expect(json[3]).toMatchObject({ received: 3, paths: ['relay'] })
+    expect((await run('ping', ...place, '--count', '1')).stdout).toContain('way relay')
+    await quiet.node.end('SIGKILL')
   })
 
   it('says what it does not know, and whom it could ask', async () => {

@@ -89,6 +89,17 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
       })
   })
 
+  it.each([
+    [{ sessions: 0 }, 'options.relay.sessions'],
+    [{ bytesPerSecond: 65_535 }, 'options.relay.bytesPerSecond'],
+    [{ packetsPerSecond: 2 ** 32 }, 'options.relay.packetsPerSecond'],
+    [{ packets: 1 }, 'options.relay.packets'],
+    ['yes', 'options.relay'],
+  ])('a relay of %j', async (relay, field) => {
+    const options = { listen: 'quic://127.0.0.1:0', relay: relay as never }
+    await expect(open('relay', options)).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT', field })
+  })
+
   it('an offset that is none', async () => {
     for (const offset of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '0', undefined]) {
       await expect(remote.read(offset as number, 8)).rejects.toEqual(bad('LM_INVALID_ARGUMENT', 'offset', 0))
