@@ -155,7 +155,10 @@ async function ownRate(Mesh, ms) {
 
 function openSqlite() {
   try {
-    return rival('better-sqlite3')
+    const Database = rival('better-sqlite3')
+    // Its binary is loaded with the first database.
+    new Database(':memory:').close()
+    return Database
   } catch {
     return undefined
   }

@@ -38,6 +38,8 @@ impl Router {
         self.log_changes();
         let (service, created) = self.registry.define(name, now_us)?;
         let slot = self.services.make(slot_of(service));
+        // Each of a thousand registrations may name the policy that is there already.
+        let policy = policy.filter(|policy| created || !self.has_policy(service, policy));
         if created || policy.is_some() {
             let policy = policy.unwrap_or_default();
             let lease_us = u64::from(policy.ticket_lease_ms) * 1_000;
@@ -64,6 +66,13 @@ impl Router {
         }
         self.grant_changed(now_us);
         Ok(service)
+    }
+
+    fn has_policy(&self, service: u32, policy: &Policy) -> bool {
+        self.with_registry(|_, guard| {
+            self.membership(guard, service)
+                .is_some_and(|known| known.policy == *policy)
+        })
     }
 
     /// The service of that name.
