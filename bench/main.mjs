@@ -70,9 +70,10 @@ const missed = Object.entries(suites).flatMap(([name, { sections = [] }]) =>
     verdicts.filter(({ met }) => !met).map(({ text }) => `${name}: ${title}: ${text}`),
   ),
 )
-process.stdout.write(
-  `\n${missed.length === 0 ? 'every budget met' : `missed:\n${missed.map((line) => `  ${line}`).join('\n')}`}\n`,
-)
+const verdict = missed.length > 0 ? ['missed:', ...missed.map((line) => `  ${line}`)] : ['every budget met']
+// What did not come to its end has met nothing.
+if (failed) process.stdout.write('\na bench did not come to its end\n')
+if (!failed || missed.length > 0) process.stdout.write(`\n${verdict.join('\n')}\n`)
 
 // Quick figures are for a look, not for the record.
 const folder = values.quick || values.only ? join(here, '../.cache/bench') : join(here, 'results')
