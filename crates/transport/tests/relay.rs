@@ -287,6 +287,34 @@ fn a_quota_slows_a_member_down_and_loses_nothing() {
 }
 
 #[test]
+fn who_is_asked_for_pays_for_no_session_and_may_open_its_own() {
+    let mut world = World::empty(11, Faults::none());
+    world.quota.sessions = 1;
+    world.build(&["r"]);
+    let way = world.answer("r", "b").unwrap();
+    world.dial(vec![way]);
+    let other = world.add("c", false);
+    let target = Target::at(address(R));
+    world
+        .network
+        .with(other, |_, io| io.connect(target))
+        .unwrap();
+    world.until(|network| serves(network, other, "r"));
+    let (tell, told) = channel();
+    world.network.with(B, |app, io| {
+        app.relays.open(io, id("r"), id("c"), tell);
+    });
+    let mut answer = None;
+    world.until(|_| {
+        answer = answer.or_else(|| told.try_recv().ok());
+        answer.is_some()
+    });
+    assert!(answer.unwrap().is_ok());
+    assert_eq!(world.answer("r", "c"), Err(RelayError::Limit));
+    assert_eq!(world.stats(R).forwarder.sessions, 2);
+}
+
+#[test]
 fn a_packet_with_the_right_id_from_anywhere_else_is_dropped() {
     let mut world = World::new(8, Faults::none(), &["r"]);
     let way = world.answer("r", "b").unwrap();

@@ -18,6 +18,8 @@ struct Leg {
     node: NodeId,
     /// The other end.
     other: RelayId,
+    /// It asked for the session, which counts among its own. Nobody uses up what another may open.
+    asked: bool,
 }
 
 /// What it has done.
@@ -91,13 +93,14 @@ impl Forwarder {
             return Err(NoSession);
         }
         asker.sessions += 1;
-        if let Some(asked) = self.allowances.get_mut(&to.1) {
-            // Counted at both: what a member has is given back when either end goes.
-            asked.sessions += 1;
-        }
-        let leg = |(peer, node), other| Leg { peer, node, other };
-        self.legs.insert(ids[0], leg(from, ids[1]));
-        self.legs.insert(ids[1], leg(to, ids[0]));
+        let leg = |(peer, node), other, asked| Leg {
+            peer,
+            node,
+            other,
+            asked,
+        };
+        self.legs.insert(ids[0], leg(from, ids[1], true));
+        self.legs.insert(ids[1], leg(to, ids[0], false));
         Ok(())
     }
 
@@ -108,10 +111,9 @@ impl Forwarder {
         }
         let leg = self.legs.remove(&id)?;
         let other = self.legs.remove(&leg.other)?;
-        for node in [leg.node, other.node] {
-            if let Some(allowance) = self.allowances.get_mut(&node) {
-                allowance.sessions = allowance.sessions.saturating_sub(1);
-            }
+        let asker = if leg.asked { leg.node } else { other.node };
+        if let Some(allowance) = self.allowances.get_mut(&asker) {
+            allowance.sessions = allowance.sessions.saturating_sub(1);
         }
         Some((other.peer, leg.other))
     }
