@@ -164,6 +164,31 @@ describe("ordering: 'key'", () => {
     clearInterval(drain)
   })
 
+  it('holds the turn of a stream until it ends', async () => {
+    const mesh = await opened()
+    const seen: unknown[] = []
+    mesh.service(
+      'orders',
+      (body: unknown) => {
+        seen.push(body)
+        if (body !== 'stream') return body
+        return (async function* items() {
+          yield 1
+          yield 2
+        })()
+      },
+      ordered,
+    )
+    const key = 'k'
+    const items = mesh.stream('orders', 'stream', { key })
+    expect(await items.next()).toEqual({ done: false, value: 1 })
+    const next = mesh.request('orders', 'next', { key })
+    await turn()
+    expect(seen).toEqual(['stream'])
+    await items.return?.()
+    expect(await next).toBe('next')
+  })
+
   it('refuses a handler that would wait for itself', async () => {
     const mesh = await opened()
     mesh.service(
