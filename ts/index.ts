@@ -14,6 +14,7 @@ export type {
   ConnectionInfo,
   Explanation,
   Handle,
+  HedgePolicy,
   IdempotencyPolicy,
   InstanceInfo,
   InstanceSpec,
@@ -22,11 +23,14 @@ export type {
   Ordering,
   OutlierPolicy,
   Policy,
+  QosClass,
+  QosPolicy,
   RateLimitPolicy,
   RecordedPick,
   ServiceInfo,
   ThreadInfo,
   Ticket,
+  WatermarkPolicy,
 } from './binding/contract.js'
 export { Outcome } from './binding/contract.js'
 export type { Gap, JournalOptions } from './binding/contract-journal.js'
@@ -114,11 +118,18 @@ export {
   type,
 } from './mesh/contract.js'
 export type { CompleteMessage, PickMessage } from './mesh/diagnostics.js'
-export type { BreakerEvent, ChangeEvent, LoopEvent, MeshEvents, ThreadEndedEvent } from './mesh/events.js'
+export type {
+  BackpressureEvent,
+  BreakerEvent,
+  ChangeEvent,
+  LoopEvent,
+  MeshEvents,
+  ThreadEndedEvent,
+} from './mesh/events.js'
 export type { Logger } from './mesh/logger.js'
 export type { AttachOptions, DeadLetterOptions, JoinTarget, OpenOptions } from './mesh/options.js'
 export type { InstancePatch, Registration } from './mesh/registration.js'
-export type { Route, WaitOptions } from './mesh/route.js'
+export type { CompleteOptions, PickOptions, Route, WaitOptions } from './mesh/route.js'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './mesh/standard-schema.js'
 export type { RequestSpan, TraceContext, Tracing } from './mesh/trace.js'
 export { Mesh, type RegisterOptions } from './mesh.js'

@@ -578,7 +578,7 @@ export class Mesh {
   #noticed(): void {
     const core = this.#core
     // Service 0 does not exist, so this asks only one thing: whether the opener has closed the mesh.
-    if (core.pick(0, 0) === Status.Closed) {
+    if (core.pick(0, 0, 0) === Status.Closed) {
       this.#end()
       return
     }

@@ -1,5 +1,5 @@
 /** What a service is to its author and its callers: handlers, options, contracts. */
-import type { InstanceSpec, Policy } from './binding/contract.js'
+import type { InstanceSpec, Policy, QosClass } from './binding/contract.js'
 import type { Context } from './mesh/context.js'
 
 export type { Context } from './mesh/context.js'
@@ -35,6 +35,8 @@ export interface RequestOptions {
    */
   idempotencyKey?: string
   signal?: AbortSignal
+  /** Class of service; default the service's `policy.qos.class`. Nested requests do not inherit it. */
+  qos?: QosClass
   /** At most 64 entries and 16 KiB. */
   metadata?: Readonly<Record<string, string>>
   /** Overrides the service's own mark for this request. */

@@ -44,7 +44,9 @@ const snapshot: Snapshot = {
       name: 'catalog',
       perSecond: 820,
       queued: 4,
+      shed: { 'best-effort': 1_200, critical: 1 },
       retries: 3,
+      hedges: 9,
       p50Us: 180,
       p99Us: 900,
       instances: [instance('catalog-1'), instance('catalog-2', { state: 'killed', breaker: 'open', thread: 1 })],
@@ -74,6 +76,9 @@ describe('the picture', () => {
     expect(text).toMatch(/^ *catalog .*4\+4 .*820 .*180 µs \/ 900 µs .*3$/m)
     expect(text).toMatch(/^ *catalog-1 +thread 0 +up +closed +2 +410 +210 µs$/m)
     expect(text).toMatch(/^› +catalog-2 +thread 1 +killed +open/m)
+  })
+  it('has what was shed, by class, and hedged', () => {
+    expect(text).toMatch(/^ +shed: best-effort 1,200 · critical 1 {3}hedged 9$/m)
   })
   it('has what just happened, the keys, and never more rows than the terminal', () => {
     expect(text).toContain('11.5 s  you killed catalog-2')

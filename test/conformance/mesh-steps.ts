@@ -1,5 +1,5 @@
 /** Random steps over registry, discovery, router and metrics of one mesh, for the differential fuzz. */
-import { INSTANCE_WORDS, InstanceWord, Outcome, Scratch, Status } from '../../ts/binding/contract.js'
+import { INSTANCE_WORDS, InstanceWord, Outcome, type Qos, Scratch, Status } from '../../ts/binding/contract.js'
 import { rendered } from './backends.js'
 import { DeliverySteps } from './delivery-steps.js'
 import type { Pair } from './pair.js'
@@ -27,6 +27,7 @@ const BALANCERS = [
   'maglev',
   'rendezvous',
 ]
+const CLASSES = ['best-effort', 'high-throughput', 'low-latency', 'high-reliability', 'critical']
 const BAD_NAMES = ['', '__proto__', 'a b', 'a\0b', 'é', '\ud800', 'n'.repeat(257)]
 const TAGS = ['eu', 'us', 'gpu', 'canary', 'v2']
 const ZONES = ['a', 'b', '']
@@ -67,13 +68,14 @@ export class MeshSteps {
     const kind = this.#random.below(1_000)
     if (kind < 40) this.#delivery.step(this.#one(this.#services))
     else if (kind < 330) this.#pick()
-    else if (kind < 615) this.#complete()
-    else if (kind < 640) this.#completeMany()
-    else if (kind < 700) this.#advance()
-    else if (kind < 740) this.#wait()
-    else if (kind < 770) this.#grants()
-    else if (kind < 800) this.#retry()
-    else if (kind < 830) this.#explain()
+    else if (kind < 350) this.#hedge()
+    else if (kind < 635) this.#complete()
+    else if (kind < 660) this.#completeMany()
+    else if (kind < 720) this.#advance()
+    else if (kind < 760) this.#wait()
+    else if (kind < 785) this.#grants()
+    else if (kind < 810) this.#retry()
+    else if (kind < 835) this.#explain()
     else if (kind < 930) this.#registry()
     else if (kind < 960) this.#discover()
     else if (kind < 985) this.#look()
@@ -106,13 +108,35 @@ export class MeshSteps {
     return r.chance(0.6) ? 0 : r.below(50) + 1
   }
 
-  #pick(): void {
+  #qos(): Qos {
+    const r = this.#random
+    return (r.chance(0.01) ? r.of([6, -1]) : r.below(6)) as Qos
+  }
+
+  #hedge(): void {
     const service = this.#one(this.#services)
-    const ticket = this.#pair.call('pick', this.#mesh, service, this.#keyHash())
+    const qos = this.#qos()
+    const after = this.#pair.call('hedgeAfter', this.#mesh, service, qos)
+    this.#pair.note(after > 0 ? 'hedgeAfter ok' : `hedgeAfter ${after}`)
+    const ticket = this.#pair.call('hedge', this.#mesh, service, this.#one(this.#instances), qos)
+    this.#sameScratch('hedge')
+    if (ticket > 0) this.#tickets.push(ticket)
+  }
+
+  #sameScratch(after: string): void {
     const [native, fallback] = this.#scratch
     const words = [Scratch.Instance, Scratch.Thread, Scratch.RetryAfterMs, Scratch.Probe]
     const read = (scratch: Uint32Array) => words.map((word) => scratch[word])
-    this.#pair.same('scratch after pick', read(native), read(fallback))
+    this.#pair.same(`scratch after ${after}`, read(native), read(fallback))
+  }
+
+  #pick(): void {
+    const service = this.#one(this.#services)
+    const qos = this.#qos()
+    const ticket = this.#random.chance(0.5)
+      ? this.#pair.call('pick', this.#mesh, service, this.#keyHash())
+      : this.#pair.call('pick', this.#mesh, service, this.#keyHash(), qos)
+    this.#sameScratch('pick')
     if (ticket > 0) this.#tickets.push(ticket)
     // As a caller would: who finds no place asks to wait, and at times thinks better of it.
     if (ticket !== Status.Saturated || this.#random.chance(0.4)) return
@@ -128,6 +152,11 @@ export class MeshSteps {
       : r.chance(0.01)
         ? r.of([Number.NaN, Number.POSITIVE_INFINITY, 1e300])
         : r.below(200_000)
+    if (outcome === Outcome.Rejected && r.chance(0.5)) {
+      const wait = r.chance(0.05) ? r.of([Number.NaN, -1, 1e12, 0.5]) : r.below(r.of([10, 2_000, 600_000]))
+      this.#pair.call('completeRejected', this.#mesh, this.#take(this.#tickets), latency, wait)
+      return
+    }
     this.#pair.call('complete', this.#mesh, this.#take(this.#tickets), outcome as Outcome, latency)
   }
 
@@ -166,7 +195,7 @@ export class MeshSteps {
   #queue(service: number): void {
     const r = this.#random
     const timeout = r.chance(0.03) ? r.of([Number.NaN, -1, 1e12]) : r.below(r.of([500, 60_000]))
-    const id = this.#pair.call('wait', this.#mesh, service, this.#keyHash(), timeout)
+    const id = this.#pair.call('wait', this.#mesh, service, this.#keyHash(), timeout, this.#qos())
     if (id > 0) this.#waits.push(id)
   }
 
@@ -261,6 +290,28 @@ export class MeshSteps {
       this.#field(idempotency, 'maxEntries', () => r.of([1, 2, 10]), numbers)
       this.#field(idempotency, 'maxBytes', () => r.of([1_024, 4_096]), numbers)
       policy.idempotency = idempotency
+    }
+    this.#field(policy, 'backpressure', () => r.of(['reject', 'delay', 'delay', 'drop-oldest', 'shed-lowest']), [
+      'drop',
+    ])
+    if (r.chance(0.3)) {
+      const watermarks: Json = {}
+      this.#field(watermarks, 'high', () => 0.5 + r.below(50) / 100, [0, 1.1, 'x'])
+      this.#field(watermarks, 'low', () => r.below(50) / 100, [-1, 1.1, 'x'])
+      policy.watermarks = watermarks
+    }
+    if (r.chance(0.4)) {
+      const shares: Json = {}
+      for (const one of CLASSES) this.#field(shares, one, () => (1 + r.below(1_000)) / 1_000, [0, 1.1, 'x'])
+      const qos: Json = { shares }
+      this.#field(qos, 'class', () => r.of(CLASSES), ['vip', 1])
+      policy.qos = qos
+    }
+    if (r.chance(0.6)) {
+      const hedge: Json = { enabled: r.chance(0.9) }
+      this.#field(hedge, 'budget', () => r.below(100) / 100, [-1, 1.1, 'x'])
+      this.#field(hedge, 'minSamples', () => 10 + r.below(20), [9, 0.5, 'x'])
+      policy.hedge = hedge
     }
     this.#field(policy, 'rejectedMs', () => r.below(500), numbers)
     this.#field(policy, 'ticketLeaseMs', () => r.of([100, 1_000, 60_000]), numbers)

@@ -25,6 +25,9 @@ const HOT: ReadonlySet<Name> = new Set<Name>([
   'pick',
   'complete',
   'completeMany',
+  'completeRejected',
+  'hedge',
+  'hedgeAfter',
   'metricRecord',
   'retry',
 ])

@@ -171,7 +171,7 @@ onBothBackends('router', (binding) => {
   it('queues in order, grants real tickets, refuses when full and at the deadline', () => {
     const { b, mesh, service, pick, end, advanceMs } = routed({ concurrency: 1, queueLimit: 2 }, {})
     const held = pick()
-    const wait = (ms: number) => b.wait(mesh, service, 0, ms)
+    const wait = (ms: number) => b.wait(mesh, service, 0, ms, 0)
     const [first, second] = [wait(1_000), wait(1_000)]
     expect(wait(1_000)).toBe(Status.QueueFull)
     expect(wait(-1)).toBe(Status.InvalidArgument)

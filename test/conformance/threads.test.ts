@@ -56,7 +56,7 @@ onBothBackends('threads', (binding) => {
     await wake
     expect(wakes).toBe(1)
     const held = b.pick(mesh, service, 0)
-    const waiting = b.wait(mesh, service, 0, 60_000)
+    const waiting = b.wait(mesh, service, 0, 60_000, 0)
     while (b.inboxArm(mesh) === 1) expect(b.inboxPoll(mesh)).toBe(0)
     wake = next()
     b.complete(mesh, held, 0, 10)
@@ -73,7 +73,7 @@ onBothBackends('threads', (binding) => {
     const service = define('a', { concurrency: 1 })
     const instance = add(service, { address: 'http://a', leaseMs: 30 })
     b.pick(mesh, service, 0)
-    const waiting = b.wait(mesh, service, 0, 10)
+    const waiting = b.wait(mesh, service, 0, 10, 0)
     const out = new Float64Array(4)
     let count = 0
     // The housekeeper works on its own time; the case's deadline bounds this.

@@ -67,7 +67,11 @@ describe('a gateway in front of upstreams', () => {
     mesh.register('busy', {
       address: await serve((_, response) => response.writeHead(503, { 'retry-after': '7' }).end('busy')),
     })
-    const names = ['echo', 'half', 'down', 'silent', 'hangs-up', 'count', 'breaks-off', 'busy']
+    const later = new Date(Date.now() + 45_000).toUTCString()
+    mesh.register('closed', {
+      address: await serve((_, response) => response.writeHead(429, { 'retry-after': later }).end('closed')),
+    })
+    const names = ['echo', 'half', 'down', 'silent', 'hangs-up', 'count', 'breaks-off', 'busy', 'closed']
     const routes = Object.fromEntries(
       names.map((upstream) => [`ANY /${upstream}/**`, { upstream, timeoutMs: upstream === 'silent' ? 100 : 5_000 }]),
     )
@@ -166,6 +170,20 @@ describe('a gateway in front of upstreams', () => {
     it('its own 503 passes as it is', async () => {
       const reply = await fetch(`${gateway.url}/busy/x`)
       expect([reply.status, reply.headers.get('retry-after'), await reply.text()]).toEqual([503, '7', 'busy'])
+    })
+
+    it.each([
+      ['seconds', 'busy', 7],
+      ['a date', 'closed', 45],
+    ])('an instance that said when to come back is left alone until then: %s', async (_, upstream, seconds) => {
+      await fetch(`${gateway.url}/${upstream}/x`)
+      const reply = await fetch(`${gateway.url}/${upstream}/x`)
+      expect(reply.status).toBe(503)
+      expect(reply.headers.get('content-type')).toBe('application/problem+json')
+      const wait = Number(reply.headers.get('retry-after'))
+      // Far above the policy's own quarter of a second.
+      expect(wait).toBeGreaterThan(1)
+      expect(wait).toBeLessThanOrEqual(seconds)
     })
 
     it('a body above the limit is 413 and is not forwarded', async () => {

@@ -136,7 +136,7 @@ export class Loop {
   #binding(thread: number): Binding {
     const scratch = new Uint32Array(SCRATCH_WORDS)
     new Float64Array(scratch.buffer)[Scratch.PickedMsF64] = Number.NaN
-    const policy = { timeoutMs: 5_000, queueLimit: 0 }
+    const policy = { timeoutMs: 5_000, queueLimit: 0, qos: {}, hedge: {} }
     const used: Partial<Binding> = {
       scratch: () => scratch,
       views: () => ({ header: new Uint32Array(4), instances: new Uint32Array(64 * INSTANCE_WORDS) }),

@@ -29,7 +29,7 @@ export class VirtualMesh {
 
   /** A ticket, or the status of the refusal. */
   pick(keyHash = 0): number {
-    return this.router.pick(this.rng, this.service, keyHash, THREAD, this.nowUs, this.picked)
+    return this.router.pick(this.rng, this.service, keyHash, 0, THREAD, this.nowUs, this.picked)
   }
 
   /** A ticket. */

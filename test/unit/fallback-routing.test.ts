@@ -101,7 +101,7 @@ describe('waiting', () => {
     const mesh = new VirtualMesh({ concurrency: 1, queueLimit: 2 })
     const instance = mesh.add()
     const ticket = mesh.mustPick()
-    const wait = (thread: number) => mesh.router.wait(mesh.service, 0, thread, 1_000, mesh.nowUs)
+    const wait = (thread: number) => mesh.router.wait(mesh.service, 0, 0, thread, 1_000, mesh.nowUs)
     expect([wait(2), wait(3)]).toEqual([
       { id: 1, granted: false },
       { id: 2, granted: false },
@@ -113,8 +113,8 @@ describe('waiting', () => {
     const [grant] = mesh.router.takeGrants(2, 8)
     expect(grant).toMatchObject({ waitId: 1, instance, thread: THREAD })
     expect(mesh.info(instance).inFlight).toBe(1)
-    expect(mesh.router.waitCancel(1)).toBe(false)
-    expect(mesh.router.waitCancel(2)).toBe(true)
+    expect(mesh.router.waitCancel(1, mesh.nowUs)).toBe(false)
+    expect(mesh.router.waitCancel(2, mesh.nowUs)).toBe(true)
     expect(mesh.complete(grant?.result ?? 0)).toBe(0)
     expect([mesh.router.takeGrants(3, 8), mesh.info(instance).inFlight]).toEqual([[], 0])
   })
@@ -123,7 +123,7 @@ describe('waiting', () => {
     const mesh = new VirtualMesh({ concurrency: 1, rejectedMs: 200 })
     const instance = mesh.add()
     const ticket = mesh.mustPick()
-    const wait = (timeoutMs: number) => mesh.router.wait(mesh.service, 0, 5, timeoutMs, mesh.nowUs)
+    const wait = (timeoutMs: number) => mesh.router.wait(mesh.service, 0, 0, 5, timeoutMs, mesh.nowUs)
     for (const timeoutMs of [Number.NaN, -1, Number.POSITIVE_INFINITY])
       expect(wait(timeoutMs)).toMatchObject({ status: Status.InvalidArgument })
     wait(50)
@@ -147,7 +147,7 @@ describe('waiting', () => {
     const mesh = new VirtualMesh({ concurrency: 1 })
     const instance = mesh.add({}, 9)
     const ticket = mesh.mustPick()
-    for (let n = 0; n < 2; n++) mesh.router.wait(mesh.service, 0, 2, 1_000, 0)
+    for (let n = 0; n < 2; n++) mesh.router.wait(mesh.service, 0, 0, 2, 1_000, 0)
     mesh.complete(ticket)
     expect(mesh.info(instance).inFlight).toBe(1)
     mesh.router.threadEnded(2, 0)

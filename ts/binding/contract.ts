@@ -96,6 +96,20 @@ export const Outcome = {
 } as const
 export type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
+/**
+ * Class of service of a request, by number: its place in the order of shedding, the lowest first. 0: that of the
+ * service. The words are {@link QosClass}.
+ */
+export const Qos = {
+  Default: 0,
+  BestEffort: 1,
+  HighThroughput: 2,
+  LowLatency: 3,
+  HighReliability: 4,
+  Critical: 5,
+} as const
+export type Qos = (typeof Qos)[keyof typeof Qos]
+
 export const Health = { Healthy: 0, Degraded: 1, Draining: 2, Dead: 3 } as const
 export type Health = (typeof Health)[keyof typeof Health]
 
@@ -308,19 +322,42 @@ export interface Binding extends NodeBinding, MemoryBinding, ReplicaBinding, Jou
   eventsSince(mesh: Handle, sequence: number): string
 
   // --- router -------------------------------------------------------------------------------------
-  /** `keyHash` 0: no affinity. Fills the scratch words Instance, Thread, RetryAfterMs, Probe, PickedMs. Hot. */
-  pick(mesh: Handle, service: Handle, keyHash: number): Ticket | Status
-  /** `latencyUs` negative: time since the pick. Hot. */
+  /**
+   * `keyHash` 0: no affinity. `qos` left out: the class of the service. Fills the scratch words Instance, Thread,
+   * RetryAfterMs, Probe, PickedMs. Hot.
+   */
+  pick(mesh: Handle, service: Handle, keyHash: number, qos?: Qos): Ticket | Status
+  /**
+   * How long to wait for an answer before the request is sent to a second instance, microseconds: the 95th percentile of
+   * the service's latest latencies. {@link Status.NoMatch}: policy or class do not hedge, or too few latencies are known. Hot.
+   */
+  hedgeAfter(mesh: Handle, service: Handle, qos: Qos): number
+  /**
+   * A second instance for a request that `instance` has not answered; fills the scratch as `pick` does. Its ticket is one
+   * like any other. {@link Status.NoMatch}: the budget or the instances do not allow it. Whoever loses is completed as
+   * Cancelled, with the time it took so far.
+   */
+  hedge(mesh: Handle, service: Handle, instance: Handle, qos: Qos): Ticket | Status
+  /**
+   * `latencyUs` negative: time since the pick. With {@link Outcome.Cancelled} it is how long the instance took at least,
+   * if it is given. Hot.
+   */
   complete(mesh: Handle, ticket: Ticket, outcome: Outcome, latencyUs: number): 0 | Status
+  /**
+   * As `complete` with {@link Outcome.Rejected}, when the instance said for how long: it is not picked before
+   * `retryAfterMs`, at most five minutes and at least the policy's `rejectedMs`.
+   */
+  completeRejected(mesh: Handle, ticket: Ticket, latencyUs: number, retryAfterMs: number): 0 | Status
   /** The first `count` tickets at once, with one outcome and the time since their picks. How many were open. Hot. */
   completeMany(mesh: Handle, tickets: Float64Array, count: number, outcome: Outcome): number | Status
   /** After `pick` said Saturated: queue for the next free slot. Id of the wait; the grant arrives by `grants`. `timeoutMs` bounds it. */
-  wait(mesh: Handle, service: Handle, keyHash: number, timeoutMs: number): number | Status
+  wait(mesh: Handle, service: Handle, keyHash: number, timeoutMs: number, qos: Qos): number | Status
   /** 0, or StaleTicket when the grant or the refusal is already under way. */
   waitCancel(mesh: Handle, waitId: number): 0 | Status
   /**
-   * Grants of this thread into `out` as quadruples (wait id, ticket or status, instance, thread); how many. Call after a
-   * wake. Ticket 0: no wait for a place; a turn has come (`instance` 1: its order is broken), or a first request has ended.
+   * Grants of this thread into `out` as quadruples (wait id, ticket, instance, thread), of a refused one (wait id, status,
+   * retryAfterMs, 0); how many. Call after a wake. Ticket 0: no wait for a place; a turn has come (`instance` 1: its order
+   * is broken), or a first request has ended.
    */
   grants(mesh: Handle, out: Float64Array): number
   /** Takes one token of the service's retry budget: backoff with jitter in ms before attempt `attempt` (1 = first retry), or -1 when not allowed. */
@@ -439,10 +476,47 @@ export interface BalancingPolicy {
 }
 
 /**
- * What becomes of a request when every instance is at its limit: it is refused at once; it waits, and is refused when
- * the queue is full; it waits, and when the queue is full the one that waits longest is refused.
+ * Class of service of a request: `best-effort` is shed first and served last; `high-throughput` is much work that may
+ * wait; `low-latency` goes early and may be hedged; `high-reliability` is shed late; `critical` goes first, is shed last
+ * and may be hedged.
  */
-export type Backpressure = 'reject' | 'delay' | 'drop-oldest'
+export type QosClass = 'best-effort' | 'high-throughput' | 'low-latency' | 'high-reliability' | 'critical'
+
+/** Classes of a service's requests. */
+export interface QosPolicy {
+  /** Of requests that name none; default `best-effort`. */
+  class?: QosClass
+  /**
+   * A class is let in while fewer requests than this share of its concurrency limit are in flight on an instance,
+   * whatever their class: the rest is kept for the other classes. 0.001 to 1, default 1.
+   */
+  shares?: Partial<Record<QosClass, number>>
+}
+
+/** When the queue says that it fills, and that it is empty enough again: shares of `queueLimit`. */
+export interface WatermarkPolicy {
+  /** 0.001 to 1, default 0.8. */
+  high?: number
+  /** 0 to `high`, default 0.5. */
+  low?: number
+}
+
+/** When a slow `low-latency` or `critical` request that may be repeated is sent to a second instance, too. */
+export interface HedgePolicy {
+  /** Default false. */
+  enabled?: boolean
+  /** Hedges per request, 0 to 1, default 0.05. */
+  budget?: number
+  /** Latencies that must be known before their 95th percentile is believed; 10 to 1,000,000, default 100. */
+  minSamples?: number
+}
+
+/**
+ * What becomes of a request when every instance is at its limit. `reject`: it is refused at once. Else it waits, and when
+ * the queue is full: `delay`: it is refused; `drop-oldest`: the one of the lowest class, not above its own, that waits
+ * longest is; `shed-lowest`: the newest of the lowest class is, if that is below its own.
+ */
+export type Backpressure = 'reject' | 'delay' | 'drop-oldest' | 'shed-lowest'
 
 /**
  * Which requests come one after the other: none, or those with one key. The next of a key begins when the one before has
@@ -525,6 +599,9 @@ export interface Policy {
   queueLimit?: number
   /** Default `delay`. */
   backpressure?: Backpressure
+  watermarks?: WatermarkPolicy
+  qos?: QosPolicy
+  hedge?: HedgePolicy
   rateLimit?: RateLimitPolicy
   adaptiveConcurrency?: AdaptiveConcurrencyPolicy
   outlier?: OutlierPolicy
@@ -620,7 +697,10 @@ export interface ServiceInfo {
   instances: InstanceInfo[]
   /** Requests waiting for a free slot. */
   queued: number
+  /** Requests refused for want of room, by class; classes of which none was are left out. */
+  shed: Partial<Record<QosClass, number>>
   retries: number
+  hedges: number
   latency: { count: number; p50Us: number; p90Us: number; p99Us: number; p999Us: number }
 }
 
@@ -701,6 +781,16 @@ export type MeshEvent =
       from: InstanceInfo['breaker']
       to: InstanceInfo['breaker']
     }
+  | {
+      sequence: number
+      atUs: number
+      /** The queue of the service passed a watermark. */
+      kind: 'backpressure'
+      service: string
+      level: 'high' | 'low'
+      queued: number
+      limit: number
+    }
   | { sequence: number; atUs: number; kind: 'thread-ended'; thread: number }
   | { sequence: number; atUs: number; kind: 'loop'; thread: number; blocked: boolean; lagUs: number }
 export interface EventBatch {
@@ -726,6 +816,9 @@ export interface Explanation {
   service: string
   atUs: number
   balancer: Balancer
+  qos: QosClass
+  /** The request was with another instance already, and was sent to this one, too. */
+  hedge: boolean
   keyHash: number
   chosen: Handle
   /** True when more candidates existed than are recorded (16). */

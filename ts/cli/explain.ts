@@ -87,7 +87,7 @@ function printPicks(picks: Explanation[], services: ServiceInfo[]): void {
   const nameOf = (handle: number) => names.get(handle) ?? `#${handle}`
   for (const pick of picks) {
     process.stdout.write(
-      `${pick.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, retry budget ${pick.retryBudget.toFixed(1)}${pick.truncated ? ', more candidates than shown' : ''}\n`,
+      `${pick.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, ${pick.qos}${pick.hedge ? ', hedge' : ''}, retry budget ${pick.retryBudget.toFixed(1)}${pick.truncated ? ', more candidates than shown' : ''}\n`,
     )
     for (const one of pick.candidates) {
       const mark = one.instance === pick.chosen ? '›' : ' '

@@ -153,6 +153,36 @@ const idempotency = z
   })
   .partial()
 
+const qosClass = z.enum(['best-effort', 'high-throughput', 'low-latency', 'high-reliability', 'critical'])
+
+const qos = z
+  .strictObject({
+    class: qosClass.describe('Class of requests that name none; default best-effort'),
+    shares: z
+      .partialRecord(qosClass, z.number().min(0.001).max(1))
+      .describe('Share of the concurrency up to which a class is let in, the rest kept for the others; default 1'),
+  })
+  .partial()
+
+const watermarks = z
+  .strictObject({
+    high: z
+      .number()
+      .min(0.001)
+      .max(1)
+      .describe('Share of queueLimit at which the queue says that it fills; default 0.8'),
+    low: share('Share of queueLimit at which it says that it is empty enough again; default 0.5'),
+  })
+  .partial()
+
+const hedge = z
+  .strictObject({
+    enabled: z.boolean().describe('A slow low-latency or critical request goes to a second instance; default false'),
+    budget: share('Hedges per request; default 0.05'),
+    minSamples: z.int().min(10).max(1_000_000).describe('Latencies that must be known first; default 100'),
+  })
+  .partial()
+
 const policy = z
   .strictObject({
     balancer: z
@@ -173,8 +203,11 @@ const policy = z
     concurrency: count(1_000_000, 'Requests in flight per instance; default 256, 0 = no limit'),
     queueLimit: count(1_000_000, 'Requests that may wait when every instance is at its limit; default 1,024'),
     backpressure: z
-      .enum(['reject', 'delay', 'drop-oldest'])
+      .enum(['reject', 'delay', 'drop-oldest', 'shed-lowest'])
       .describe('What becomes of a request when every instance is at its limit; default delay'),
+    watermarks,
+    qos,
+    hedge,
     rateLimit,
     adaptiveConcurrency,
     outlier,
@@ -219,6 +252,7 @@ const upstreamList = z.array(upstreamInstance).min(1).max(CONFIG_LIMITS.upstream
 const upstream = z.union([upstreamList, z.strictObject({ instances: upstreamList, policy: policy.optional() })])
 
 const routeOptions = {
+  qos: qosClass.describe('Class of the requests; default that of the service or upstream').optional(),
   timeoutMs: milliseconds('Deadline of a request on this route; the caller may only shorten it').optional(),
   maxBodyBytes: count(1 << 30, 'Overrides limits.bodyBytes for this route').optional(),
 }

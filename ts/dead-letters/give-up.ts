@@ -6,6 +6,7 @@ import type { Call } from '../mesh/call.js'
 import { nowMs } from '../mesh/clock.js'
 import type { Core } from '../mesh/core.js'
 import { failureOf } from '../mesh/outcomes.js'
+import { qosWord } from '../mesh/qos.js'
 import { fieldOf, wordsOf } from '../mesh/thrown.js'
 import { encodeBody, type StoredLetter } from './entry.js'
 
@@ -41,7 +42,7 @@ export function letterOf(call: Call, error: unknown): StoredLetter | undefined {
     service: call.service.name,
     ...(call.key === undefined ? {} : { key: call.key }),
     ...(call.guarantees?.idempotencyKey === undefined ? {} : { idempotencyKey: call.guarantees.idempotencyKey }),
-    qos: 'best-effort',
+    qos: qosWord(call.qos, call.service.qosClass),
     outcome: outcomeOf(error),
     reason: codeOfError(error),
     message: messageOf(error),

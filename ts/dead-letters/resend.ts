@@ -2,6 +2,7 @@
 import type { RedriveOutcome } from '../binding/contract-journal.js'
 import type { Call } from '../mesh/call.js'
 import type { Dispatcher } from '../mesh/dispatcher.js'
+import { isQosClass } from '../mesh/qos.js'
 import { type DeadLetter, decodeBody } from './entry.js'
 import { redriveFailure } from './give-up.js'
 
@@ -13,6 +14,7 @@ export async function resend(dispatcher: Dispatcher, { letter }: DeadLetter): Pr
     const options = {
       ...(key === undefined ? {} : { key }),
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      ...(isQosClass(letter.qos) ? { qos: letter.qos } : {}),
       metadata: headers,
       idempotent,
     }

@@ -1,11 +1,12 @@
 /** One request from the moment it is made until its caller has an answer, through all of its attempts. */
-import type { Handle, Ticket } from '../binding/contract.js'
+import { type Handle, Qos, type QosClass, type Ticket } from '../binding/contract.js'
 import type { LetterAttempt } from '../binding/contract-journal.js'
 import { CancelledError } from '../errors.js'
 import type { Cancellable, Context } from './context.js'
 import type { DeadlineEntry } from './deadlines.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { Guarantees } from './guarantees.js'
+import type { Hedge } from './hedge.js'
 import type { Outbox } from './outbox.js'
 import type { RemoteItems } from './remote-items.js'
 import type { RequestSpan } from './trace.js'
@@ -19,6 +20,10 @@ export interface ServiceEntry {
   readonly queueLimit: number
   /** Requests with one key come one after the other. */
   readonly ordered: boolean
+  /** Class of requests that name none. */
+  readonly qosClass: QosClass
+  /** Slow requests may go to a second instance. */
+  readonly hedges: boolean
   /** Registry epoch that was last looked at. */
   readonly epoch: number
   readonly readAtMs: number
@@ -46,6 +51,7 @@ export class Call implements DeadlineEntry, Cancellable {
   timeoutMs: number
   key: string | undefined = undefined
   keyHash = 0
+  qos: Qos = Qos.Default
   metadata: Readonly<Record<string, string>> | undefined = undefined
   signal: AbortSignal | undefined = undefined
   idempotent: boolean
@@ -73,6 +79,8 @@ export class Call implements DeadlineEntry, Cancellable {
   thread = 0
   /** Id of the wait for a free slot, or 0. */
   waitId = 0
+  /** While a second instance may be asked. */
+  hedge: Hedge | undefined = undefined
   /** The handler's context while it runs in this thread. */
   context: Context | undefined = undefined
   /** A stream whose first answer has come: the ticket stays open until its end. */
@@ -84,7 +92,7 @@ export class Call implements DeadlineEntry, Cancellable {
   pickedAtMs = 0
   /** Attempts that failed. */
   attempts: LetterAttempt[] | undefined = undefined
-  /** A dead letter that is sent again: its failure is told to whoever redrives it. */
+  /** A dead letter that is sent again, or a hedge: its failure is told to whoever sent it. */
   redriven = false
 
   // On a lane.

@@ -6,6 +6,7 @@ import {
   INSTANCE_WORDS,
   InstanceWord,
   type Outcome,
+  type Qos,
   Scratch,
   type Ticket,
   type Views,
@@ -70,8 +71,9 @@ export class Core {
     return this.views.header[HeaderWord.RegistryEpoch] as number
   }
 
-  pick(service: Handle, keyHash: number): Ticket {
-    return this.#pick(this.handle, service, keyHash)
+  pick(service: Handle, keyHash: number, qos: Qos): Ticket {
+    // One argument less to read for the many that name no class.
+    return qos === 0 ? this.#pick(this.handle, service, keyHash) : this.#pick(this.handle, service, keyHash, qos)
   }
 
   /** When the last pick was made, milliseconds on the process clock: the router has read a clock already. */
@@ -92,6 +94,11 @@ export class Core {
 
   complete(ticket: Ticket, outcome: Outcome, latencyUs: number): number {
     return this.#complete(this.handle, ticket, outcome, latencyUs)
+  }
+
+  /** A rejection that said for how long. */
+  completeRejected(ticket: Ticket, latencyUs: number, retryAfterMs: number): number {
+    return this.binding.completeRejected(this.handle, ticket, latencyUs, retryAfterMs)
   }
 
   completeMany(tickets: Float64Array, count: number, outcome: Outcome): number {

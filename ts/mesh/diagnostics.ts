@@ -9,6 +9,9 @@ export const COMPLETE = channel('linkmesh:complete')
 /** Published when a circuit breaker changes its state: the `breaker` event. */
 export const BREAKER = channel('linkmesh:breaker')
 
+/** Published when the queue of a service passes a watermark: the `backpressure` event. */
+export const BACKPRESSURE = channel('linkmesh:backpressure')
+
 export interface PickMessage {
   service: string
   ticket: Ticket

@@ -4,7 +4,7 @@
  * The path to a handler in this thread makes one `pick` and one `complete`, and allocates the promise, the call and the
  * context. Everything rarer (waiting for a slot, retries, cancellation) lives in its own method off that path.
  */
-import { type Handle, Outcome, Scratch, Status, type Ticket } from '../binding/contract.js'
+import { type Handle, Outcome, type Qos, Scratch, Status, type Ticket } from '../binding/contract.js'
 import { noteAttempt } from '../dead-letters/give-up.js'
 import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
@@ -15,8 +15,9 @@ import { type Core, slotOf } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import { KeyOrder } from './key-order.js'
 import { Ledger } from './ledger.js'
+import { Hedges } from './hedge.js'
 import { ServiceNames } from './names.js'
-import { failureOf, refusalOf, retryAllowed } from './outcomes.js'
+import { failureOf, refusalOf, retryAfterOf, retryAllowed } from './outcomes.js'
 import { readOptions } from './request-options.js'
 import { inheritTrace, type TraceContext, type Tracing, withTrace } from './trace.js'
 import { Waits } from './waits.js'
@@ -55,6 +56,7 @@ export class Dispatcher {
   readonly waits: Waits
   readonly #order: KeyOrder
   readonly #ledger: Ledger
+  readonly hedges: Hedges
   readonly #names: ServiceNames
   readonly #locals: (LocalInstance | undefined)[] = []
   /** Tickets of answers that are completed together. */
@@ -67,6 +69,7 @@ export class Dispatcher {
     this.waits = new Waits(core, this)
     this.#order = new KeyOrder(core, this)
     this.#ledger = new Ledger(core, this.waits)
+    this.hedges = new Hedges(this)
   }
 
   // --- names and handlers -------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ export class Dispatcher {
       this.fail(call, this.#closedError())
       return
     }
-    const ticket = core.pick(call.service.handle, call.keyHash)
+    const ticket = core.pick(call.service.handle, call.keyHash, call.qos)
     if (ticket <= 0) {
       if (call.deadline === Number.POSITIVE_INFINITY) call.deadline = nowMs() + call.timeoutMs
       this.#refused(call, ticket)
@@ -172,6 +175,7 @@ export class Dispatcher {
       call.resolve({ ticket, instance })
       return
     }
+    if (call.service.hedges) this.hedges.watch(call)
     if (thread === this.core.thread) {
       this.#runHere(call)
       return
@@ -351,7 +355,7 @@ export class Dispatcher {
 
   /** The attempt failed: try again if that is safe and allowed, else tell the caller. */
   failed(call: Call, error: unknown, outcome: Outcome): void {
-    this.complete(call, outcome)
+    this.complete(call, outcome, outcome === Outcome.Rejected ? retryAfterOf(error) : 0)
     if (this.onGiveUp !== undefined || call.redriven) noteAttempt(this.core, call, error)
     call.context = undefined
     if (!call.open && call.attempt <= call.retries && retryAllowed(call, error, outcome) && this.#again(call)) return
@@ -370,11 +374,13 @@ export class Dispatcher {
     return true
   }
 
-  complete(call: Call, outcome: Outcome): void {
+  /** `retryAfterMs`: what a rejection said, or 0. `latencyUs`: how long it took if that is known, else -1. */
+  complete(call: Call, outcome: Outcome, retryAfterMs = 0, latencyUs = -1): void {
     const { ticket } = call
     if (ticket === 0) return
     call.ticket = 0
-    if (call.span === undefined) this.core.complete(ticket, outcome, -1)
+    if (retryAfterMs > 0) this.core.completeRejected(ticket, latencyUs, retryAfterMs)
+    else if (call.span === undefined || outcome === Outcome.Cancelled) this.core.complete(ticket, outcome, latencyUs)
     else completeTraced(this.core, call, ticket, outcome, call.span.context)
     // The slot may have gone to a request of this very thread: no need to sleep and be woken for it.
     if (this.waits.size > 0) this.waits.takeSoon()
@@ -399,6 +405,7 @@ export class Dispatcher {
   #finish(call: Call, error: unknown): void {
     call.settled = true
     call.span?.end(error, call.attempt)
+    call.hedge?.ended(call)
     this.outstanding--
     this.core.deadlines.remove(call)
     call.signal?.removeEventListener('abort', call)
@@ -427,6 +434,7 @@ export class Dispatcher {
     }
     if (status === Status.Saturated && call.service.queueLimit > 0) {
       const status = this.waits.add(call)
+      this.onChange?.()
       if (status !== 0) this.fail(call, refusalOf(this.core, call.service.name, status))
       return
     }
@@ -442,12 +450,14 @@ export class Dispatcher {
     keyHash: number,
     timeoutMs: number,
     signal: AbortSignal | undefined,
+    qos: Qos,
   ): Promise<{ ticket: Ticket; instance: Handle }> {
     const call = new Call(this, service, undefined, false)
     call.slotOnly = true
     call.keyHash = keyHash
     call.timeoutMs = timeoutMs
     call.signal = signal
+    call.qos = qos
     this.launch(call)
     return call.promise as Promise<{ ticket: Ticket; instance: Handle }>
   }
@@ -472,10 +482,16 @@ export class Dispatcher {
     this.fail(call, error)
   }
 
-  #leave(call: Call, outcome: Outcome, error: LinkmeshError): void {
+  /** Another instance answered first: this one is given up, after `elapsedUs` if that is to be learned from, else -1. */
+  overtaken(call: Call, reason: LinkmeshError, elapsedUs: number): void {
+    this.#leave(call, Outcome.Cancelled, reason, elapsedUs)
+    this.#finish(call, undefined)
+  }
+
+  #leave(call: Call, outcome: Outcome, error: LinkmeshError, elapsedUs = -1): void {
     if (call.waitId !== 0) this.waits.remove(call)
     const { context } = call
-    this.complete(call, outcome)
+    this.complete(call, outcome, 0, elapsedUs)
     if (call.requestId !== 0) this.remote?.abandon(call)
     context?.abort(error)
   }
@@ -500,7 +516,7 @@ function beginSpan(call: Call, tracing: Tracing): void {
 function completeTraced(core: Core, call: Call, ticket: Ticket, outcome: Outcome, context: TraceContext): void {
   const latencyUs = Math.max(0, Math.trunc((nowMs() - call.pickedAtMs) * 1_000))
   core.complete(ticket, outcome, latencyUs)
-  if (outcome === Outcome.Cancelled || (context.flags & SAMPLED) === 0) return
+  if ((context.flags & SAMPLED) === 0) return
   const { binding, handle } = core
   binding.serviceExemplar(handle, call.service.handle, latencyUs, context.traceId, context.spanId, Date.now())
 }

@@ -2,12 +2,13 @@
 import type { EventBatch, MeshEvent, ThreadInfo } from '../binding/contract.js'
 import { invalid, shown } from './checks.js'
 import type { Core } from './core.js'
-import { BREAKER } from './diagnostics.js'
+import { BACKPRESSURE, BREAKER } from './diagnostics.js'
 
 export type BreakerEvent = Extract<MeshEvent, { kind: 'breaker' }>
 export type ThreadEndedEvent = Extract<MeshEvent, { kind: 'thread-ended' }>
 export type LoopEvent = Extract<MeshEvent, { kind: 'loop' }>
-export type ChangeEvent = Exclude<MeshEvent, BreakerEvent | ThreadEndedEvent | LoopEvent>
+export type BackpressureEvent = Extract<MeshEvent, { kind: 'backpressure' }>
+export type ChangeEvent = Exclude<MeshEvent, BreakerEvent | BackpressureEvent | ThreadEndedEvent | LoopEvent>
 
 /** What each event carries. */
 export interface MeshEvents {
@@ -15,6 +16,8 @@ export interface MeshEvents {
   change: ChangeEvent
   /** A circuit breaker changed its state. */
   breaker: BreakerEvent
+  /** The queue of a service passed its high watermark, or after that its low one. */
+  backpressure: BackpressureEvent
   /** A thread left the mesh. */
   'thread-ended': ThreadEndedEvent
   /** The event loop of a thread is blocked, or turns again. */
@@ -24,7 +27,7 @@ export interface MeshEvents {
 }
 
 type Listener = (event: never) => void
-const NAMES = ['change', 'breaker', 'thread-ended', 'loop', 'gap'] as const
+const NAMES = ['change', 'breaker', 'backpressure', 'thread-ended', 'loop', 'gap'] as const
 
 export class Events {
   readonly #core: Core
@@ -52,7 +55,7 @@ export class Events {
 
   /** True when somebody wants to hear of events. */
   get heard(): boolean {
-    return this.#count > 0 || BREAKER.hasSubscribers
+    return this.#count > 0 || BREAKER.hasSubscribers || BACKPRESSURE.hasSubscribers
   }
 
   /** Reads what is new and tells the listeners. `threadEnded` hears of ended threads first. */
@@ -73,6 +76,9 @@ export class Events {
       } else if (event.kind === 'breaker') {
         if (BREAKER.hasSubscribers) BREAKER.publish(event)
         this.#emit('breaker', event)
+      } else if (event.kind === 'backpressure') {
+        if (BACKPRESSURE.hasSubscribers) BACKPRESSURE.publish(event)
+        this.#emit('backpressure', event)
       } else if (event.kind === 'loop') this.#emit('loop', event)
       else this.#emit('change', event)
     }

@@ -59,7 +59,10 @@ export class ServiceNames {
       name,
       handle,
       timeoutMs: policy.timeoutMs,
-      queueLimit: policy.queueLimit,
+      // Who may not wait need not ask.
+      queueLimit: policy.backpressure === 'reject' ? 0 : policy.queueLimit,
+      qosClass: policy.qos.class ?? 'best-effort',
+      hedges: policy.hedge.enabled === true,
       ordered: policy.ordering === 'key',
       idempotent: instances.length > 0 && instances.every((instance) => instance.metadata[IDEMPOTENT_KEY] === 'true'),
       epoch,

@@ -33,10 +33,22 @@ export function failureOf(error: unknown): Outcome {
   return httpOutcome(error)
 }
 
-/** By the status, in the field where HTTP clients put it: 429 and 503 refuse for now, other 4xx say that the request was wrong. */
+/** Longest that an instance can ask to be left alone, milliseconds: the router's own bound. */
+const LONGEST_RETRY_AFTER_MS = 300_000
+
+/** For how long an instance that refused wants to be left alone, milliseconds; 0 when its error does not say. */
+export function retryAfterOf(error: unknown): number {
+  const retryAfterMs = fieldOf(error, 'retryAfterMs')
+  return typeof retryAfterMs === 'number' && retryAfterMs > 0 ? Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS) : 0
+}
+
+/**
+ * By the status, in the field where HTTP clients put it: 429 and 503 refuse for now, other 4xx say that the request was
+ * wrong. An error without one that says when to come back refuses for now, too.
+ */
 function httpOutcome(error: unknown): Outcome {
   const found = fieldOf(error, 'status') ?? fieldOf(error, 'statusCode')
-  if (found === 429 || found === 503) return Outcome.Rejected
+  if (found === 429 || found === 503 || (found === undefined && retryAfterOf(error) > 0)) return Outcome.Rejected
   return typeof found === 'number' && found >= 400 && found < 500 ? Outcome.Ok : Outcome.Error
 }
 
@@ -56,10 +68,10 @@ export function saysRetryable(error: unknown): unknown {
   return error instanceof RemoteError ? error.data.retryable : fieldOf(error, 'retryable')
 }
 
-/** The error for a refused pick or wait; `retryAfterMs` is where the hot call left it. */
-export function refusalOf(core: Core, service: string, status: number): LinkmeshError {
+/** The error for a refused pick or wait; unless it is given, `retryAfterMs` is where the hot call left it. */
+export function refusalOf(core: Core, service: string, status: number, waitMs?: number): LinkmeshError {
   const code = codeOf(status)
-  const wait = core.scratch[Scratch.RetryAfterMs] as number
+  const wait = waitMs ?? (core.scratch[Scratch.RetryAfterMs] as number)
   const retryAfterMs = wait > 0 ? wait : undefined
   if (code === 'LM_NATIVE_REQUIRED') return errorOf(code, `${service} ${NATIVE_HINT}`)
   return errorOf(code, `${service}: ${REFUSALS[code] ?? 'the router refused the request'}`, { retryAfterMs })

@@ -13,11 +13,12 @@ import {
   invalid,
 } from './checks.js'
 import { Guarantees } from './guarantees.js'
+import { checkQos } from './qos.js'
 
 /** Checks what a caller asks for, and notes it on the call. */
 export function readOptions(call: Call, options: RequestOptions & StreamOptions, binding: Binding): void {
   checkRecord(options, 'options')
-  const { timeoutMs, key, signal, metadata, idempotencyKey, idempotent, retries, window } = options
+  const { timeoutMs, key, signal, metadata, idempotencyKey, idempotent, retries, window, qos } = options
   if (timeoutMs !== undefined) call.timeoutMs = checkTimeout(timeoutMs, 'timeoutMs')
   if (key !== undefined) {
     call.key = checkKey(key)
@@ -41,6 +42,7 @@ export function readOptions(call: Call, options: RequestOptions & StreamOptions,
     if (typeof idempotent !== 'boolean') throw invalid('idempotent', 'idempotent must be true or false')
     call.idempotent = idempotent
   }
+  if (qos !== undefined) call.qos = checkQos(qos, 'qos')
   if (retries !== undefined) call.retries = checkInteger(retries, 'retries', 0, 100)
   if (window !== undefined) call.window = checkInteger(window, 'window', 1, 4_096)
 }

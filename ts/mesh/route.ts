@@ -9,23 +9,41 @@ import {
   type Handle,
   type InstanceInfo,
   Outcome,
+  Qos,
+  type QosClass,
   Scratch,
   Status,
   type Ticket,
 } from '../binding/contract.js'
 import { errorOf, LinkmeshError } from '../errors.js'
-import { checkInteger, checkKey, checkSignal, checkTimeout, invalid, shown } from './checks.js'
+import { checkInteger, checkKey, checkNumber, checkSignal, checkTimeout, invalid, shown } from './checks.js'
 import type { Core } from './core.js'
 import { COMPLETE, PICK, publishComplete, publishPick } from './diagnostics.js'
 import type { Dispatcher } from './dispatcher.js'
 import { OpenTickets } from './open-tickets.js'
 import { refusalOf } from './outcomes.js'
+import { checkQos } from './qos.js'
 
 export interface WaitOptions {
   key?: string
+  /** Class of service; default the service's. */
+  qos?: QosClass
   /** How long to wait for a free instance; default the service's `timeoutMs`. */
   timeoutMs?: number
   signal?: AbortSignal
+}
+
+export interface PickOptions {
+  /** Class of service; default the service's. */
+  qos?: QosClass
+}
+
+export interface CompleteOptions {
+  /**
+   * With `Outcome.Rejected`: for how long the instance wants to be left alone, milliseconds (`Retry-After`). It is not
+   * picked before, for at most five minutes and at least the policy's `rejectedMs`.
+   */
+  retryAfterMs?: number
 }
 
 export class Route {
@@ -47,8 +65,8 @@ export class Route {
    * Picks an instance. Throws `NoInstanceError` or `SaturatedError` with `retryAfterMs`; {@link wait} queues instead.
    * @param key requests of one key go to one instance while it is eligible
    */
-  pick(key?: string): Ticket {
-    const ticket = this.#pick(this.#hash(key), key)
+  pick(key?: string, options?: PickOptions): Ticket {
+    const ticket = this.#pick(this.#hash(key), key, this.#qos(options))
     if (ticket > 0) return ticket
     throw refusalOf(this.#core, this.service, ticket)
   }
@@ -78,14 +96,18 @@ export class Route {
    * Says how it went. The breaker, the load estimates and the counters learn from it.
    * @param latencyUs microseconds; by default the time since the pick
    */
-  complete(ticket: Ticket, outcome: Outcome, latencyUs = -1): void {
+  complete(ticket: Ticket, outcome: Outcome, latencyUs = -1, options?: CompleteOptions): void {
     if (!(Number.isInteger(outcome) && outcome >= Outcome.Ok && outcome <= Outcome.Unknown)) {
       throw invalid('outcome', `outcome must be one of Outcome, not ${shown(outcome)}`, Outcome.Unknown)
     }
     if (typeof latencyUs !== 'number' || !Number.isFinite(latencyUs)) {
       throw invalid('latencyUs', `latencyUs must be a finite number of microseconds, not ${shown(latencyUs)}`)
     }
-    const status = this.#core.complete(ticket, outcome, latencyUs)
+    const retryAfterMs = options === undefined ? 0 : checkRetryAfter(options, outcome)
+    const status =
+      retryAfterMs > 0
+        ? this.#core.completeRejected(ticket, latencyUs, retryAfterMs)
+        : this.#core.complete(ticket, outcome, latencyUs)
     const instance = this.#open.remove(ticket)
     if (outcome !== Outcome.Ok) this.#dispatcher.onChange?.()
     if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.takeSoon()
@@ -110,10 +132,11 @@ export class Route {
     const service = this.#dispatcher.service(this.service)
     const timeoutMs = options.timeoutMs === undefined ? service.timeoutMs : checkTimeout(options.timeoutMs, 'timeoutMs')
     const signal = options.signal === undefined ? undefined : checkSignal(options.signal)
-    const ticket = this.#pick(keyHash, options.key)
+    const qos = this.#qos(options)
+    const ticket = this.#pick(keyHash, options.key, qos)
     if (ticket > 0) return ticket
     if (ticket !== Status.Saturated) throw refusalOf(this.#core, this.service, ticket)
-    const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal)
+    const granted = await this.#dispatcher.waitForSlot(service, keyHash, timeoutMs, signal, qos)
     this.#open.add(granted.ticket, granted.instance)
     return granted.ticket
   }
@@ -139,13 +162,17 @@ export class Route {
     return key === undefined ? 0 : this.#core.binding.hashKey(checkKey(key))
   }
 
-  #pick(keyHash: number, key: string | undefined): Ticket {
+  #qos(options: PickOptions | undefined): Qos {
+    return options?.qos === undefined ? Qos.Default : checkQos(options.qos, 'qos')
+  }
+
+  #pick(keyHash: number, key: string | undefined, qos: Qos): Ticket {
     if (this.#core.closed) throw new LinkmeshError('LM_CLOSED', `mesh ${this.#core.name} is closed`)
     const core = this.#core
-    let ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
+    let ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash, qos)
     if (ticket === Status.StaleHandle) {
       this.#dispatcher.forget(this.service)
-      ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash)
+      ticket = core.pick(this.#dispatcher.service(this.service).handle, keyHash, qos)
     }
     if (ticket > 0) {
       const instance = core.scratch[Scratch.Instance] as number
@@ -157,4 +184,13 @@ export class Route {
     }
     return ticket
   }
+}
+
+function checkRetryAfter(options: CompleteOptions, outcome: Outcome): number {
+  const { retryAfterMs } = options
+  if (retryAfterMs === undefined) return 0
+  checkNumber(retryAfterMs, 'retryAfterMs', 0, Number.MAX_SAFE_INTEGER)
+  if (outcome !== Outcome.Rejected)
+    throw invalid('retryAfterMs', 'retryAfterMs is what an instance says with Outcome.Rejected, and with no other')
+  return retryAfterMs
 }

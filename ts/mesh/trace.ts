@@ -36,6 +36,8 @@ export interface Tracing {
 /** The span of one request, all of its attempts included. */
 export interface RequestSpan {
   readonly context: TraceContext
+  /** It was sent to a second instance, too; `won`: that one answered first. */
+  hedged?(won: boolean): void
   /** Undefined error: it went well. */
   end(error: unknown, attempts: number): void
 }

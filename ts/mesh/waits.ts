@@ -45,7 +45,7 @@ export class Waits {
   add(call: Call): Status | 0 {
     const { binding, handle, deadlines } = this.#core
     const remainingMs = Math.min(LONGEST_WAIT_MS, Math.max(1, Math.ceil(call.deadline - nowMs())))
-    const id = binding.wait(handle, call.service.handle, call.keyHash, remainingMs)
+    const id = binding.wait(handle, call.service.handle, call.keyHash, remainingMs, call.qos)
     if (id < 0) return id as Status
     call.waitId = id
     this.#calls.set(id, call)
@@ -78,6 +78,8 @@ export class Waits {
     for (;;) {
       const count = this.#core.binding.grants(this.#core.handle, out)
       if (count <= 0) return
+      // The queue is shorter than it was: it may have passed its low watermark.
+      this.#dispatcher.onChange?.()
       // Copied first: a handler that runs now may itself wait and be granted.
       const batch = out.slice(0, count * 4)
       for (let at = 0; at < batch.length; at += 4) {
@@ -87,11 +89,12 @@ export class Waits {
     }
   }
 
-  #granted(id: number, ticket: number, instance: number, thread: number): void {
+  /** `third`: the instance, or when to come back for a refused one. */
+  #granted(id: number, ticket: number, third: number, thread: number): void {
     if (ticket === 0) {
       const go = this.#parked.get(id)
       this.#parked.delete(id)
-      go?.(instance)
+      go?.(third)
       return
     }
     const call = this.#calls.get(id)
@@ -101,8 +104,8 @@ export class Waits {
       return
     }
     call.waitId = 0
-    if (ticket > 0) this.#dispatcher.deliver(call, ticket, instance, thread)
+    if (ticket > 0) this.#dispatcher.deliver(call, ticket, third, thread)
     else if (ticket === Status.DeadlineExceeded && call.deadline - nowMs() > SLACK_MS) this.#dispatcher.attempt(call)
-    else this.#dispatcher.fail(call, refusalOf(this.#core, call.service.name, ticket))
+    else this.#dispatcher.fail(call, refusalOf(this.#core, call.service.name, ticket, third))
   }
 }

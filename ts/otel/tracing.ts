@@ -49,6 +49,9 @@ class OtelTracing implements Tracing {
     const state = traceState?.serialize()
     return {
       context: { traceId, spanId, flags: traceFlags, ...(state === undefined || state === '' ? {} : { state }) },
+      hedged: (won) => {
+        span.setAttribute('linkmesh.hedge', won ? 'won' : 'sent')
+      },
       end: (error, attempts) => {
         if (attempts > 1) span.setAttribute('linkmesh.attempts', attempts)
         end(span, error)

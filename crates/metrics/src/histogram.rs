@@ -269,6 +269,33 @@ impl HistogramSnapshot {
         Some((i32::from(first) + FIRST * STEPS as i32, counts))
     }
 
+    /// What was recorded after `earlier`, an older snapshot of the same histogram. The largest value is that of both, and
+    /// there are no exemplars.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = |bucket: u16| {
+            earlier
+                .buckets
+                .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
+                .map_or(0, |at| earlier.buckets[at].1)
+        };
+        let buckets: Vec<_> = self
+            .buckets
+            .iter()
+            .map(|(bucket, count)| (*bucket, count.saturating_sub(before(*bucket))))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let zero = self.zero.saturating_sub(earlier.zero);
+        Self {
+            count: zero + buckets.iter().map(|(_, count)| count).sum::<u64>(),
+            zero,
+            sum: self.sum - earlier.sum,
+            max: self.max,
+            buckets,
+            exemplars: Vec::new(),
+        }
+    }
+
     /// Adds another histogram's values.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
@@ -343,6 +370,21 @@ mod tests {
             merged.sum = both.sum;
             prop_assert_eq!(merged, both);
         }
+    }
+
+    #[test]
+    fn what_was_recorded_since_is_what_was_recorded_after() {
+        let [all, late] = [(); 2].map(|()| Histogram::new());
+        for value in [0.0, 1.0, 5.0, 5.0, 90.0] {
+            all.record(value);
+        }
+        let earlier = all.snapshot();
+        assert_eq!(earlier.since(&earlier).count, 0);
+        for value in [0.0, 5.0, 7.0, 90.0] {
+            all.record(value);
+            late.record(value);
+        }
+        assert_eq!(all.snapshot().since(&earlier), late.snapshot());
     }
 
     #[test]

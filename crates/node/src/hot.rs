@@ -5,11 +5,12 @@
 //! allocate, but for those that say so, and never call JavaScript. A panic becomes `Status::Internal`.
 #![allow(non_snake_case, reason = "the names are the contract's")]
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use linkmesh_registry::Status;
-use linkmesh_routing::{Picked, hash_key};
+use linkmesh_routing::{Completed, Picked, Qos, hash_key};
 use linkmesh_tables::epoch::Guard;
 use linkmesh_tables::{RecordRing, RingError};
 use napi::sys;
@@ -219,8 +220,13 @@ hot! {
 
     // --- router -----------------------------------------------------------------------------------------
 
-    fn pick(state, args: 3) {
+    fn pick(state, args: 4) {
         let (Some(mesh), Some(service), Some(key)) = (args.u32(0), args.u32(1), args.u32(2)) else { return INVALID };
+        // Most requests name no class, and are not charged for reading that.
+        let qos = if args.count < 4 { None } else {
+            let Some(Ok(qos)) = args.u32(3).map(class_of) else { return INVALID };
+            qos
+        };
         let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
         let engine = &*joined.engine;
         if engine.is_closed() {
@@ -229,15 +235,34 @@ hot! {
         let guard = state.reader.pin();
         let mut picked = Picked::default();
         let now = engine.now();
-        let ticket = engine.router.pick(&guard, &mut joined.caller, service, key, now, &mut picked);
-        let scratch = &state.scratch.0;
-        scratch[0].set(picked.instance);
-        scratch[1].set(picked.thread);
-        scratch[2].set(picked.retry_after_ms);
-        scratch[3].set(u32::from(picked.probe));
-        let picked_ms = if engine.is_manual() { f64::NAN } else { now as f64 / 1_000.0 }.to_bits();
-        scratch[PICKED_MS].set(picked_ms as u32);
-        scratch[PICKED_MS + 1].set((picked_ms >> 32) as u32);
+        let ticket = engine.router.pick_for(&guard, &mut joined.caller, service, key, qos, now, &mut picked);
+        say(&state.scratch.0, &picked, now, engine.is_manual());
+        match ticket {
+            Ok(ticket) => ticket as i64,
+            Err(status) => status as i64,
+        }
+    }
+    fn hedgeAfter(state, args: 3) {
+        let (Some(mesh), Some(service), Some(Ok(qos))) = (args.u32(0), args.u32(1), args.u32(2).map(class_of))
+            else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        let engine = &*joined.engine;
+        let guard = state.reader.pin();
+        engine.router.hedge_after(&guard, service, qos, engine.now()).map_or(NO_MATCH, |us| us as i64)
+    }
+    fn hedge(state, args: 4) {
+        let (Some(mesh), Some(service), Some(first), Some(Ok(qos))) =
+            (args.u32(0), args.u32(1), args.u32(2), args.u32(3).map(class_of)) else { return INVALID };
+        let Some(joined) = state.meshes.get_mut(mesh) else { return STALE };
+        let engine = &*joined.engine;
+        if engine.is_closed() {
+            return CLOSED;
+        }
+        let guard = state.reader.pin();
+        let mut picked = Picked::default();
+        let now = engine.now();
+        let ticket = engine.router.hedge(&guard, &mut joined.caller, service, first, qos, now, &mut picked);
+        say(&state.scratch.0, &picked, now, engine.is_manual());
         match ticket {
             Ok(ticket) => ticket as i64,
             Err(status) => status as i64,
@@ -254,6 +279,23 @@ hot! {
         let engine = &*joined.engine;
         let guard = state.reader.pin();
         match complete_one(engine, &guard, ticket as u64, outcome as u8, latency as i64, engine.now()) {
+            Ok(()) => 0,
+            Err(status) => status as i64,
+        }
+    }
+    fn completeRejected(state, args: 4) {
+        let (Some(mesh), Some(ticket), Some(latency), Some(retry_after_ms)) =
+            (args.u32(0), args.f64(1), args.f64(2), args.f64(3)) else { return INVALID };
+        let Some(joined) = state.meshes.get(mesh) else { return STALE };
+        if !(0.0..MAX_TICKET).contains(&ticket) || !latency.is_finite() || !retry_after_ms.is_finite() {
+            return INVALID;
+        }
+        let engine = &*joined.engine;
+        let guard = state.reader.pin();
+        // Casts saturate: less than no time is none, and the router bounds the rest.
+        let (ticket, latency, wait) = (ticket as u64, latency as i64, retry_after_ms as u32);
+        let done = engine.router.complete_rejected(&guard, ticket, latency, wait, engine.now());
+        match pass_on(engine, &guard, done) {
             Ok(()) => 0,
             Err(status) => status as i64,
         }
@@ -416,6 +458,32 @@ hot! {
     }
 }
 
+/// The class of a request by the contract's number; 0 = none is named.
+#[inline]
+fn class_of(code: u32) -> Result<Option<Qos>, Status> {
+    match Qos::from_code(code) {
+        None if code != 0 => Err(Status::InvalidArgument),
+        class => Ok(class),
+    }
+}
+
+/// Writes what a pick says besides its ticket.
+#[inline(always)]
+fn say(scratch: &[Cell<u32>], picked: &Picked, now_us: u64, manual: bool) {
+    scratch[0].set(picked.instance);
+    scratch[1].set(picked.thread);
+    scratch[2].set(picked.retry_after_ms);
+    scratch[3].set(u32::from(picked.probe));
+    let picked_ms = if manual {
+        f64::NAN
+    } else {
+        now_us as f64 / 1_000.0
+    }
+    .to_bits();
+    scratch[PICKED_MS].set(picked_ms as u32);
+    scratch[PICKED_MS + 1].set((picked_ms >> 32) as u32);
+}
+
 /// The float64 that `pick` writes, `Scratch.PickedMsF64` in the contract, as two words.
 const PICKED_MS: usize = 4;
 /// Where `inboxPoll` writes, `Scratch.Lanes` in the contract.
@@ -433,9 +501,18 @@ fn complete_one(
     latency: i64,
     now: u64,
 ) -> Result<(), Status> {
-    let done = engine
-        .router
-        .complete(guard, ticket, outcome, latency, now)?;
+    let done = engine.router.complete(guard, ticket, outcome, latency, now);
+    pass_on(engine, guard, done)
+}
+
+/// Wakes whoever got a place.
+#[inline(always)]
+fn pass_on(
+    engine: &Engine,
+    guard: &Guard<'_>,
+    done: Result<Completed, Status>,
+) -> Result<(), Status> {
+    let done = done?;
     if let Some(thread) = done.granted_thread() {
         engine.signal(guard, thread);
     }

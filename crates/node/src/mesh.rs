@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use linkmesh_registry::{RegistryError, Status};
-use linkmesh_routing::Control;
+use linkmesh_routing::{Control, Qos};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use serde::Serialize;
@@ -395,8 +395,12 @@ pub fn events_since(env: &Env, mesh: u32, sequence: f64) -> String {
 // --- router ---------------------------------------------------------------------------------------------
 
 #[napi]
-pub fn wait(env: &Env, mesh: u32, service: u32, key_hash: u32, timeout_ms: f64) -> f64 {
+pub fn wait(env: &Env, mesh: u32, service: u32, key_hash: u32, timeout_ms: f64, qos: u32) -> f64 {
     ThreadState::of(env).edge_number(|state| {
+        let class = Qos::from_code(qos);
+        if qos != 0 && class.is_none() {
+            return Err(invalid("qos", "qos is a number of a class, 0 to 5").limit(5.0));
+        }
         let joined = state.mesh(mesh)?;
         let engine = &joined.engine;
         let guard = state.reader.pin();
@@ -404,6 +408,7 @@ pub fn wait(env: &Env, mesh: u32, service: u32, key_hash: u32, timeout_ms: f64) 
             &guard,
             service,
             key_hash,
+            class,
             joined.peer.id,
             timeout_ms,
             engine.now(),
@@ -424,7 +429,7 @@ pub fn wait(env: &Env, mesh: u32, service: u32, key_hash: u32, timeout_ms: f64) 
 pub fn wait_cancel(env: &Env, mesh: u32, wait_id: u32) -> f64 {
     ThreadState::of(env).edge_number(|state| {
         let engine = &state.mesh(mesh)?.engine;
-        if engine.router.wait_cancel(wait_id) {
+        if engine.router.wait_cancel(wait_id, engine.now()) {
             Ok(0.0)
         } else {
             Err(Failure::new(
@@ -449,7 +454,11 @@ pub fn grants(env: &Env, mesh: u32, mut out: Float64Array) -> f64 {
                 Ok(ticket) => ticket as f64,
                 Err(status) => f64::from(status as i32),
             };
-            out[2] = f64::from(grant.instance);
+            // A refused one has no instance.
+            out[2] = f64::from(match grant.result {
+                Ok(_) => grant.instance,
+                Err(_) => grant.retry_after_ms,
+            });
             out[3] = f64::from(grant.thread);
         }
         Ok(grants.len() as f64)

@@ -7,6 +7,16 @@ use serde::{Serialize, Serializer};
 
 use crate::{Breaker, Handle, Health};
 
+/// Which mark of a queue was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watermark {
+    /// So many wait that it may be full soon.
+    High,
+    /// After that: few enough again.
+    Low,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -47,6 +57,12 @@ pub enum EventKind {
         from: Breaker,
         to: Breaker,
     },
+    Backpressure {
+        service: Arc<str>,
+        level: Watermark,
+        queued: u32,
+        limit: u32,
+    },
     ThreadEnded {
         thread: u32,
     },
@@ -68,7 +84,8 @@ impl EventKind {
             | Self::InstanceRemoved { service, .. }
             | Self::InstanceChanged { service, .. }
             | Self::LeaseExpired { service, .. }
-            | Self::Breaker { service, .. } => Some(service),
+            | Self::Breaker { service, .. }
+            | Self::Backpressure { service, .. } => Some(service),
             Self::ThreadEnded { .. } | Self::Loop { .. } => None,
         }
     }

@@ -35,7 +35,7 @@ pub use connection::{
     ConnectionInfo, ConnectionPatch, ConnectionRegistry, ConnectionSpec, ConnectionState,
 };
 pub use error::RegistryError;
-pub use event::{EventBatch, EventKind, EventLog, MeshEvent};
+pub use event::{EventBatch, EventKind, EventLog, MeshEvent, Watermark};
 pub use fields::Fields;
 pub use handle::{Handle, HandleAllocator, SLOT_BITS, SLOT_MASK, slot_of};
 pub use health::{Breaker, Health};

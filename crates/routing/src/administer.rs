@@ -180,7 +180,7 @@ impl Router {
             self.detach(&removed, now_us);
             drop(order);
             // First the waits: from then on nobody takes tickets in its name.
-            self.forget_waits(thread);
+            self.forget_waits(thread, now_us);
             self.forget_turns(thread);
             self.forget_begun(thread);
             self.close_tickets_of(guard, thread, now_us);

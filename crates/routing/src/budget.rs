@@ -1,19 +1,38 @@
-//! How many retries a service affords: a token bucket that requests and time fill.
+//! How many extra requests (retries, hedges) a service affords: a token bucket that requests and time fill.
 
 use crate::estimate::to_ms;
 use crate::policy::RetryPolicy;
 use crate::random::Rng;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A retry costs one token = 1,000 thousandths. Each request that is not a retry brings `budget` tokens, each second
-/// `min_per_second`. So however many layers of callers retry, this service sees no more than that share of extra load.
+/// What fills a budget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refill {
+    /// Thousandths of a token that each request brings.
+    share: u64,
+    /// Tokens that each second brings.
+    per_second: u64,
+}
+
+impl Refill {
+    #[inline]
+    pub(crate) fn new(share: f64, per_second: u32) -> Self {
+        Self {
+            share: (share * 1_000.0 + 0.5) as u64,
+            per_second: u64::from(per_second),
+        }
+    }
+}
+
+/// An extra request costs one token = 1,000 thousandths. So however many layers of callers retry, this service sees no
+/// more than that share of extra load.
 ///
 /// It remembers at most ten seconds of the minimum and the share of a thousand requests.
 #[derive(Debug, Default)]
-pub(crate) struct RetryBudget {
+pub(crate) struct Budget {
     /// Requests whose share was paid in, of those in `picks`.
     credited: AtomicU64,
-    /// Retries granted; they are picked too and must not pay in.
+    /// Tokens taken. `picks` counts those requests too; they must not pay in.
     granted: AtomicU64,
     /// Thousandths of tokens below, milliseconds of the last payment (modulo 2^32) above.
     bucket: AtomicU64,
@@ -21,27 +40,23 @@ pub(crate) struct RetryBudget {
 
 const TOKEN: u64 = 1_000;
 
-impl RetryBudget {
+impl Budget {
     /// One second's minimum to begin with.
-    pub(crate) fn new(policy: &RetryPolicy, now_us: u64) -> Self {
-        let bucket = (u64::from(to_ms(now_us)) << 32) | (u64::from(policy.min_per_second) * TOKEN);
+    pub(crate) fn new(refill: Refill, now_us: u64) -> Self {
+        let bucket = (u64::from(to_ms(now_us)) << 32) | (refill.per_second * TOKEN);
         Self {
             bucket: AtomicU64::new(bucket),
             ..Self::default()
         }
     }
 
-    /// Retries granted so far.
+    /// Tokens taken so far.
     pub(crate) fn granted(&self) -> u64 {
         self.granted.load(Ordering::Relaxed)
     }
 
-    fn share(policy: &RetryPolicy) -> u64 {
-        (policy.budget * 1_000.0 + 0.5) as u64
-    }
-
-    fn filled(policy: &RetryPolicy, word: u64, requests: u64, now_us: u64) -> u64 {
-        let most = (10 * u64::from(policy.min_per_second) + Self::share(policy)) * TOKEN;
+    fn filled(refill: Refill, word: u64, requests: u64, now_us: u64) -> u64 {
+        let most = (10 * refill.per_second + refill.share) * TOKEN;
         let elapsed = to_ms(now_us).wrapping_sub((word >> 32) as u32);
         // A clock that stepped back pays nothing, one that stood still for long pays ten seconds.
         let elapsed = if elapsed > u32::MAX / 2 {
@@ -50,19 +65,24 @@ impl RetryBudget {
             u64::from(elapsed.min(10_000))
         };
         (word & u64::from(u32::MAX))
-            .saturating_add(requests.saturating_mul(Self::share(policy)))
-            .saturating_add(elapsed * u64::from(policy.min_per_second))
+            .saturating_add(requests.saturating_mul(refill.share))
+            .saturating_add(elapsed * refill.per_second)
             .min(most)
+    }
+
+    /// Whether there is a token. `picks` as in [`take`](Self::take).
+    pub(crate) fn has_token(&self, refill: Refill, picks: u64, now_us: u64) -> bool {
+        self.peek(refill, picks, now_us) >= TOKEN
     }
 
     /// Thousandths of tokens there are now. `picks`: all requests of the service so far. Changes nothing.
     #[inline]
-    pub(crate) fn peek(&self, policy: &RetryPolicy, picks: u64, now_us: u64) -> u64 {
+    pub(crate) fn peek(&self, refill: Refill, picks: u64, now_us: u64) -> u64 {
         let requests = picks
             .saturating_sub(self.granted())
             .saturating_sub(self.credited.load(Ordering::Relaxed));
         Self::filled(
-            policy,
+            refill,
             self.bucket.load(Ordering::Relaxed),
             requests,
             now_us,
@@ -70,14 +90,14 @@ impl RetryBudget {
     }
 
     /// Takes one token if there is one.
-    pub(crate) fn take(&self, policy: &RetryPolicy, picks: u64, now_us: u64) -> bool {
+    pub(crate) fn take(&self, refill: Refill, picks: u64, now_us: u64) -> bool {
         let requests = picks.saturating_sub(self.granted());
         // Relaxed: the maximum is taken by exactly one caller per request, which is all that counts.
         let mut new_requests =
             requests.saturating_sub(self.credited.fetch_max(requests, Ordering::Relaxed));
         let mut seen = self.bucket.load(Ordering::Relaxed);
         loop {
-            let tokens = Self::filled(policy, seen, new_requests, now_us);
+            let tokens = Self::filled(refill, seen, new_requests, now_us);
             let (left, granted) = if tokens >= TOKEN {
                 (tokens - TOKEN, true)
             } else {
@@ -133,12 +153,12 @@ mod tests {
             min_per_second: 0,
             ..RetryPolicy::default()
         };
-        let budget = RetryBudget::new(&policy, 0);
+        let budget = Budget::new(policy.refill(), 0);
         let mut granted = 0u64;
         // Every request fails and is retried by three layers of callers, and so is every retry.
         for requests in 1..=10_000u64 {
             for _ in 0..3 {
-                granted += u64::from(budget.take(&policy, requests + granted, 0));
+                granted += u64::from(budget.take(policy.refill(), requests + granted, 0));
             }
         }
         assert_eq!(granted, 2_000);
@@ -147,8 +167,12 @@ mod tests {
     #[test]
     fn the_minimum_is_there_without_any_request() {
         let policy = RetryPolicy::default();
-        let budget = RetryBudget::new(&policy, 0);
-        let take = |now_us| (0..100).filter(|_| budget.take(&policy, 0, now_us)).count();
+        let budget = Budget::new(policy.refill(), 0);
+        let take = |now_us| {
+            (0..100)
+                .filter(|_| budget.take(policy.refill(), 0, now_us))
+                .count()
+        };
         assert_eq!(take(0), 5);
         assert_eq!(take(1_000_000), 5);
         assert_eq!(take(500_000), 0, "a clock that steps back pays nothing");

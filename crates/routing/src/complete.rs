@@ -26,6 +26,8 @@ const LONGEST_US: u64 = 1 << 40;
 struct Ended {
     outcome: Outcome,
     latency_us: u64,
+    /// The caller said how long it took.
+    measured: bool,
     /// 0 = the instance did not say.
     retry_after_ms: u32,
 }
@@ -46,7 +48,8 @@ impl Router {
     /// the pick. When somebody waits for the service, the place goes to the first in the queue.
     ///
     /// A failure is never "fast and healthy": it counts with at least the instance's and the service's latency, moves
-    /// the share of failures and, when it was Rejected, keeps the instance out for a while. Cancelled says nothing.
+    /// the share of failures and, when it was Rejected, keeps the instance out for a while. Cancelled says nothing, but
+    /// that the instance took at least `latency_us`, if that is given: it raises the estimate and never lowers it.
     ///
     /// Cost: no lock unless somebody waits; no allocation, but, for an instance without a histogram of its own or a latency above two
     /// minutes, 256 bytes for the first latency in each octave.
@@ -135,6 +138,7 @@ impl Router {
         now_us: u64,
     ) -> Option<u32> {
         let filled = self.tickets.close(ticket)?;
+        let measured = latency_us >= 0;
         let latency_us = if latency_us < 0 {
             // A clock that stepped back: no time passed.
             now_us.saturating_sub(filled.picked_at_us)
@@ -154,6 +158,7 @@ impl Router {
                     let ended = Ended {
                         outcome,
                         latency_us,
+                        measured,
                         retry_after_ms,
                     };
                     let answer = Answer {
@@ -217,6 +222,9 @@ impl Router {
         state.count(ended.outcome);
         if ended.outcome == Outcome::Cancelled {
             view.count(word::CANCELLED);
+            if ended.measured {
+                Self::learn_bound(answer);
+            }
             state.breaker.release_probe(filled.probe);
             return;
         }
@@ -241,6 +249,36 @@ impl Router {
             self.learn_more(answer, sample);
         } else {
             self.judge(answer, false);
+        }
+    }
+
+    /// A request was given up: its instance would have taken longer still.
+    fn learn_bound(answer: &Answer<'_>) {
+        let Answer {
+            view,
+            state,
+            membership,
+            ended,
+            now_us,
+            ..
+        } = *answer;
+        let (sample, now_ms) = (ended.latency_us as f64, to_ms(now_us));
+        let known = match state.latency.stored() {
+            0.0 => membership.service.typical_latency_us(),
+            stored => f64::from(stored),
+        };
+        if sample > known
+            && let Some(estimate) = state.latency.peak(sample, now_ms)
+        {
+            view.set(word::LATENCY_US, estimate.to_bits());
+        }
+        if membership.policy.balancer == Balancer::Adaptive {
+            let usual_us = membership.service.recent_latency_us();
+            if sample > state.recent.faded_to(usual_us, now_ms, FORGIVEN_MS) {
+                state
+                    .recent
+                    .lean(sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
+            }
         }
     }
 

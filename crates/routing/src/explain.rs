@@ -6,6 +6,7 @@ use zerocopy::FromZeros;
 
 use crate::candidate::{Candidate, Filter};
 use crate::policy::Balancer;
+use crate::qos::Qos;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Picks of a thread that are remembered.
@@ -21,7 +22,7 @@ const TICKET: usize = 1;
 const AT_US: usize = 2;
 /// Service and key hash.
 const ASKED: usize = 3;
-/// Chosen instance, balancer, number of candidates, truncated.
+/// Chosen instance, balancer, number of candidates, truncated, class, hedge.
 const CHOSEN: usize = 4;
 /// Thousandths of retry tokens.
 const TOKENS: usize = 5;
@@ -37,6 +38,8 @@ pub(crate) struct Decision {
     pub(crate) key_hash: u32,
     pub(crate) chosen: u32,
     pub(crate) balancer: Balancer,
+    pub(crate) class: Qos,
+    pub(crate) hedge: bool,
     pub(crate) at_us: u64,
     pub(crate) retry_tokens: u64,
     /// Members there are.
@@ -63,6 +66,10 @@ pub struct Explanation {
     pub at_us: u64,
     /// Balancer of the service; a key overrules it.
     pub balancer: Balancer,
+    /// Class of the request.
+    pub qos: Qos,
+    /// The request was with another instance already and was sent to this one, too.
+    pub hedge: bool,
     /// 0 = no affinity.
     pub key_hash: u32,
     /// Handle of the picked instance.
@@ -169,6 +176,8 @@ impl Trace<'_> {
         );
         let shape = (self.len as u64) << 8
             | u64::from(decision.members > self.len) << 16
+            | (decision.class as u64) << 17
+            | u64::from(decision.hedge) << 20
             | decision.balancer as u64;
         self.set(CHOSEN, u64::from(decision.chosen) << 32 | shape);
         self.set(TOKENS, decision.retry_tokens);
@@ -267,6 +276,8 @@ fn copy(entry: &[AtomicU64]) -> Explanation {
         service: String::new(),
         at_us: get(AT_US),
         balancer: Balancer::from_code(chosen as u8),
+        qos: Qos::from_code((chosen >> 17 & 7) as u32).unwrap_or_default(),
+        hedge: chosen >> 20 & 1 == 1,
         key_hash: asked as u32,
         chosen: (chosen >> 32) as u32,
         truncated: chosen >> 16 & 1 == 1,

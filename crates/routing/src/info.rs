@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use crate::outcome::Outcome;
 use crate::policy::Policy;
+use crate::qos::Qos;
 use crate::router::{Router, to_json};
+use crate::service::ServiceState;
 use crate::sync::Ordering;
 
 /// JSON shape of the contract's `ServiceInfo`.
@@ -25,7 +27,9 @@ struct ServiceInfo<'a> {
     policy: Policy,
     instances: Vec<InstanceInfo<'a>>,
     queued: u32,
+    shed: BTreeMap<&'static str, u64>,
     retries: u64,
+    hedges: u64,
     latency: LatencyInfo,
 }
 
@@ -171,7 +175,9 @@ impl Router {
                 .map(|instance| instance.info(&self.load(instance.handle)))
                 .collect(),
             queued: service.map_or(0, |service| service.waiting.load(Ordering::Relaxed)),
+            shed: service.map_or_else(BTreeMap::new, |service| shed_of(service)),
             retries: service.map_or(0, |service| service.budget.granted()),
+            hedges: service.map_or(0, |service| service.hedging.budget.granted()),
             latency,
         }
     }
@@ -221,6 +227,21 @@ impl Router {
             retries,
         );
         self.collect_ledger(out, record.handle, labels);
+        out.counter(
+            "linkmesh_hedges_total",
+            "Requests that were sent to a second instance.",
+            &labels,
+            service.hedging.budget.granted() as f64,
+        );
+        for class in Qos::ALL {
+            let labels = [labels[0], ("qos", class.as_str())];
+            out.counter(
+                "linkmesh_shed_total",
+                "Requests refused for want of room, by class.",
+                &labels,
+                service.shed[class as usize].load(Ordering::Relaxed) as f64,
+            );
+        }
         let mut names: BTreeMap<String, u32> = BTreeMap::new();
         for (instance, latencies) in record.instances.iter().zip(own) {
             let name = label_of(instance);
@@ -351,6 +372,18 @@ impl Router {
             state,
         );
     }
+}
+
+/// Requests that were refused for want of room, by class; classes of which none was are left out.
+fn shed_of(service: &ServiceState) -> BTreeMap<&'static str, u64> {
+    Qos::ALL
+        .into_iter()
+        .map(|class| {
+            let count = service.shed[class as usize].load(Ordering::Relaxed);
+            (class.as_str(), count)
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 /// How metrics call an instance: by address, or by thread.

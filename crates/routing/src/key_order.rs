@@ -355,6 +355,7 @@ pub(crate) fn granted(id: u32, note: u32) -> Grant {
     Grant {
         wait_id: id,
         result: Ok(0),
+        retry_after_ms: 0,
         instance: note,
         thread: 0,
     }

@@ -11,6 +11,7 @@ use linkmesh_registry::ServiceRecord;
 use linkmesh_tables::epoch::Guard;
 
 use crate::cells::InstanceState;
+use crate::membership::Membership;
 use crate::router::Router;
 use crate::service::ServiceState;
 use crate::sync::{AtomicU32, Ordering};
@@ -99,6 +100,20 @@ impl LatencySeries {
 }
 
 impl Router {
+    /// Latencies of all that completed, by the members instead of a record.
+    pub(crate) fn latencies_of_members(&self, membership: &Membership) -> HistogramSnapshot {
+        let _adding_up = membership.service.adding_up();
+        let mut total = membership.service.histogram.snapshot();
+        for member in &membership.members {
+            if let Some(state) = self.cells.state(member.handle)
+                && let Some(own) = self.series.of(member.handle, state)
+            {
+                total.merge(&own.snapshot());
+            }
+        }
+        total
+    }
+
     /// Latencies of a service: all that completed, and those of each instance that has a histogram, by its place in the
     /// record.
     pub(crate) fn latencies_of(

@@ -55,7 +55,7 @@ impl Selection<'_> {
         if candidate.filter.is_some() {
             return candidate;
         }
-        let limit = view.get(word::LIMIT);
+        let limit = self.limit(view.get(word::LIMIT));
         if limit != 0 && candidate.in_flight >= limit {
             candidate.filter = Some(Filter::AtLimit);
         } else if self.is_rejected(state) {
@@ -139,6 +139,16 @@ impl Selection<'_> {
             return PROBE_SCORE;
         }
         let failing = state.failing.faded(to_ms(self.now_us));
+        let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
+        busy / f64::from(self.membership.members[candidate.index].weight)
+    }
+
+    /// Requests in flight and failures by weight, whatever the balancer; lower is better.
+    pub(crate) fn load(&self, candidate: &Candidate) -> f64 {
+        let failing = self
+            .cells
+            .state(candidate.handle)
+            .map_or(0.0, |state| state.failing.faded(to_ms(self.now_us)));
         let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
         busy / f64::from(self.membership.members[candidate.index].weight)
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::features::Features;
 use crate::hashing::{HashTable, Node};
-use crate::policy::Policy;
+use crate::policy::{Policy, WHOLE};
 use crate::pool::Pool;
+use crate::qos::{CODES, Qos};
 use crate::service::ServiceState;
 use crate::sync::Ordering;
 
@@ -33,6 +34,8 @@ pub(crate) struct NewMember {
 pub(crate) struct Membership {
     pub(crate) policy: Policy,
     pub(crate) features: Features,
+    /// Share of its limit up to which an instance takes requests of a class, thousandths, by the class's number.
+    shares: [u32; CODES],
     pub(crate) members: Box<[Member]>,
     /// The members of each tier; one pool at least, which may be empty. Most services have one.
     pub(crate) pools: Box<[Pool]>,
@@ -62,9 +65,35 @@ impl Membership {
             members: new.iter().map(|new| new.member).collect(),
             pools: pools.into(),
             features: Features::of(&policy),
+            shares: policy.qos.shares.thousandths(),
             policy,
             service,
         }
+    }
+
+    /// The class of a request that names one or not.
+    #[inline]
+    pub(crate) fn class_of(&self, qos: Option<Qos>) -> Qos {
+        qos.unwrap_or(self.policy.qos.class)
+    }
+
+    /// See `shares`.
+    #[inline]
+    pub(crate) fn share_of(&self, class: Qos) -> u32 {
+        self.shares[class as usize]
+    }
+
+    /// Whether one class may find a place where another does not.
+    pub(crate) fn has_shares(&self) -> bool {
+        self.shares.iter().any(|share| *share != WHOLE)
+    }
+
+    /// When a ticket that is picked now ends by itself, microseconds.
+    #[inline]
+    pub(crate) fn lease_until_us(&self, now_us: u64) -> u64 {
+        now_us
+            .saturating_add(u64::from(self.policy.ticket_lease_ms) * 1_000)
+            .min(u64::MAX - 1)
     }
 
     /// Same service, other policy or members.

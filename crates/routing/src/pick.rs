@@ -9,7 +9,8 @@ use crate::candidate::{Filter, Proposal};
 use crate::cells::instance_word as word;
 use crate::explain::Decision;
 use crate::membership::Membership;
-use crate::policy::Balancer;
+use crate::policy::{Backpressure, Balancer};
+use crate::qos::Qos;
 use crate::random::Rng;
 use crate::router::{Picked, Router};
 use crate::select::Selection;
@@ -64,17 +65,53 @@ impl Router {
         now_us: u64,
         out: &mut Picked,
     ) -> Result<u64, Status> {
+        self.pick_for(guard, caller, service, key_hash, None, now_us, out)
+    }
+
+    /// [`pick`](Self::pick) for a request of a class; `None`: that of the service. A class whose share is less than the
+    /// whole leaves the rest of each instance's limit to the others.
+    ///
+    /// # Errors
+    /// As [`pick`](Self::pick).
+    #[inline]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the hot call: numbers only, no struct to build per message"
+    )]
+    pub fn pick_for(
+        &self,
+        guard: &Guard<'_>,
+        caller: &mut Caller,
+        service: u32,
+        key_hash: u32,
+        qos: Option<Qos>,
+        now_us: u64,
+        out: &mut Picked,
+    ) -> Result<u64, Status> {
         *out = Picked::default();
         let Some(membership) = self.membership(guard, service) else {
             return Err(Status::StaleHandle);
         };
-        let thread = caller.thread;
-        match self.pick_from(membership, caller, service, key_hash, thread, now_us, out) {
+        let (thread, class) = (caller.thread, membership.class_of(qos));
+        match self.pick_from(
+            membership, caller, service, key_hash, class, thread, now_us, out,
+        ) {
             Ok(ticket) => Ok(ticket),
             Err(refusal) => {
                 out.retry_after_ms = refusal.retry_after_ms;
+                Self::note_refusal(membership, class, &refusal);
                 Err(refusal.status)
             }
+        }
+    }
+
+    /// Who may not wait is shed by this refusal; of the others the queue knows what becomes.
+    #[cold]
+    fn note_refusal(membership: &Membership, class: Qos, refusal: &Refusal) {
+        let policy = &membership.policy;
+        let may_wait = policy.backpressure != Backpressure::Reject && policy.queue_limit != 0;
+        if refusal.status == Status::Saturated && !may_wait {
+            membership.service.count_shed(class);
         }
     }
 
@@ -89,6 +126,7 @@ impl Router {
         caller: &mut Caller,
         service: u32,
         key_hash: u32,
+        class: Qos,
         thread: u32,
         now_us: u64,
         out: &mut Picked,
@@ -97,7 +135,7 @@ impl Router {
             Self::admit(membership, key_hash, now_us)?;
         }
         let trace = caller.explained.begin(caller.picks);
-        let mut selection = Selection::new(&self.cells, membership, key_hash, now_us, trace);
+        let mut selection = Selection::new(&self.cells, membership, class, key_hash, now_us, trace);
         let Some((index, probe)) = self.choose(&mut selection, &mut caller.rng, service) else {
             return Err(Self::refuse(&selection));
         };
@@ -109,9 +147,7 @@ impl Router {
             thread,
             probe,
             picked_at_us: now_us,
-            lease_until_us: now_us
-                .saturating_add(u64::from(policy.ticket_lease_ms) * 1_000)
-                .min(u64::MAX - 1),
+            lease_until_us: membership.lease_until_us(now_us),
         };
         let Some(ticket) = self.tickets.open(&filled) else {
             return Err(self.no_ticket(member.handle, probe));
@@ -127,6 +163,8 @@ impl Router {
             key_hash,
             chosen: member.handle,
             balancer: policy.balancer,
+            class,
+            hedge: false,
             at_us: now_us,
             retry_tokens,
             members: membership.members.len(),
@@ -141,7 +179,7 @@ impl Router {
     /// Too many requests are under way: what was taken is given back.
     #[cold]
     #[inline(never)]
-    fn no_ticket(&self, instance: u32, probe: Probe) -> Refusal {
+    pub(crate) fn no_ticket(&self, instance: u32, probe: Probe) -> Refusal {
         if let Some(state) = self.cells.state(instance) {
             state.breaker.release_probe(probe);
         }
@@ -153,7 +191,7 @@ impl Router {
     }
 
     /// `adaptive`: an instance that had nothing to do has something from now on.
-    fn note_work(&self, instance: u32, now_us: u64) {
+    pub(crate) fn note_work(&self, instance: u32, now_us: u64) {
         if self.view(instance).get(word::IN_FLIGHT) == 1
             && let Some(state) = self.cells.state(instance)
         {
@@ -164,7 +202,11 @@ impl Router {
     /// Takes a token for a request.
     #[cold]
     #[inline(never)]
-    fn admit(membership: &Membership, key_hash: u32, now_us: u64) -> Result<(), Refusal> {
+    pub(crate) fn admit(
+        membership: &Membership,
+        key_hash: u32,
+        now_us: u64,
+    ) -> Result<(), Refusal> {
         let bucket = &membership.service.rate_limit;
         let taken = bucket.take(&membership.policy.rate_limit, key_hash, now_us);
         taken.map_err(|retry_after_ms| Refusal {
@@ -243,7 +285,8 @@ impl Router {
         if proposal.probe {
             return self.take_probe(selection, handle, service);
         }
-        view.reserve(view.get(word::LIMIT)).then_some(Probe::NONE)
+        view.reserve(selection.limit(view.get(word::LIMIT)))
+            .then_some(Probe::NONE)
     }
 
     #[cold]
@@ -256,7 +299,7 @@ impl Router {
             self.breaker_changed(service, instance, transition, selection.now_us);
         }
         let view = self.view(instance);
-        if probe.is_held() && view.reserve(view.get(word::LIMIT)) {
+        if probe.is_held() && view.reserve(selection.limit(view.get(word::LIMIT))) {
             return Some(probe);
         }
         state.breaker.release_probe(probe);
@@ -273,7 +316,7 @@ impl Router {
             .give_back(&selection.membership.policy.rate_limit);
         let typical_us = service.typical_latency_us();
         let typical_ms = ((typical_us / 1_000.0).ceil() as u64).clamp(1, LONGEST_ADVICE_MS);
-        let (mut busy, mut ejected, mut draining) = (false, false, false);
+        let (mut busy, mut rejected, mut ejected, mut draining) = (false, false, false, false);
         let mut eligible_at_us = u64::MAX;
         for index in 0..selection.membership.members.len() {
             let filter = selection.look(index).filter;
@@ -282,15 +325,15 @@ impl Router {
             }
             match filter {
                 // Eligible again since it was looked at, or blocked since then: as good as a place that becomes free.
-                None | Some(Filter::AtLimit | Filter::RejectedRecently | Filter::Blocked) => {
-                    busy = true;
-                }
+                None | Some(Filter::AtLimit | Filter::Blocked) => busy = true,
+                // Time alone helps, and it is known which.
+                Some(Filter::RejectedRecently) => rejected = true,
                 Some(Filter::BreakerOpen | Filter::ProbeTaken | Filter::Ejected) => ejected = true,
                 Some(Filter::Draining) => draining = true,
                 Some(Filter::Dead) => {}
             }
         }
-        let status = match (busy, ejected, draining) {
+        let status = match (busy || rejected, ejected, draining) {
             (true, _, _) => Status::Saturated,
             (_, true, _) => Status::BreakerOpen,
             (_, _, true) => Status::Draining,

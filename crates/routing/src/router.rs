@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use linkmesh_registry::discovery::Discovery;
 use linkmesh_registry::{
     ConnectionRegistry, EventKind, InstanceLoad, Limits, LoadSource, RegistryError,
-    RegistrySnapshot, ServiceRegistry, Status, slot_of,
+    RegistrySnapshot, ServiceRegistry, Status, Watermark, slot_of,
 };
 use linkmesh_tables::MpmcRing;
 use linkmesh_tables::epoch::{Domain, Guard, Snapshot};
@@ -24,7 +24,7 @@ use crate::table::SlotTable;
 use crate::ticket::Tickets;
 use crate::waits::Waits;
 
-/// Breaker changes that may wait for the event log between two looks at it; more are dropped and counted.
+/// Changes that may wait for the event log between two looks at it; more are dropped and counted.
 const PENDING_CHANGES: usize = 4_096;
 /// The queue's own stream of random numbers: no thread has this number.
 const QUEUE_STREAM: u32 = u32::MAX;
@@ -89,13 +89,28 @@ struct RecordedPick<'a> {
     instance: u32,
 }
 
-/// A breaker changed its state and the event log does not know yet.
+/// Something changed on a message's way and the event log does not know yet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BreakerChange {
-    at_us: u64,
-    service: u32,
-    instance: u32,
-    transition: Transition,
+pub(crate) struct Change {
+    pub(crate) at_us: u64,
+    pub(crate) service: u32,
+    pub(crate) what: What,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    /// A breaker its state.
+    Breaker {
+        instance: u32,
+        transition: Transition,
+    },
+    /// The queue passed a watermark.
+    Backpressure {
+        level: Watermark,
+        queued: u32,
+        limit: u32,
+    },
 }
 
 /// A slot of the service table.
@@ -138,8 +153,8 @@ pub struct Router {
     pub(crate) ledger: Ledger,
     /// Ids given to what waits for something else than a place.
     pub(crate) parked: AtomicU64,
-    changes: MpmcRing<BreakerChange>,
-    /// Breaker changes that found `changes` full.
+    changes: MpmcRing<Change>,
+    /// Those that found `changes` full.
     pub(crate) changes_lost: AtomicU64,
     /// Serialises changes of services and instances, so that registry, cells and memberships agree.
     administration: Mutex<()>,
@@ -284,18 +299,24 @@ impl Router {
         if let Some(state) = self.cells.state(instance) {
             self.view(instance).show_breaker(&state.breaker);
         }
-        let change = BreakerChange {
+        self.note(Change {
             at_us,
             service,
-            instance,
-            transition,
-        };
+            what: What::Breaker {
+                instance,
+                transition,
+            },
+        });
+    }
+
+    /// For the event log. Lock-free.
+    pub(crate) fn note(&self, change: Change) {
         if self.changes.push(change).is_err() {
             self.changes_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Moves breaker changes into the event log. Before anything else is logged, so that the order is the order of
+    /// Moves changes into the event log. Before anything else is logged, so that the order is the order of
     /// events.
     pub(crate) fn log_changes(&self) {
         while let Some(change) = self.changes.pop() {
@@ -304,14 +325,28 @@ impl Router {
                     .service(change.service)
                     .map(|service| Arc::clone(&service.name))
             });
-            // A service that is gone has no breakers any more.
+            // A service that is gone has no breakers and no queue any more.
             let Some(service) = name else { continue };
-            let Transition { from, to } = change.transition;
-            let kind = EventKind::Breaker {
-                service,
-                instance: change.instance,
-                from,
-                to,
+            let kind = match change.what {
+                What::Breaker {
+                    instance,
+                    transition,
+                } => EventKind::Breaker {
+                    service,
+                    instance,
+                    from: transition.from,
+                    to: transition.to,
+                },
+                What::Backpressure {
+                    level,
+                    queued,
+                    limit,
+                } => EventKind::Backpressure {
+                    service,
+                    level,
+                    queued,
+                    limit,
+                },
             };
             self.registry.record_event(change.at_us, kind);
         }
@@ -382,7 +417,8 @@ impl Router {
             return -1;
         }
         let picks = membership.service.picks.load(Ordering::Relaxed);
-        if !membership.service.budget.take(policy, picks, now_us) {
+        let refill = policy.refill();
+        if !membership.service.budget.take(refill, picks, now_us) {
             return -1;
         }
         crate::budget::backoff_ms(policy, attempt, &mut caller.rng) as i32

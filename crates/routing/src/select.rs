@@ -26,8 +26,9 @@ use crate::cells::{Cells, instance_word as word};
 use crate::estimate::to_ms;
 use crate::explain::Trace;
 use crate::membership::Membership;
-use crate::policy::Balancer;
+use crate::policy::{Balancer, WHOLE};
 use crate::pool::Pool;
+use crate::qos::Qos;
 use crate::random::Rng;
 use crate::sync::Ordering;
 use crate::tiers::Shares;
@@ -48,6 +49,8 @@ const FIRST_SHARE: u64 = 100;
 pub(crate) struct Selection<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) membership: &'a Membership,
+    /// Thousandths of its limit up to which an instance takes this request.
+    share: u32,
     pub(crate) key_hash: u32,
     pub(crate) now_us: u64,
     pub(crate) trace: Trace<'a>,
@@ -65,6 +68,7 @@ impl<'a> Selection<'a> {
     pub(crate) fn new(
         cells: &'a Cells,
         membership: &'a Membership,
+        class: Qos,
         key_hash: u32,
         now_us: u64,
         trace: Trace<'a>,
@@ -72,6 +76,7 @@ impl<'a> Selection<'a> {
         Self {
             cells,
             membership,
+            share: membership.share_of(class),
             key_hash,
             now_us,
             trace,
@@ -141,10 +146,26 @@ impl<'a> Selection<'a> {
         candidate
     }
 
+    /// What an instance's limit is for this request; 0 = none.
+    #[inline]
+    pub(crate) fn limit(&self, limit: u32) -> u32 {
+        if self.share == WHOLE {
+            limit
+        } else {
+            // At most what it was, so it fits.
+            (u64::from(limit) * u64::from(self.share)).div_ceil(u64::from(WHOLE)) as u32
+        }
+    }
+
     /// Sees to it that a proposed member is among the recorded ones.
     #[inline]
     pub(crate) fn record(&mut self, proposal: Proposal) {
-        let index = proposal.index as usize;
+        self.record_at(proposal.index as usize);
+    }
+
+    /// The same, by index.
+    #[inline]
+    pub(crate) fn record_at(&mut self, index: usize) {
         if !self.trace.has(self.membership.members[index].handle) {
             let candidate = self.look(index);
             self.trace.push_chosen(&candidate);

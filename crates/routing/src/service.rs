@@ -4,9 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use linkmesh_metrics::Histogram;
 
-use crate::budget::RetryBudget;
+use crate::budget::Budget;
 use crate::estimate::Estimate;
+use crate::hedge::Hedging;
 use crate::policy::RetryPolicy;
+use crate::qos::{CODES, Qos};
 use crate::rate_limit::RateLimit;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -22,12 +24,17 @@ pub(crate) struct ServiceState {
     pub(crate) picks: AtomicU64,
     /// Requests in the queue. Written under the queue's lock.
     pub(crate) waiting: AtomicU32,
+    /// 1 from the queue's high mark down to its low one. Written under the queue's lock.
+    pub(crate) pressed: AtomicU32,
+    /// Requests that were refused for want of room, by number of their class.
+    pub(crate) shed: [AtomicU64; CODES],
     /// See [`crate::tiers::Shares`].
     pub(crate) shares: AtomicU64,
     pub(crate) rate_limit: RateLimit,
     /// 1 while outlier detection ejects an instance: one at a time.
     pub(crate) ejecting: AtomicU32,
-    pub(crate) budget: RetryBudget,
+    pub(crate) budget: Budget,
+    pub(crate) hedging: Hedging,
     /// Mean latency of its good answers, microseconds: what an unmeasured instance is taken for.
     pub(crate) latency: Estimate,
     /// `adaptive` only: latency of its latest good answers, microseconds.
@@ -44,10 +51,13 @@ impl ServiceState {
             cursor: AtomicU64::new(0),
             picks: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
+            pressed: AtomicU32::new(0),
+            shed: [const { AtomicU64::new(0) }; CODES],
             shares: AtomicU64::new(0),
             rate_limit: RateLimit::default(),
             ejecting: AtomicU32::new(0),
-            budget: RetryBudget::new(retry, now_us),
+            budget: Budget::new(retry.refill(), now_us),
+            hedging: Hedging::default(),
             latency: Estimate::default(),
             recent: Estimate::default(),
             histogram: Histogram::new(),
@@ -80,10 +90,15 @@ impl ServiceState {
         }
     }
 
+    /// A request of this class was refused for want of room.
+    pub(crate) fn count_shed(&self, class: Qos) {
+        self.shed[class as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Thousandths of retry tokens there are.
     #[inline]
     pub(crate) fn retry_tokens(&self, retry: &RetryPolicy, now_us: u64) -> u64 {
         self.budget
-            .peek(retry, self.picks.load(Ordering::Relaxed), now_us)
+            .peek(retry.refill(), self.picks.load(Ordering::Relaxed), now_us)
     }
 }

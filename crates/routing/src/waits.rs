@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use linkmesh_registry::Status;
+use linkmesh_registry::{Status, Watermark};
 use linkmesh_tables::epoch::Guard;
 
 use crate::caller::Caller;
 use crate::membership::Membership;
 use crate::pick::Refusal;
 use crate::policy::Backpressure;
-use crate::router::{Picked, Router};
+use crate::qos::Qos;
+use crate::queue::{Queue, Waiter};
+use crate::router::{Change, Picked, Router, What};
 use crate::sync::Ordering;
 
 /// Longest a request may wait, milliseconds: a day.
@@ -22,10 +24,12 @@ const LONGEST_ADVICE_MS: f64 = 60_000.0;
 pub struct Grant {
     /// Which wait.
     pub wait_id: u32,
-    /// A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`, or `QueueFull` when a
-    /// newer request took its place. 0: it was no wait for a place, and is over; see [`Router::order_enter`] and
-    /// [`Router::ledger_begin`].
+    /// A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`, or `QueueFull` when
+    /// another request took its place in the queue. 0: it was no wait for a place, and is over; see
+    /// [`Router::order_enter`] and [`Router::ledger_begin`].
     pub result: Result<u64, Status>,
+    /// When refused: when it is worth trying again, milliseconds; 0 = unknown.
+    pub retry_after_ms: u32,
     /// Handle of the instance; 0 when refused.
     pub instance: u32,
     /// Thread of the instance; 0 for one by address.
@@ -52,22 +56,14 @@ pub struct WaitRefused {
     pub message: String,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Waiter {
-    id: u32,
-    key_hash: u32,
-    thread: u32,
-    deadline_us: u64,
-}
-
 /// Who waits for what, and what was granted and not yet taken. Behind the router's mutex.
 #[derive(Debug)]
 pub(crate) struct Waits {
     /// It picks for those who wait.
     caller: Caller,
     last_id: u32,
-    /// By service, first come first.
-    queues: HashMap<u32, VecDeque<Waiter>>,
+    /// By service; none is empty.
+    queues: HashMap<u32, Queue>,
     /// Service of each waiting request.
     waiting: HashMap<u32, u32>,
     /// By thread.
@@ -112,13 +108,14 @@ impl Waits {
         self.grants.entry(thread).or_default().push_back(grant);
     }
 
-    fn refuse(&mut self, waiter: Waiter, status: Status) {
+    fn refuse(&mut self, waiter: Waiter, status: Status, retry_after_ms: u32) {
         self.waiting.remove(&waiter.id);
         self.answer(
             waiter.thread,
             Grant {
                 wait_id: waiter.id,
                 result: Err(status),
+                retry_after_ms,
                 instance: 0,
                 thread: 0,
             },
@@ -157,25 +154,64 @@ impl Waits {
 
     /// The service is gone: everyone is told.
     pub(crate) fn refuse_all(&mut self, service: u32, status: Status) {
-        for waiter in self.queues.remove(&service).into_iter().flatten() {
-            self.refuse(waiter, status);
+        let queue = self.queues.remove(&service).unwrap_or_default();
+        for waiter in queue.iter() {
+            self.refuse(*waiter, status, 0);
         }
+    }
+
+    /// Requests that wait for a service.
+    fn length(&self, service: u32) -> usize {
+        self.queues.get(&service).map_or(0, Queue::len)
+    }
+
+    /// Takes out of a queue all that `leaves`.
+    fn leave(&mut self, service: u32, leaves: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+        let Some(queue) = self.queues.get_mut(&service) else {
+            return Vec::new();
+        };
+        let gone = queue.leave(leaves);
+        if queue.len() == 0 {
+            self.queues.remove(&service);
+        }
+        for waiter in &gone {
+            self.waiting.remove(&waiter.id);
+        }
+        gone
+    }
+
+    /// Makes room for a request of `class` in a full queue: whoever has to go.
+    fn shed(&mut self, service: u32, class: Qos, backpressure: Backpressure) -> Option<Waiter> {
+        let queue = self.queues.get_mut(&service)?;
+        let lowest = queue.lowest()?;
+        let shed = match backpressure {
+            Backpressure::DropOldest if lowest <= class => queue.pop_first(lowest),
+            Backpressure::ShedLowest if lowest < class => queue.pop_newest(lowest),
+            _ => None,
+        };
+        if queue.len() == 0 {
+            self.queues.remove(&service);
+        }
+        shed
     }
 }
 
 impl Router {
-    /// After [`pick`](Self::pick) said `Saturated`: queues for the next place, first come first served. The answer comes
-    /// by [`take_grants`](Self::take_grants); it is a real ticket, or `DeadlineExceeded` after `timeout_ms` (0 to a day).
-    /// A newcomer's `pick` may take a place in the instant between its release and the grant; nobody overtakes within
-    /// the queue.
+    /// After [`pick`](Self::pick) said `Saturated`: queues for the next place. The most urgent class is served first, and
+    /// within a class who came first. The answer comes by [`take_grants`](Self::take_grants); it is a real ticket, or
+    /// `DeadlineExceeded` after `timeout_ms` (0 to a day). A newcomer's `pick` may take a place in the instant between its
+    /// release and the grant; nobody overtakes within a class. A class that is not urgent may wait for as long as more
+    /// urgent ones keep coming.
     ///
     /// # Errors
     /// See [`WaitRefused`]. At most the policy's `queue_limit` requests wait.
+    #[allow(clippy::too_many_arguments, reason = "as `pick`")]
     pub fn wait(
         &self,
         guard: &Guard<'_>,
         service: u32,
         key_hash: u32,
+        qos: Option<Qos>,
         thread: u32,
         timeout_ms: f64,
         now_us: u64,
@@ -195,10 +231,9 @@ impl Router {
                 "the service was removed",
             ));
         };
+        let class = membership.class_of(qos);
         let mut queue = self.queue();
         let waits = &mut *queue;
-        let limit = membership.policy.queue_limit as usize;
-        let length = waits.queues.get(&service).map_or(0, VecDeque::len);
         if membership.policy.backpressure == Backpressure::Reject {
             let refusal = Refusal {
                 retry_after_ms: self.drain_time_ms(membership, 1),
@@ -206,55 +241,49 @@ impl Router {
             };
             return Err(refused(refusal, "requests do not wait for this service"));
         }
-        let dropped =
-            if length >= limit && membership.policy.backpressure == Backpressure::DropOldest {
-                waits.queues.get_mut(&service).and_then(VecDeque::pop_front)
-            } else {
-                None
+        let limit = membership.policy.queue_limit as usize;
+        let length = waits.length(service);
+        if length >= limit {
+            let retry_after_ms = self.drain_time_ms(membership, length);
+            let Some(shed) = waits.shed(service, class, membership.policy.backpressure) else {
+                membership.service.count_shed(class);
+                let refusal = Refusal {
+                    retry_after_ms,
+                    ..Refusal::of(Status::QueueFull)
+                };
+                return Err(refused(
+                    refusal,
+                    &format!("{limit} requests wait for this service already"),
+                ));
             };
-        if let Some(oldest) = dropped {
+            membership.service.count_shed(shed.class);
             membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
-            waits.refuse(oldest, Status::QueueFull);
-        } else if length >= limit {
-            let refusal = Refusal {
-                status: Status::QueueFull,
-                retry_after_ms: self.drain_time_ms(membership, length),
-                eligible_at_us: u64::MAX,
-            };
-            return Err(refused(
-                refusal,
-                &format!("{limit} requests wait for this service already"),
-            ));
+            waits.refuse(shed, Status::QueueFull, retry_after_ms);
         }
         // Announced before the instances are looked at, so that no freed place is missed.
         membership.service.waiting.fetch_add(1, Ordering::AcqRel);
         self.look_for_places(membership);
-        if length == 0 {
+        // Those of its class that wait have found no place, and it would find none, either.
+        let queue = waits.queues.get(&service);
+        if queue.is_none_or(|queue| queue.first_of(class).is_none()) {
             let mut picked = Picked::default();
             let picked_at = self.pick_from(
                 membership,
                 &mut waits.caller,
                 service,
                 key_hash,
+                class,
                 thread,
                 now_us,
                 &mut picked,
             );
-            let over = |waits: &mut Waits| {
-                membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
-                waits.next_id()
-            };
             match picked_at {
                 Ok(ticket) => {
-                    let id = over(waits);
-                    let grant = Grant {
-                        wait_id: id,
-                        result: Ok(ticket),
-                        instance: picked.instance,
-                        thread: picked.thread,
-                    };
-                    waits.answer(thread, grant);
+                    membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
+                    let id = waits.next_id();
+                    waits.answer(thread, granted(id, ticket, &picked));
                     waits.wake_later(thread);
+                    self.mark(membership, service, waits.length(service), now_us);
                     return Ok(Waiting { id, granted: true });
                 }
                 Err(refusal) if refusal.status == Status::Saturated => {
@@ -262,6 +291,7 @@ impl Router {
                 }
                 Err(refusal) => {
                     membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
+                    self.mark(membership, service, waits.length(service), now_us);
                     return Err(refused(
                         refusal,
                         "no instance of this service will have a free place soon",
@@ -273,31 +303,28 @@ impl Router {
         let deadline_us = now_us.saturating_add((timeout_ms * 1_000.0).ceil() as u64);
         waits.first_deadline_us = waits.first_deadline_us.min(deadline_us);
         waits.waiting.insert(id, service);
-        waits.queues.entry(service).or_default().push_back(Waiter {
+        let queue = waits.queues.entry(service).or_default();
+        queue.push(Waiter {
             id,
             key_hash,
             thread,
+            class,
             deadline_us,
         });
+        let length = queue.len();
+        self.mark(membership, service, length, now_us);
         Ok(Waiting { id, granted: false })
     }
 
     /// Leaves the queue. False when the answer is under way: it must still be taken, and a ticket completed.
-    pub fn wait_cancel(&self, wait_id: u32) -> bool {
+    pub fn wait_cancel(&self, wait_id: u32, now_us: u64) -> bool {
         let mut queue = self.queue();
-        let Some(service) = queue.waiting.remove(&wait_id) else {
+        let Some(&service) = queue.waiting.get(&wait_id) else {
             return false;
         };
-        let Some(waiters) = queue.queues.get_mut(&service) else {
-            return false;
-        };
-        waiters.retain(|waiter| waiter.id != wait_id);
-        if waiters.is_empty() {
-            queue.queues.remove(&service);
-        }
-        drop(queue);
-        self.left_queue(service, 1);
-        true
+        let left = queue.leave(service, |waiter| waiter.id == wait_id).len();
+        self.left_queue(&queue, service, left as u32, now_us);
+        left > 0
     }
 
     /// Moves up to `most` answers for `thread` into `out`.
@@ -313,7 +340,8 @@ impl Router {
         }
     }
 
-    /// Gives places to the first in the queue as long as there are any. The threads to wake, in the order of grants.
+    /// Gives places to those who wait as long as there are any, the most urgent class first. The threads to wake, in the
+    /// order of grants.
     pub(crate) fn grant(
         &self,
         waits: &mut Waits,
@@ -322,13 +350,41 @@ impl Router {
         now_us: u64,
     ) -> Vec<u32> {
         let mut threads = Vec::new();
-        while let Some(&waiter) = waits.queues.get(&service).and_then(VecDeque::front) {
+        for class in Qos::BY_URGENCY {
+            let refused = self.grant_class(waits, membership, service, class, now_us, &mut threads);
+            // What one class was refused another may have, if it is let in further.
+            if refused && !membership.has_shares() {
+                break;
+            }
+        }
+        if !threads.is_empty() {
+            self.mark(membership, service, waits.length(service), now_us);
+        }
+        threads
+    }
+
+    /// The same for one class. True when one of it found no place.
+    fn grant_class(
+        &self,
+        waits: &mut Waits,
+        membership: &Membership,
+        service: u32,
+        class: Qos,
+        now_us: u64,
+        threads: &mut Vec<u32>,
+    ) -> bool {
+        loop {
+            let queue = waits.queues.get(&service);
+            let Some(waiter) = queue.and_then(|queue| queue.first_of(class)) else {
+                return false;
+            };
             let mut picked = Picked::default();
             let ticket = self.pick_from(
                 membership,
                 &mut waits.caller,
                 service,
                 waiter.key_hash,
+                class,
                 waiter.thread,
                 now_us,
                 &mut picked,
@@ -337,27 +393,20 @@ impl Router {
                 Ok(ticket) => ticket,
                 Err(refusal) => {
                     waits.first_chance_us = waits.first_chance_us.min(refusal.eligible_at_us);
-                    break;
+                    return true;
                 }
             };
             if let Some(queue) = waits.queues.get_mut(&service) {
-                queue.pop_front();
-                if queue.is_empty() {
+                queue.pop_first(class);
+                if queue.len() == 0 {
                     waits.queues.remove(&service);
                 }
             }
             waits.waiting.remove(&waiter.id);
             membership.service.waiting.fetch_sub(1, Ordering::AcqRel);
-            let grant = Grant {
-                wait_id: waiter.id,
-                result: Ok(ticket),
-                instance: picked.instance,
-                thread: picked.thread,
-            };
-            waits.answer(waiter.thread, grant);
+            waits.answer(waiter.thread, granted(waiter.id, ticket, &picked));
             threads.push(waiter.thread);
         }
-        threads
     }
 
     /// Gives places to whoever waits, for any service.
@@ -383,50 +432,32 @@ impl Router {
         }
         waits.first_deadline_us = u64::MAX;
         for service in waits.services() {
-            let Some(queue) = waits.queues.get_mut(&service) else {
-                continue;
-            };
-            let (over, left): (VecDeque<Waiter>, VecDeque<Waiter>) = queue
+            let over = waits.leave(service, |waiter| waiter.deadline_us <= now_us);
+            for waiter in waits
+                .queues
+                .get(&service)
                 .iter()
-                .partition(|waiter| waiter.deadline_us <= now_us);
-            for waiter in &left {
+                .flat_map(|queue| queue.iter())
+            {
                 waits.first_deadline_us = waits.first_deadline_us.min(waiter.deadline_us);
-            }
-            if left.is_empty() {
-                waits.queues.remove(&service);
-            } else {
-                *queue = left;
             }
             let count = over.len() as u32;
             for waiter in over {
-                waits.refuse(waiter, Status::DeadlineExceeded);
+                waits.refuse(waiter, Status::DeadlineExceeded, 0);
             }
-            self.left_queue(service, count);
+            self.left_queue(waits, service, count, now_us);
         }
     }
 
     /// Forgets a thread's waits and what it did not take; its tickets are closed by the caller.
-    pub(crate) fn forget_waits(&self, thread: u32) {
+    pub(crate) fn forget_waits(&self, thread: u32, now_us: u64) {
         let mut queue = self.queue();
         let waits = &mut *queue;
         waits.grants.remove(&thread);
         waits.wakes.remove(&thread);
         for service in waits.services() {
-            let Some(waiters) = waits.queues.get_mut(&service) else {
-                continue;
-            };
-            let before = waiters.len();
-            waiters.retain(|waiter| {
-                if waiter.thread == thread {
-                    waits.waiting.remove(&waiter.id);
-                }
-                waiter.thread != thread
-            });
-            let left = (before - waiters.len()) as u32;
-            if waiters.is_empty() {
-                waits.queues.remove(&service);
-            }
-            self.left_queue(service, left);
+            let left = waits.leave(service, |waiter| waiter.thread == thread).len();
+            self.left_queue(waits, service, left as u32, now_us);
         }
     }
 
@@ -437,14 +468,37 @@ impl Router {
         }
     }
 
-    fn left_queue(&self, service: u32, count: u32) {
+    fn left_queue(&self, waits: &Waits, service: u32, count: u32, now_us: u64) {
+        if count == 0 {
+            return;
+        }
         let reader = linkmesh_tables::epoch::Domain::global().register();
         if let Some(membership) = self.membership(&reader.pin(), service) {
-            membership
-                .service
-                .waiting
-                .fetch_sub(count, Ordering::AcqRel);
+            let waiting = &membership.service.waiting;
+            waiting.fetch_sub(count, Ordering::AcqRel);
+            self.mark(membership, service, waits.length(service), now_us);
         }
+    }
+
+    /// Notes when the queue passes one of its watermarks. Under the queue's lock.
+    fn mark(&self, membership: &Membership, service: u32, length: usize, now_us: u64) {
+        let (limit, marks) = (membership.policy.queue_limit, &membership.policy.watermarks);
+        let (pressed, queued) = (&membership.service.pressed, length as u32);
+        let level = match pressed.load(Ordering::Relaxed) {
+            0 if queued >= marks.high_of(limit) => Watermark::High,
+            1 if queued <= marks.low_of(limit) => Watermark::Low,
+            _ => return,
+        };
+        pressed.store(u32::from(level == Watermark::High), Ordering::Relaxed);
+        self.note(Change {
+            at_us: now_us,
+            service,
+            what: What::Backpressure {
+                level,
+                queued,
+                limit,
+            },
+        });
     }
 
     /// When a queue of this length will be empty if requests go on ending as they do.
@@ -461,5 +515,15 @@ impl Router {
             .sum();
         let drain_us = length as f64 * membership.service.typical_latency_us() / in_flight.max(1.0);
         (drain_us / 1_000.0).ceil().clamp(1.0, LONGEST_ADVICE_MS) as u32
+    }
+}
+
+fn granted(id: u32, ticket: u64, picked: &Picked) -> Grant {
+    Grant {
+        wait_id: id,
+        result: Ok(ticket),
+        retry_after_ms: 0,
+        instance: picked.instance,
+        thread: picked.thread,
     }
 }

@@ -48,7 +48,7 @@ fn a_hundred_thousand_forged_numbers_do_nothing() {
         if n % 100 == 0 && handle != instance {
             assert!(mesh.router.update_instance(handle, "{}", 0).is_err());
             assert!(mesh.router.instance_info_json(handle, 0).is_err());
-            assert!(!mesh.router.wait_cancel(handle));
+            assert!(!mesh.router.wait_cancel(handle, mesh.now_us));
             assert!(mesh.router.explain_json(ticket).is_none() || ticket == real);
         }
     }

@@ -162,9 +162,15 @@ fn history(balancer: &str, seed: u32) {
             85..91 => {
                 let guard = mesh.reader.pin();
                 let timeout_ms = f64::from(random.below(200));
-                let waiting =
-                    mesh.router
-                        .wait(&guard, mesh.service, 0, thread, timeout_ms, mesh.now_us);
+                let waiting = mesh.router.wait(
+                    &guard,
+                    mesh.service,
+                    0,
+                    None,
+                    thread,
+                    timeout_ms,
+                    mesh.now_us,
+                );
                 if let Ok(waiting) = waiting {
                     assert!(
                         model.waits.insert(waiting.id, thread).is_none(),
@@ -177,7 +183,7 @@ fn history(balancer: &str, seed: u32) {
                 let mut waits: Vec<u32> = model.waits.keys().copied().collect();
                 waits.sort_unstable();
                 if let Some(&wait_id) = waits.first()
-                    && mesh.router.wait_cancel(wait_id)
+                    && mesh.router.wait_cancel(wait_id, mesh.now_us)
                 {
                     model.waits.remove(&wait_id);
                 }

@@ -327,7 +327,9 @@ fn backpressure_rejects_delays_or_drops_the_oldest() {
         let (ticket, _) = mesh.pick().unwrap();
         let guard = mesh.reader.pin();
         let wait = || {
-            let waiting = mesh.router.wait(&guard, mesh.service, 0, 1, 1_000.0, 0);
+            let waiting = mesh
+                .router
+                .wait(&guard, mesh.service, 0, None, 1, 1_000.0, 0);
             waiting.map(|waiting| waiting.id).map_err(|refused| {
                 assert!(refused.retry_after_ms > 0);
                 refused.status

@@ -16,9 +16,15 @@ fn grants(mesh: &Mesh, thread: u32) -> Vec<Grant> {
 
 fn wait(mesh: &Mesh, thread: u32, timeout_ms: f64) -> Result<u32, Status> {
     let guard = mesh.reader.pin();
-    let waiting = mesh
-        .router
-        .wait(&guard, mesh.service, 0, thread, timeout_ms, mesh.now_us);
+    let waiting = mesh.router.wait(
+        &guard,
+        mesh.service,
+        0,
+        None,
+        thread,
+        timeout_ms,
+        mesh.now_us,
+    );
     waiting
         .map(|waiting| waiting.id)
         .map_err(|refused| refused.status)
@@ -62,7 +68,10 @@ fn a_free_place_is_granted_at_once() {
     assert_eq!(mesh.router.tick(0), [1]);
     let granted = grants(&mesh, 1);
     assert_eq!(granted[0].wait_id, id);
-    assert!(!mesh.router.wait_cancel(id), "too late to cancel");
+    assert!(
+        !mesh.router.wait_cancel(id, mesh.now_us),
+        "too late to cancel"
+    );
     mesh.complete(granted[0].result.unwrap(), Outcome::Cancelled, -1)
         .unwrap();
 }
@@ -74,8 +83,8 @@ fn a_wait_times_out_and_a_cancelled_one_is_never_answered() {
     let (ticket, _) = mesh.pick().unwrap();
     let late = wait(&mesh, 2, 50.0).unwrap();
     let cancelled = wait(&mesh, 2, 50.0).unwrap();
-    assert!(mesh.router.wait_cancel(cancelled));
-    assert!(!mesh.router.wait_cancel(cancelled));
+    assert!(mesh.router.wait_cancel(cancelled, mesh.now_us));
+    assert!(!mesh.router.wait_cancel(cancelled, mesh.now_us));
     assert_eq!(mesh.router.next_deadline(), Some(50_000));
     assert!(mesh.router.tick(49_999).is_empty());
     assert_eq!(mesh.router.tick(50_000), [2]);
@@ -85,6 +94,7 @@ fn a_wait_times_out_and_a_cancelled_one_is_never_answered() {
         [Grant {
             wait_id: late,
             result: Err(Status::DeadlineExceeded),
+            retry_after_ms: 0,
             instance: 0,
             thread: 0
         }]

@@ -107,7 +107,15 @@ impl Chooser for Production {
         let guard = self.reader.pin();
         let waiting = self
             .router
-            .wait(&guard, self.service, key_hash, THREAD, timeout_ms, now_us)
+            .wait(
+                &guard,
+                self.service,
+                key_hash,
+                None,
+                THREAD,
+                timeout_ms,
+                now_us,
+            )
             .ok()?;
         self.waiting += 1;
         Some(waiting.id)

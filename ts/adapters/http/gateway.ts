@@ -244,7 +244,7 @@ export class Gateway {
     exchange.routed = 'upstream' in route ? route.upstream : route.service
     if (request.headers.expect !== undefined && Number(request.headers['content-length'] ?? 0) <= exchange.bodyLimit)
       response.writeContinue()
-    if ('upstream' in route) await this.upstreams.answer(exchange, route.upstream)
+    if ('upstream' in route) await this.upstreams.answer(exchange, route)
     else await answerByService(exchange, route)
     return exchange.routed
   }

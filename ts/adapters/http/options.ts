@@ -1,4 +1,5 @@
 /** What a gateway is opened with, and the defaults. */
+import type { QosClass } from '../../binding/contract.js'
 import type { Mesh } from '../../mesh.js'
 
 /** A route to a service of the mesh. */
@@ -8,6 +9,8 @@ export interface ServiceRoute {
   timeoutMs?: number | undefined
   /** Path parameter, or `header:NAME`, whose value keeps requests on one instance. */
   key?: string | undefined
+  /** Class of the requests; default the service's. */
+  qos?: QosClass | undefined
   /** `merge` (default): JSON body, query and parameters in one object; `raw`: the bytes as they came. */
   body?: 'merge' | 'raw' | undefined
   /** Content type of replies that are bytes or text. */
@@ -18,6 +21,8 @@ export interface ServiceRoute {
 /** A route to instances by address: the request is forwarded as it is. */
 export interface UpstreamRoute {
   upstream: string
+  /** Class of the requests; default the upstream's. */
+  qos?: QosClass | undefined
   timeoutMs?: number | undefined
   maxBodyBytes?: number | undefined
 }

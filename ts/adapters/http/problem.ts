@@ -6,6 +6,7 @@
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { LinkmeshError } from '../../errors.js'
+import { retryAfterOf } from '../../mesh/outcomes.js'
 
 export interface ProblemExtras {
   field?: string
@@ -53,8 +54,11 @@ export function toProblem(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error
   const own = error as { status?: unknown; data?: { status?: unknown }; message?: unknown; code?: unknown } | null
   const status = own?.status ?? own?.data?.status
-  if (typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599)
-    return new HttpProblem(status, typeof own?.code === 'string' ? own.code : 'LM_REMOTE', String(own?.message ?? ''))
+  if (typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599) {
+    const retryAfterMs = retryAfterOf(error)
+    const code = typeof own?.code === 'string' ? own.code : 'LM_REMOTE'
+    return new HttpProblem(status, code, String(own?.message ?? ''), retryAfterMs > 0 ? { retryAfterMs } : {})
+  }
   if (!(error instanceof LinkmeshError)) return new HttpProblem(500, 'LM_INTERNAL', 'The handler failed')
   if (error.code === 'LM_REMOTE') return new HttpProblem(500, error.code, 'The handler failed')
   const known = STATUS_BY_CODE[error.code]

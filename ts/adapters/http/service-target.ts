@@ -19,6 +19,7 @@ export async function answerByService(exchange: Exchange, route: ServiceRoute): 
     timeoutMs: exchange.remainingMs(),
     signal: exchange.signal(),
     ...(key === undefined ? {} : { key }),
+    ...(route.qos === undefined ? {} : { qos: route.qos }),
     ...(trace === undefined ? {} : { metadata: withTrace(undefined, trace) }),
   })
   sendReply(response, value, route.contentType)

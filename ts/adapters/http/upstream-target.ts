@@ -8,11 +8,13 @@ import { pipeline } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Outcome } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
-import type { Mesh, Route } from '../../index.js'
+import type { Mesh, PickOptions, Route } from '../../index.js'
 import { readBody } from './body.js'
 import type { Exchange } from './exchange.js'
 import { endToEndHeaders } from './headers.js'
+import type { UpstreamRoute } from './options.js'
 import { HttpProblem } from './problem.js'
+import { parseRetryAfter } from './retry-after.js'
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
@@ -45,13 +47,13 @@ export class UpstreamClient {
   private readonly routes = new Map<string, Route>()
 
   /** Picks an instance, forwards, streams the reply back. Throws problems and what the mesh throws. */
-  async answer(exchange: Exchange, upstream: string): Promise<void> {
+  async answer(exchange: Exchange, { upstream, qos }: UpstreamRoute): Promise<void> {
     const body = await readBody(exchange.request, exchange.bodyLimit)
     const route = this.routeOf(exchange.mesh, upstream)
     const retriable = IDEMPOTENT.has(exchange.request.method as string)
     const tried = new Set<number>()
     for (let attempt = 1; ; attempt++) {
-      const ticket = pickUntried(route, tried)
+      const ticket = pickUntried(route, tried, qos === undefined ? undefined : { qos })
       const { address, handle } = route.instance(ticket)
       tried.add(handle)
       if (address === null) {
@@ -61,10 +63,10 @@ export class UpstreamClient {
       const result = await this.forward(exchange, address, body)
       if (!('error' in result)) {
         const status = result.statusCode ?? 502
-        route.complete(
-          ticket,
-          status === 429 || status === 503 ? Outcome.Rejected : status >= 500 ? Outcome.Error : Outcome.Ok,
-        )
+        if (status === 429 || status === 503) {
+          const retryAfterMs = parseRetryAfter(result.headers['retry-after'], Date.now())
+          route.complete(ticket, Outcome.Rejected, -1, retryAfterMs === undefined ? {} : { retryAfterMs })
+        } else route.complete(ticket, status >= 500 ? Outcome.Error : Outcome.Ok)
         await this.sendBack(exchange, result)
         return
       }
@@ -165,11 +167,11 @@ const REPLY_OWN_FIELDS: ReadonlySet<string> = new Set(['x-request-id'])
  * Picks an instance that this request has not tried yet, as far as there is one. The tickets of the others stay open
  * meanwhile: their load is what makes the balancer look elsewhere. Given back, they say nothing about the instance.
  */
-function pickUntried(route: Route, tried: ReadonlySet<number>): number {
+function pickUntried(route: Route, tried: ReadonlySet<number>, options: PickOptions | undefined): number {
   const passedOver: number[] = []
   try {
     for (;;) {
-      const ticket = route.pick()
+      const ticket = route.pick(undefined, options)
       if (!tried.has(route.instance(ticket).handle) || passedOver.length >= REPICKS) return ticket
       passedOver.push(ticket)
     }

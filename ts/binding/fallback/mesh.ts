@@ -1,6 +1,6 @@
 /** The mesh of the contract, on the fallback: argument checks in the addon's order, then the router, registry and metrics. */
 import { NATIVE_HINT } from '../../errors.js'
-import { type Binding, type Outcome, Scratch, Status } from '../contract.js'
+import { type Binding, type Outcome, Qos, Scratch, Status } from '../contract.js'
 import type { IdentityBinding } from '../contract-identity.js'
 import type { JournalBinding } from '../contract-journal.js'
 import type { MemoryBinding } from '../contract-memory.js'
@@ -11,11 +11,13 @@ import { Engine, type Joined } from './engine.js'
 import { MetricCollector } from './metrics-collector.js'
 import { readExemplar } from './metrics-exemplar.js'
 import { rendererOf } from './metrics-render.js'
+import type { Picked } from './routing.js'
 import { Slots } from './slots.js'
 
 const MAX_MESHES = 2 ** 17
 const MAX_TICKET = 2 ** 53
 const OUTCOMES = 7
+const MOST_QOS = Qos.Critical
 
 type MeshFunctions = Omit<
   Binding,
@@ -71,6 +73,15 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       return 0
     }) as 0 | Status
   const ask = (mesh: number, work: (joined: Joined) => string): string => edge.text(() => work(must(mesh)))
+
+  /** What a pick says besides its ticket. */
+  const say = (picked: Picked, pickedMs: number): void => {
+    scratch[Scratch.Instance] = picked.instance
+    scratch[Scratch.Thread] = picked.thread
+    scratch[Scratch.RetryAfterMs] = picked.retryAfterMs
+    scratch[Scratch.Probe] = Number(picked.probe)
+    times[Scratch.PickedMsF64] = pickedMs
+  }
 
   return {
     meshOpen: (options) => edge.number(() => keep(Engine.open(engines, options).join(true))),
@@ -152,19 +163,36 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         return engine.router.eventsJson(Math.trunc(sequence))
       }),
 
-    pick: (mesh, service, keyHash) => {
+    pick: (mesh, service, keyHash, qos) => {
+      const code = qos === undefined ? 0 : qos >>> 0
+      if (code > MOST_QOS) return Status.InvalidArgument
       const joined = meshes.get(mesh)
       if (joined === undefined) return Status.StaleHandle
       const { engine, peer, rng } = joined
       if (engine.closed) return Status.Closed
       const picked = joined.picked
       const nowUs = engine.now()
-      const ticket = engine.router.pick(rng, service >>> 0, keyHash >>> 0, peer.id, nowUs, picked)
-      scratch[Scratch.Instance] = picked.instance
-      scratch[Scratch.Thread] = picked.thread
-      scratch[Scratch.RetryAfterMs] = picked.retryAfterMs
-      scratch[Scratch.Probe] = Number(picked.probe)
-      times[Scratch.PickedMsF64] = engine.manual ? Number.NaN : nowUs / 1000
+      const ticket = engine.router.pick(rng, service >>> 0, keyHash >>> 0, code as Qos, peer.id, nowUs, picked)
+      say(picked, engine.manual ? Number.NaN : nowUs / 1000)
+      return ticket
+    },
+    hedgeAfter: (mesh, service, qos) => {
+      const joined = meshes.get(mesh)
+      if (qos >>> 0 > MOST_QOS) return Status.InvalidArgument
+      if (joined === undefined) return Status.StaleHandle
+      const { engine } = joined
+      return engine.router.hedgeAfter(service >>> 0, (qos >>> 0) as Qos, engine.now()) ?? Status.NoMatch
+    },
+    hedge: (mesh, service, instance, qos) => {
+      const joined = meshes.get(mesh)
+      if (qos >>> 0 > MOST_QOS) return Status.InvalidArgument
+      if (joined === undefined) return Status.StaleHandle
+      const { engine, peer, rng, picked } = joined
+      if (engine.closed) return Status.Closed
+      const nowUs = engine.now()
+      const asked = [service >>> 0, instance >>> 0, (qos >>> 0) as Qos] as const
+      const ticket = engine.router.hedge(rng, ...asked, peer.id, nowUs, picked)
+      say(picked, engine.manual ? Number.NaN : nowUs / 1000)
       return ticket
     },
     complete: (mesh, ticket, outcome, latencyUs) => {
@@ -176,6 +204,17 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       }
       const { engine } = joined
       const status = engine.router.complete(ticket, (outcome >>> 0) as Outcome, latencyUs, engine.now(), engine.done)
+      engine.completed(engine.done)
+      return status
+    },
+    completeRejected: (mesh, ticket, latencyUs, retryAfterMs) => {
+      const joined = meshes.get(mesh)
+      if (joined === undefined) return Status.StaleHandle
+      if (!(ticket >= 0 && ticket < MAX_TICKET) || !Number.isFinite(latencyUs) || !Number.isFinite(retryAfterMs))
+        return Status.InvalidArgument
+      const { engine } = joined
+      const waitMs = Math.max(0, Math.trunc(retryAfterMs))
+      const status = engine.router.completeRejected(ticket, latencyUs, waitMs, engine.now(), engine.done)
       engine.completed(engine.done)
       return status
     },
@@ -195,10 +234,13 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       }
       return open
     },
-    wait: (mesh, service, keyHash, timeoutMs) =>
+    wait: (mesh, service, keyHash, timeoutMs, qos) =>
       edge.number(() => {
         const { engine, peer } = must(mesh)
-        const answer = engine.router.wait(service >>> 0, keyHash >>> 0, peer.id, timeoutMs, engine.now())
+        const code = qos >>> 0
+        if (code > MOST_QOS) throw invalid('qos', 'qos is a number of a class, 0 to 5', MOST_QOS)
+        const asked = [service >>> 0, keyHash >>> 0, code as Qos] as const
+        const answer = engine.router.wait(...asked, peer.id, timeoutMs, engine.now())
         if ('status' in answer) {
           scratch[Scratch.RetryAfterMs] = answer.retryAfterMs
           throw new Failure(answer.status, answer.message)
@@ -208,7 +250,7 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       }),
     waitCancel: (mesh, waitId) =>
       quietly(mesh, ({ engine }) => {
-        if (engine.router.waitCancel(waitId >>> 0)) return
+        if (engine.router.waitCancel(waitId >>> 0, engine.now())) return
         throw new Failure(Status.StaleTicket, 'this wait has ended already: its answer is under way', 'waitId')
       }),
     grants: (mesh, out) =>
@@ -216,7 +258,8 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         const { engine, peer } = must(mesh)
         const grants = engine.router.takeGrants(peer.id, Math.floor(out.length / 4))
         for (const [i, grant] of grants.entries()) {
-          out.set([grant.waitId, grant.result, grant.instance, grant.thread], 4 * i)
+          const third = grant.result >= 0 ? grant.instance : grant.retryAfterMs
+          out.set([grant.waitId, grant.result, third, grant.thread], 4 * i)
         }
         return grants.length
       }),

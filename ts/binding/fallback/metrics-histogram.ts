@@ -150,6 +150,22 @@ export class Histogram {
     return this.#max
   }
 
+  /** The same values, without exemplars. */
+  copy(): Histogram {
+    return this.since(new Histogram())
+  }
+
+  /** What was recorded after `earlier`, an older copy of it. The largest value is that of both. */
+  since(earlier: Histogram): Histogram {
+    const recent = new Histogram()
+    recent.#buckets = this.#buckets?.map((count, bucket) => count - (earlier.#buckets?.[bucket] ?? 0))
+    recent.#zero = this.#zero - earlier.#zero
+    recent.#count = this.#count - earlier.#count
+    recent.#sum = this.#sum - earlier.#sum
+    recent.#max = this.#max
+    return recent
+  }
+
   /** Values below 2^octave. */
   belowPower(octave: number): number {
     const edge = (Math.min(LAST, Math.max(FIRST, octave)) - FIRST) * STEPS

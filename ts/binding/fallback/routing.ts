@@ -8,7 +8,8 @@
 import {
   type ControlOrder,
   type Handle,
-  type Outcome,
+  Outcome,
+  type Qos,
   type RecordedPick,
   Status,
   type Ticket,
@@ -27,8 +28,9 @@ import * as housekeeping from './routing/housekeeping.js'
 import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './routing/info.js'
 import { type Entered, orderEnter, orderLeave } from './routing/key-order.js'
 import { type Begun, ledgerBegin, ledgerForget, ledgerResult, ledgerSettle } from './routing/ledger.js'
-import { type Picked, pickFrom } from './routing/pick.js'
-import { grant, type Waiting, type WaitRefused, wait } from './routing/queue.js'
+import { hedge, hedgeAfter } from './routing/hedge.js'
+import { noteRefusal, type Picked, pickFrom } from './routing/pick.js'
+import { grant, type Waiting, type WaitRefused, wait, waitCancel } from './routing/queue.js'
 import { type RouterOptions, RouterState } from './routing/state.js'
 import type { Grant } from './routing/waits.js'
 
@@ -43,6 +45,13 @@ export interface Completed {
   grantedThread: number | undefined
   /** Waiting requests of other threads got places, too: {@link FallbackRouter.tick} says which. */
   more: boolean
+}
+
+function forget(out: Picked): void {
+  out.instance = 0
+  out.thread = 0
+  out.retryAfterMs = 0
+  out.probe = false
 }
 
 /** Outcomes by number: 0 to this. */
@@ -123,17 +132,47 @@ export class FallbackRouter {
   // --- requests ---------------------------------------------------------------------------------------------------
 
   /** Picks an instance for one request and reserves a place on it. `out` also says when to come back. */
-  pick(rng: Rng, service: Handle, keyHash: number, thread: number, nowUs: number, out: Picked): Ticket | Status {
-    out.instance = 0
-    out.thread = 0
-    out.retryAfterMs = 0
-    out.probe = false
+  pick(
+    rng: Rng,
+    service: Handle,
+    keyHash: number,
+    qos: Qos,
+    thread: number,
+    nowUs: number,
+    out: Picked,
+  ): Ticket | Status {
+    forget(out)
     const membership = this.#state.memberships.get(service)
     if (membership === undefined) return Status.StaleHandle
-    const result = pickFrom(this.#state, { service, membership, keyHash, thread, nowUs }, rng, out)
+    const rank = membership.classOf(qos)
+    const result = pickFrom(this.#state, { service, membership, keyHash, class: rank, thread, nowUs }, rng, out)
     if (typeof result === 'number') return result
     out.retryAfterMs = result.retryAfterMs
+    noteRefusal(membership, rank, result)
     return result.status
+  }
+
+  /** How long to wait for an answer before a second instance is asked, microseconds; undefined: it is not. */
+  hedgeAfter(service: Handle, qos: Qos, nowUs: number): number | undefined {
+    const membership = this.#state.memberships.get(service)
+    return membership === undefined ? undefined : hedgeAfter(membership, qos, nowUs)
+  }
+
+  /** A second instance for a request that `first` has not answered: a ticket, or why not. */
+  hedge(
+    rng: Rng,
+    service: Handle,
+    first: Handle,
+    qos: Qos,
+    thread: number,
+    nowUs: number,
+    out: Picked,
+  ): Ticket | Status {
+    forget(out)
+    const membership = this.#state.memberships.get(service)
+    if (membership === undefined) return Status.StaleHandle
+    const rank = membership.classOf(qos)
+    return hedge(this.#state, { service, membership, keyHash: 0, class: rank, thread, nowUs }, first, rng, out)
   }
 
   /**
@@ -146,7 +185,19 @@ export class FallbackRouter {
       out.more = false
     }
     if (!(Number.isInteger(outcome) && outcome >= 0 && outcome <= LAST_OUTCOME)) return Status.InvalidArgument
-    const service = close(this.#state, Math.trunc(ticket), outcome, Math.trunc(latencyUs), nowUs)
+    return this.#end(close(this.#state, Math.trunc(ticket), outcome, Math.trunc(latencyUs), 0, nowUs), nowUs, out)
+  }
+
+  /** The same with `Rejected`, when the instance said for how long. */
+  completeRejected(ticket: Ticket, latencyUs: number, retryAfterMs: number, nowUs: number, out: Completed): 0 | Status {
+    out.grantedThread = undefined
+    out.more = false
+    const closed = [Math.trunc(ticket), Outcome.Rejected, Math.trunc(latencyUs)] as const
+    return this.#end(close(this.#state, ...closed, retryAfterMs, nowUs), nowUs, out)
+  }
+
+  /** The ticket of a request to `service` was closed: its place goes to who waits. */
+  #end(service: Handle | undefined, nowUs: number, out: Completed | undefined): 0 | Status {
     if (service === undefined) return Status.StaleTicket
     const membership = this.#state.memberships.get(service)
     const { waits } = this.#state
@@ -162,13 +213,20 @@ export class FallbackRouter {
   }
 
   /** After `pick` said Saturated: queues for the next place. The answer comes by {@link takeGrants}. */
-  wait(service: Handle, keyHash: number, thread: number, timeoutMs: number, nowUs: number): Waiting | WaitRefused {
-    return wait(this.#state, service, keyHash, thread, timeoutMs, nowUs)
+  wait(
+    service: Handle,
+    keyHash: number,
+    qos: Qos,
+    thread: number,
+    timeoutMs: number,
+    nowUs: number,
+  ): Waiting | WaitRefused {
+    return wait(this.#state, service, keyHash, qos, thread, timeoutMs, nowUs)
   }
 
   /** Leaves the queue. False when the answer is under way: it must still be taken, and a ticket completed. */
-  waitCancel(waitId: number): boolean {
-    return this.#state.waits.cancel(waitId) !== undefined
+  waitCancel(waitId: number, nowUs: number): boolean {
+    return waitCancel(this.#state, waitId, nowUs)
   }
 
   /** Up to `most` answers for `thread`. */

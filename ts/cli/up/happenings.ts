@@ -45,6 +45,13 @@ export class Happenings {
     mesh.on('breaker', (event) =>
       this.add(`breaker of ${nameOf(event.service, event.instance)}: ${event.from} → ${event.to}`),
     )
+    mesh.on('backpressure', ({ service, level, queued, limit }) =>
+      this.add(
+        level === 'high'
+          ? `the queue of ${service} fills: ${queued} of ${limit} wait`
+          : `the queue of ${service} has emptied: ${queued} of ${limit} wait`,
+      ),
+    )
     mesh.on('thread-ended', (event) => this.add(`thread ${event.thread} ended`))
     mesh.on('loop', ({ thread, blocked, lagUs }) =>
       this.add(

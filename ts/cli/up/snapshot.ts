@@ -1,5 +1,5 @@
 /** What the view, the one-line log and `--json` show of a moment: figures only, no text. */
-import type { ServiceInfo, ThreadInfo } from '../../binding/contract.js'
+import type { QosClass, ServiceInfo, ThreadInfo } from '../../binding/contract.js'
 import type { LatencySummary } from '../load/histogram.js'
 import type { LoadReport } from '../load/messages.js'
 import type { Fleet, InstanceState } from './fleet.js'
@@ -28,7 +28,11 @@ export interface ServiceFigures {
   name: string
   perSecond: number
   queued: number
+  /** Requests refused for want of room, by class. */
+  shed: Partial<Record<QosClass, number>>
   retries: number
+  /** Requests that were sent to a second instance. */
+  hedges: number
   p50Us: number
   p99Us: number
   instances: InstanceFigures[]
@@ -125,11 +129,20 @@ export class Figures {
       instances: list,
       perSecond: list.reduce((sum, instance) => sum + instance.perSecond, 0),
       queued: members.reduce((sum, member) => sum + member.queued, 0),
+      shed: shedOf(members),
       retries: members.reduce((sum, member) => sum + member.retries, 0),
+      hedges: members.reduce((sum, member) => sum + member.hedges, 0),
       p50Us: Math.max(0, ...members.map((member) => member.latency.p50Us)),
       p99Us: Math.max(0, ...members.map((member) => member.latency.p99Us)),
     }
   }
+}
+
+function shedOf(members: readonly ServiceInfo[]): ServiceFigures['shed'] {
+  const sum: Partial<Record<QosClass, number>> = {}
+  for (const { shed } of members)
+    for (const [name, count] of Object.entries(shed) as [QosClass, number][]) sum[name] = (sum[name] ?? 0) + count
+  return sum
 }
 
 function worse(a: InstanceFigures['breaker'], b: BreakerName): InstanceFigures['breaker'] {

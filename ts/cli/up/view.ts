@@ -65,7 +65,21 @@ function serviceLines(service: ServiceFigures, state: ViewState, color: ReturnTy
     p99,
     whole(service.retries),
   ]
-  return [color(BOLD, row(head)), ...service.instances.map((instance) => instanceLine(instance, state, color))]
+  return [
+    color(BOLD, row(head)),
+    ...protection(service).map((text) => color(YELLOW, `     ${text}`)),
+    ...service.instances.map((instance) => instanceLine(instance, state, color)),
+  ]
+}
+
+/** What was done so that the rest goes well: nothing to see as long as that is nothing. */
+function protection({ shed, hedges }: ServiceFigures): string[] {
+  const parts = Object.entries(shed).map(([name, count]) => `${name} ${whole(count)}`)
+  const words = [
+    ...(parts.length > 0 ? [`shed: ${parts.join(' · ')}`] : []),
+    ...(hedges > 0 ? [`hedged ${whole(hedges)}`] : []),
+  ]
+  return words.length > 0 ? [words.join('   ')] : []
 }
 
 function instanceLine(instance: InstanceFigures, state: ViewState, color: ReturnType<typeof paint>): string {

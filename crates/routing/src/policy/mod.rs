@@ -6,6 +6,7 @@ mod breaker;
 mod delivery;
 mod of_service;
 mod protection;
+mod qos;
 mod retry;
 
 pub use balancing::{Balancer, BalancingPolicy, SubsetFallback};
@@ -14,4 +15,6 @@ pub(crate) use breaker::PROBE_PLACES;
 pub use delivery::{IdempotencyPolicy, OrderingPolicy};
 pub use of_service::Policy;
 pub use protection::{AdaptiveConcurrencyPolicy, Backpressure, OutlierPolicy, RateLimitPolicy};
+pub(crate) use qos::WHOLE;
+pub use qos::{HedgePolicy, QosPolicy, QosShares, WatermarkPolicy};
 pub use retry::RetryPolicy;

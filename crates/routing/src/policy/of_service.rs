@@ -4,8 +4,9 @@ use linkmesh_registry::{Fields, RegistryError};
 use serde::Serialize;
 
 use crate::policy::{
-    AdaptiveConcurrencyPolicy, Backpressure, Balancer, BalancingPolicy, BreakerPolicy,
-    IdempotencyPolicy, OrderingPolicy, OutlierPolicy, RateLimitPolicy, RetryPolicy,
+    AdaptiveConcurrencyPolicy, Backpressure, Balancer, BalancingPolicy, BreakerPolicy, HedgePolicy,
+    IdempotencyPolicy, OrderingPolicy, OutlierPolicy, QosPolicy, RateLimitPolicy, RetryPolicy,
+    WatermarkPolicy,
 };
 
 const DAY_MS: u32 = 86_400_000;
@@ -27,6 +28,12 @@ pub struct Policy {
     pub queue_limit: u32,
     /// See [`Backpressure`].
     pub backpressure: Backpressure,
+    /// See [`WatermarkPolicy`].
+    pub watermarks: WatermarkPolicy,
+    /// See [`QosPolicy`].
+    pub qos: QosPolicy,
+    /// See [`HedgePolicy`].
+    pub hedge: HedgePolicy,
     /// See [`RateLimitPolicy`].
     pub rate_limit: RateLimitPolicy,
     /// See [`AdaptiveConcurrencyPolicy`].
@@ -47,13 +54,16 @@ pub struct Policy {
     pub ticket_lease_ms: u32,
 }
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "balancer",
     "balancing",
     "timeoutMs",
     "concurrency",
     "queueLimit",
     "backpressure",
+    "watermarks",
+    "qos",
+    "hedge",
     "rateLimit",
     "adaptiveConcurrency",
     "outlier",
@@ -74,6 +84,9 @@ impl Default for Policy {
             concurrency: 256,
             queue_limit: 1_024,
             backpressure: Backpressure::default(),
+            watermarks: WatermarkPolicy::default(),
+            qos: QosPolicy::default(),
+            hedge: HedgePolicy::default(),
             rate_limit: RateLimitPolicy::default(),
             adaptive_concurrency: AdaptiveConcurrencyPolicy::default(),
             outlier: OutlierPolicy::default(),
@@ -120,9 +133,21 @@ impl Policy {
             Some(word) => Backpressure::from_word(&word).ok_or_else(|| {
                 RegistryError::invalid(
                     "policy.backpressure",
-                    "must be one of reject, delay, drop-oldest",
+                    "must be one of reject, delay, drop-oldest, shed-lowest",
                 )
             })?,
+        };
+        let watermarks = match fields.object("watermarks", &WatermarkPolicy::FIELDS)? {
+            None => or.watermarks,
+            Some(fields) => WatermarkPolicy::read(fields)?,
+        };
+        let qos = match fields.object("qos", &QosPolicy::FIELDS)? {
+            None => or.qos,
+            Some(fields) => QosPolicy::read(fields)?,
+        };
+        let hedge = match fields.object("hedge", &HedgePolicy::FIELDS)? {
+            None => or.hedge,
+            Some(fields) => HedgePolicy::read(fields)?,
         };
         let rate_limit = match fields.object("rateLimit", &RateLimitPolicy::FIELDS)? {
             None => or.rate_limit,
@@ -168,6 +193,9 @@ impl Policy {
             concurrency,
             queue_limit,
             backpressure,
+            watermarks,
+            qos,
+            hedge,
             rate_limit,
             adaptive_concurrency,
             outlier,
@@ -279,6 +307,27 @@ mod tests {
                 Some(1_024.0),
             ),
             (r#"{"backpressure":"drop"}"#, "policy.backpressure", None),
+            (
+                r#"{"watermarks":{"high":0.4,"low":0.5}}"#,
+                "policy.watermarks.low",
+                Some(0.4),
+            ),
+            (r#"{"qos":{"class":"vip"}}"#, "policy.qos.class", None),
+            (
+                r#"{"qos":{"shares":{"best-effort":0}}}"#,
+                "policy.qos.shares.best-effort",
+                Some(0.001),
+            ),
+            (
+                r#"{"qos":{"shares":{"vip":1}}}"#,
+                "policy.qos.shares.vip",
+                None,
+            ),
+            (
+                r#"{"hedge":{"minSamples":9}}"#,
+                "policy.hedge.minSamples",
+                Some(10.0),
+            ),
             (
                 r#"{"rateLimit":{"burst":-1}}"#,
                 "policy.rateLimit.burst",

@@ -223,8 +223,10 @@ pub enum Backpressure {
     /// It waits; refused when the queue is full.
     #[default]
     Delay,
-    /// It waits; when the queue is full, the one that waits longest is refused.
+    /// It waits; when the queue is full, the one of the lowest class, not above its own, that waits longest is refused.
     DropOldest,
+    /// It waits; when the queue is full, the newest of the lowest class is refused if that is below its own.
+    ShedLowest,
 }
 
 impl Backpressure {
@@ -233,6 +235,7 @@ impl Backpressure {
             "reject" => Some(Self::Reject),
             "delay" => Some(Self::Delay),
             "drop-oldest" => Some(Self::DropOldest),
+            "shed-lowest" => Some(Self::ShedLowest),
             _ => None,
         }
     }

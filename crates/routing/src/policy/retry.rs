@@ -3,6 +3,8 @@
 use linkmesh_registry::{Fields, RegistryError};
 use serde::Serialize;
 
+use crate::budget::Refill;
+
 /// How many retries a service affords.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +34,12 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// What fills its budget.
+    #[inline]
+    pub(crate) fn refill(&self) -> Refill {
+        Refill::new(self.budget, self.min_per_second)
+    }
+
     pub(crate) const FIELDS: [&str; 5] = [
         "limit",
         "budget",

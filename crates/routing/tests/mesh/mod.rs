@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use linkmesh_registry::{LoadSource, Status};
-use linkmesh_routing::{Caller, Completed, Outcome, Picked, Router, RouterOptions};
+use linkmesh_routing::{Caller, Completed, Grant, Outcome, Picked, Qos, Router, RouterOptions};
 use linkmesh_tables::epoch::{Domain, Reader};
 
 /// A real input as text, from `LINKMESH_DATA` or next to the checkout; `None`, and a word about it, when it is not there.
@@ -78,6 +78,43 @@ impl Mesh {
         );
         self.retry_after_ms = picked.retry_after_ms;
         result.map(|ticket| (ticket, picked))
+    }
+
+    pub fn pick_for(&mut self, qos: Qos) -> Result<(u64, Picked), Status> {
+        let (guard, mut picked) = (self.reader.pin(), Picked::default());
+        let result = self.router.pick_for(
+            &guard,
+            &mut self.caller,
+            self.service,
+            0,
+            Some(qos),
+            self.now_us,
+            &mut picked,
+        );
+        self.retry_after_ms = picked.retry_after_ms;
+        result.map(|ticket| (ticket, picked))
+    }
+
+    /// A wait of this class for `thread`, for ten seconds: its id, or why not.
+    pub fn wait_for(&self, qos: Qos, thread: u32) -> Result<u32, Status> {
+        let (guard, qos) = (self.reader.pin(), Some(qos));
+        let waiting = self
+            .router
+            .wait(&guard, self.service, 0, qos, thread, 10_000.0, self.now_us);
+        waiting
+            .map(|waiting| waiting.id)
+            .map_err(|refused| refused.status)
+    }
+
+    pub fn grants(&self, thread: u32) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        self.router.take_grants(thread, 64, &mut grants);
+        grants
+    }
+
+    pub fn info(&self) -> serde_json::Value {
+        let text = self.router.service_info_json(self.service, self.now_us);
+        serde_json::from_str(&text.unwrap()).unwrap()
     }
 
     pub fn complete(

@@ -1,44 +1,52 @@
 /**
- * How many retries a service affords: a token bucket that requests and time fill, in the whole thousandths of
+ * How many extra requests (retries, hedges) a service affords: a token bucket that requests and time fill, in the whole thousandths of
  * `crates/routing/src/budget.rs`.
  */
 import type { Rng } from '../random.js'
 import { elapsedMs, toMs } from './estimate.js'
 import type { RetryPolicy } from './policy.js'
 
-/** What a retry costs, thousandths. */
+/** What an extra request costs, thousandths. */
 const TOKEN = 1_000
 const MOST_REMEMBERED_MS = 10_000
 
+/** What fills a budget: tokens that each request brings, and each second. */
+type Refill = Pick<RetryPolicy, 'budget' | 'minPerSecond'>
+
 /** Remembers at most ten seconds of the minimum and the share of a thousand requests. */
-export class RetryBudget {
+export class Budget {
   /** Requests whose share was paid in. */
   #credited = 0
-  /** Retries granted; they are picked too and must not pay in. */
+  /** Tokens taken. `picks` counts those requests too; they must not pay in. */
   #granted = 0
   /** Thousandths of tokens, and when they were last paid in, milliseconds modulo 2^32. */
   #tokens: number
   #paidMs: number
 
   /** One second's minimum to begin with. */
-  constructor(policy: RetryPolicy, nowUs: number) {
+  constructor(policy: Refill, nowUs: number) {
     this.#tokens = policy.minPerSecond * TOKEN
     this.#paidMs = toMs(nowUs)
   }
 
-  /** Retries granted so far. */
+  /** Tokens taken so far. */
   get granted(): number {
     return this.#granted
   }
 
   /** Thousandths of tokens there are now. `picks`: all requests of the service so far. Changes nothing. */
-  peek(policy: RetryPolicy, picks: number, nowUs: number): number {
+  peek(policy: Refill, picks: number, nowUs: number): number {
     const requests = Math.max(0, Math.max(0, picks - this.#granted) - this.#credited)
     return this.#filled(policy, requests, nowUs)
   }
 
+  /** Whether there is a token. */
+  hasToken(policy: Refill, picks: number, nowUs: number): boolean {
+    return this.peek(policy, picks, nowUs) >= TOKEN
+  }
+
   /** Takes one token if there is one. */
-  take(policy: RetryPolicy, picks: number, nowUs: number): boolean {
+  take(policy: Refill, picks: number, nowUs: number): boolean {
     const requests = Math.max(0, picks - this.#granted)
     const fresh = Math.max(0, requests - this.#credited)
     this.#credited = Math.max(this.#credited, requests)
@@ -52,7 +60,7 @@ export class RetryBudget {
     return granted
   }
 
-  #filled(policy: RetryPolicy, requests: number, nowUs: number): number {
+  #filled(policy: Refill, requests: number, nowUs: number): number {
     const share = Math.floor(policy.budget * 1_000 + 0.5)
     const most = (10 * policy.minPerSecond + share) * TOKEN
     const elapsed = Math.min(elapsedMs(this.#paidMs, toMs(nowUs)), MOST_REMEMBERED_MS)

@@ -1,5 +1,5 @@
 /** Why an instance was picked: the last 1,024 picks of each caller, as they happened. As `crates/routing/src/explain.rs`. */
-import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, Ticket } from '../../contract.js'
+import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, QosClass, Ticket } from '../../contract.js'
 import type { Rng } from '../random.js'
 import type { Candidate } from './candidate.js'
 
@@ -24,6 +24,8 @@ export interface Decision {
   readonly keyHash: number
   readonly chosen: Handle
   readonly balancer: Balancer
+  readonly qos: QosClass
+  readonly hedge: boolean
   readonly atUs: number
   /** Thousandths. */
   readonly retryTokens: number
@@ -32,7 +34,7 @@ export interface Decision {
 }
 
 /** The newest decisions of one caller. */
-class ExplainRing {
+export class ExplainRing {
   readonly #decisions: (Decision | undefined)[] = []
   #next = 0
 
@@ -92,6 +94,8 @@ export function explanationOf(decision: Decision, service: string): Explanation 
     service,
     atUs: decision.atUs,
     balancer: decision.balancer,
+    qos: decision.qos,
+    hedge: decision.hedge,
     keyHash: decision.keyHash,
     chosen: decision.chosen,
     truncated: decision.truncated,

@@ -30,7 +30,7 @@ function expireTickets(state: RouterState, nowUs: number): void {
   if (nowUs < state.nextSweepUs) return
   let nextUs = nowUs + state.shortestLeaseUs
   for (const [ticket, { leaseUntilUs }] of state.tickets.openOnes()) {
-    if (leaseUntilUs <= nowUs) close(state, ticket, Outcome.Unknown, -1, nowUs)
+    if (leaseUntilUs <= nowUs) close(state, ticket, Outcome.Unknown, -1, 0, nowUs)
     else nextUs = Math.min(nextUs, leaseUntilUs)
   }
   state.nextSweepUs = nextUs
@@ -45,11 +45,11 @@ export function threadEnded(state: RouterState, thread: number, nowUs: number): 
   state.registry.removeThread(thread, nowUs)
   detach(state, removed, nowUs)
   // First the waits: from then on nobody takes tickets in its name.
-  forgetWaits(state, thread)
+  forgetWaits(state, thread, nowUs)
   forgetTurns(state, thread)
   forgetBegun(state, thread)
   // Its callers are gone with it, so nothing is said of the instances.
   for (const [ticket, open] of state.tickets.openOnes())
-    if (open.thread === thread) close(state, ticket, Outcome.Cancelled, -1, nowUs)
+    if (open.thread === thread) close(state, ticket, Outcome.Cancelled, -1, 0, nowUs)
   grantAll(state, nowUs)
 }

@@ -4,6 +4,7 @@ import type { MetricCollector } from '../metrics-collector.js'
 import { type ServiceRecord, staleHandle } from '../registry.js'
 import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
 import { DEFAULT_POLICY } from './policy.js'
+import { classWord, RANKS } from './qos.js'
 import type { RouterState } from './state.js'
 
 type Labels = readonly (readonly [string, string])[]
@@ -46,7 +47,9 @@ function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
     policy: membership?.policy ?? DEFAULT_POLICY,
     instances: record.instances.map((instance) => shown(state, instance)),
     queued: state.waits.length(record.handle),
+    shed: membership?.service.shed ?? {},
     retries: membership?.service.budget.granted ?? 0,
+    hedges: membership?.service.hedging.budget.granted ?? 0,
     latency: {
       count: latencies?.count ?? 0,
       p50Us: latencies?.quantile(0.5) ?? 0,
@@ -94,6 +97,12 @@ function collectService(state: RouterState, out: MetricCollector, record: Servic
   out.gauge('linkmesh_queue_depth', 'Requests that wait for a free instance.', labels, queued)
   out.counter('linkmesh_retries_total', 'Retries that the budget granted.', labels, service.budget.granted)
   collectLedger(state, out, record.handle, labels)
+  const hedges = service.hedging.budget.granted
+  out.counter('linkmesh_hedges_total', 'Requests that were sent to a second instance.', labels, hedges)
+  for (const rank of RANKS) {
+    const help = 'Requests refused for want of room, by class.'
+    out.counter('linkmesh_shed_total', help, [...labels, ['qos', classWord(rank)]], service.shedOf(rank))
+  }
   const counts = new Map<string, number>()
   for (const instance of record.instances) {
     const name = instance.address ?? `thread-${instance.thread}`

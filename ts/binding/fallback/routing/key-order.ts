@@ -159,13 +159,25 @@ export function orderLeave(
 ): number | undefined {
   const turn = state.keyOrder.leave(service, key, id, broken)
   if (turn === undefined) return undefined
-  state.waits.answer(turn.thread, { waitId: turn.id, result: 0, instance: Number(turn.broken), thread: 0 })
+  state.waits.answer(turn.thread, {
+    waitId: turn.id,
+    result: 0,
+    retryAfterMs: 0,
+    instance: Number(turn.broken),
+    thread: 0,
+  })
   return turn.thread
 }
 
 export function forgetTurns(state: RouterState, thread: number): void {
   for (const turn of state.keyOrder.threadEnded(thread)) {
-    state.waits.answer(turn.thread, { waitId: turn.id, result: 0, instance: Number(turn.broken), thread: 0 })
+    state.waits.answer(turn.thread, {
+      waitId: turn.id,
+      result: 0,
+      retryAfterMs: 0,
+      instance: Number(turn.broken),
+      thread: 0,
+    })
     state.waits.wakeLater(turn.thread)
   }
 }

@@ -189,7 +189,7 @@ export function dropLedger(state: RouterState, service: Handle): void {
 /** In the order in which they came: ids grow. */
 function wakeJoined(state: RouterState, joined: Waiter[]): number[] {
   for (const { id, thread } of joined.toSorted((a, b) => a.id - b.id)) {
-    state.waits.answer(thread, { waitId: id, result: 0, instance: 0, thread: 0 })
+    state.waits.answer(thread, { waitId: id, result: 0, retryAfterMs: 0, instance: 0, thread: 0 })
     state.waits.wakeLater(thread)
   }
   return [...new Set(joined.map(({ thread }) => thread))]

@@ -6,11 +6,12 @@ import type { Cells, InstanceState } from './cells.js'
 import { toMs } from './estimate.js'
 import { rendezvousScore } from './hash.js'
 import type { Membership } from './membership.js'
+import type { Rank } from './qos.js'
 
 /** Weight of p² in requests in flight; p is the share of recent requests that failed. */
 const FAILING_WEIGHT = 1_000
 /** Longest `Retry-After` that is honoured, microseconds. */
-const LONGEST_REJECTED_US = 300_000_000
+export const LONGEST_REJECTED_US = 300_000_000
 /** Longest ejection, microseconds: an hour. Longer than that: the clock stepped back, and it is over. */
 export const LONGEST_EJECTION_US = 3_600_000_000
 /** Score of a probe that is due. */
@@ -27,6 +28,7 @@ export function look(
   cells: Cells,
   membership: Membership,
   index: number,
+  rank: Rank,
   keyHash: number,
   nowUs: number,
   panic: boolean,
@@ -38,7 +40,7 @@ export function look(
     handle,
     filter: null,
     probe: false,
-    limit: cells.get(handle, Word.Limit),
+    limit: membership.limitOf(rank, cells.get(handle, Word.Limit)),
     inFlight: cells.get(handle, Word.InFlight),
     latencyUs: cells.latencyUs(handle),
     breaker: cells.breaker(handle),
@@ -55,6 +57,13 @@ export function look(
   candidate.filter = filterOf(candidate, state, membership, nowUs, panic)
   if (candidate.filter === null) candidate.score = scoreOf(candidate, state, membership, keyHash, nowUs, usual)
   return candidate
+}
+
+/** Requests in flight and failures by weight, whatever the balancer; lower is better. */
+export function loadOf(cells: Cells, membership: Membership, candidate: Candidate, nowUs: number): number {
+  const failing = cells.state(candidate.handle)?.failing.faded(toMs(nowUs)) ?? 0
+  const busy = candidate.inFlight + FAILING_WEIGHT * (failing * failing)
+  return busy / membership.member(candidate.index).weight
 }
 
 /** Why it is not eligible. Notes in the candidate when time will lift that, and whether it would be a probe. */

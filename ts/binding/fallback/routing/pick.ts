@@ -3,7 +3,9 @@ import { type Handle, Status, type Ticket } from '../../contract.js'
 import type { Rng } from '../random.js'
 import type { Probe } from './breaker.js'
 import { type Candidate, note } from './candidate.js'
+import type { Decision, ExplainRing } from './explain.js'
 import type { Membership } from './membership.js'
+import { classWord, type Rank } from './qos.js'
 import { Selection } from './select.js'
 import type { RouterState } from './state.js'
 
@@ -46,6 +48,7 @@ export interface Request {
   readonly membership: Membership
   /** 0 = no affinity. */
   readonly keyHash: number
+  readonly class: Rank
   /** The caller's. */
   readonly thread: number
   readonly nowUs: number
@@ -59,13 +62,29 @@ interface Taken {
 
 /** Picks an instance and reserves a place on it: a ticket, with `out` filled, or why not. */
 export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Picked): Ticket | Refusal {
-  const { service, membership, keyHash, thread, nowUs } = request
+  const { service, membership, keyHash, nowUs } = request
   const explained = state.explained.of(rng)
   explained.begin()
-  const selection = new Selection(state.cells, membership, keyHash, nowUs)
+  const selection = new Selection(state.cells, membership, request.class, keyHash, nowUs)
   const taken = choose(state, service, selection, rng)
   if (taken === undefined) return refuse(selection)
   const { candidate, probe } = taken
+  const ticket = openTicket(state, request, selection, candidate, probe, explained, false, out)
+  return ticket ?? refusalOf(Status.LimitExceeded, 1)
+}
+
+/** The ticket of a place that was taken; undefined when there are too many, and what was taken is given back. */
+export function openTicket(
+  state: RouterState,
+  request: Request,
+  selection: Selection,
+  candidate: Candidate,
+  probe: Probe | undefined,
+  explained: ExplainRing,
+  hedge: boolean,
+  out: Picked,
+): Ticket | undefined {
+  const { service, membership, keyHash, thread, nowUs } = request
   const { policy } = membership
   const member = membership.member(candidate.index)
   const ticket = state.tickets.open({
@@ -79,10 +98,10 @@ export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Pi
   if (ticket === undefined) {
     if (probe !== undefined) state.cells.state(member.handle)?.breaker.releaseProbe(probe)
     state.cells.release(member.handle)
-    return refusalOf(Status.LimitExceeded, 1)
+    return undefined
   }
   const retryTokens = membership.service.retryTokens(policy.retry, nowUs)
-  membership.service.picks += 1
+  if (!hedge) membership.service.picks += 1
   const { trace } = selection
   const cell = state.cells.state(member.handle)
   if (candidate.inFlight === 0 && policy.balancer === 'adaptive' && cell !== undefined) cell.answeredAtUs = nowUs
@@ -93,16 +112,24 @@ export function pickFrom(state: RouterState, request: Request, rng: Rng, out: Pi
     keyHash,
     chosen: member.handle,
     balancer: policy.balancer,
+    qos: classWord(request.class),
+    hedge,
     atUs: nowUs,
     retryTokens,
     truncated: membership.members.length > trace.length,
     trace,
-  })
+  } satisfies Decision)
   out.instance = member.handle
   out.thread = member.thread
   out.retryAfterMs = 0
   out.probe = probe !== undefined
   return ticket
+}
+
+/** Who may not wait is shed by this refusal; of the others the queue knows what becomes. */
+export function noteRefusal({ policy, service }: Membership, rank: Rank, refusal: Refusal): void {
+  const mayWait = policy.backpressure !== 'reject' && policy.queueLimit !== 0
+  if (refusal.status === Status.Saturated && !mayWait) service.countShed(rank)
 }
 
 /** An eligible member with its place taken. */
@@ -142,6 +169,7 @@ function take(state: RouterState, service: Handle, selection: Selection, candida
 function refuse(selection: Selection): Refusal {
   const { membership, nowUs } = selection
   let busy = false
+  let rejected = false
   let ejected = false
   let draining = false
   let eligibleAtUs = Number.POSITIVE_INFINITY
@@ -151,14 +179,16 @@ function refuse(selection: Selection): Refusal {
     const { filter } = candidate
     if (filter === 'breaker-open' || filter === 'probe-taken' || filter === 'ejected') ejected = true
     else if (filter === 'draining') draining = true
+    // Time alone helps, and it is known which.
+    else if (filter === 'rejected-recently') rejected = true
     else if (filter !== 'dead') busy = true
   }
-  if (!busy && !ejected) return refusalOf(draining ? Status.Draining : Status.NoInstance)
+  if (!busy && !rejected && !ejected) return refusalOf(draining ? Status.Draining : Status.NoInstance)
   let retryAfterMs = LONGEST_ADVICE_MS
   if (eligibleAtUs !== Number.POSITIVE_INFINITY) retryAfterMs = Math.ceil(Math.max(0, eligibleAtUs - nowUs) / 1_000)
   if (busy) retryAfterMs = Math.min(retryAfterMs, clampAdvice(membership.service.typicalLatencyUs / 1_000))
   return {
-    status: busy ? Status.Saturated : Status.BreakerOpen,
+    status: busy || rejected ? Status.Saturated : Status.BreakerOpen,
     retryAfterMs: clampAdvice(retryAfterMs),
     eligibleAtUs,
   }

@@ -4,11 +4,13 @@ import type {
   Backpressure,
   Balancer,
   BalancingPolicy,
+  HedgePolicy,
   IdempotencyPolicy,
   Ordering,
   OutlierPolicy,
   Policy,
   RateLimitPolicy,
+  WatermarkPolicy,
 } from '../../contract.js'
 import { exceeded, invalid } from '../edge.js'
 import { Fields } from '../registry-fields.js'
@@ -23,16 +25,38 @@ import {
   outlierOf,
   rateLimitOf,
 } from './policy-protection.js'
+import {
+  DEFAULT_HEDGE,
+  DEFAULT_QOS,
+  DEFAULT_WATERMARKS,
+  type FullQos,
+  hedgeOf,
+  qosOf,
+  watermarksOf,
+} from './policy-qos.js'
 
 /** When an instance is ejected and how it comes back, every field filled. */
 export type BreakerPolicy = Readonly<Required<NonNullable<Policy['breaker']>>>
 /** How many retries a service affords, every field filled. */
 export type RetryPolicy = Readonly<Required<NonNullable<Policy['retry']>>>
-type Nested = 'balancing' | 'rateLimit' | 'adaptiveConcurrency' | 'outlier' | 'breaker' | 'retry' | 'idempotency'
+type Nested =
+  | 'balancing'
+  | 'watermarks'
+  | 'qos'
+  | 'hedge'
+  | 'rateLimit'
+  | 'adaptiveConcurrency'
+  | 'outlier'
+  | 'breaker'
+  | 'retry'
+  | 'idempotency'
 
 /** Every field filled. */
 export interface FullPolicy extends Readonly<Required<Omit<Policy, Nested>>> {
   readonly balancing: Readonly<Required<BalancingPolicy>>
+  readonly watermarks: Readonly<Required<WatermarkPolicy>>
+  readonly qos: FullQos
+  readonly hedge: Readonly<Required<HedgePolicy>>
   readonly rateLimit: Readonly<Required<RateLimitPolicy>>
   readonly adaptiveConcurrency: Readonly<Required<AdaptiveConcurrencyPolicy>>
   readonly outlier: Readonly<Required<OutlierPolicy>>
@@ -58,7 +82,7 @@ const BALANCERS: readonly Balancer[] = [
   'rendezvous',
 ]
 const ORDERINGS: readonly Ordering[] = ['none', 'key']
-const BACKPRESSURES: readonly Backpressure[] = ['reject', 'delay', 'drop-oldest']
+const BACKPRESSURES: readonly Backpressure[] = ['reject', 'delay', 'drop-oldest', 'shed-lowest']
 /** Tags that a subset may ask for, and bytes of each. */
 const SUBSET_TAGS = 8
 const TAG_BYTES = 64
@@ -80,6 +104,9 @@ export const DEFAULT_POLICY: FullPolicy = {
   concurrency: 256,
   queueLimit: 1_024,
   backpressure: 'delay',
+  watermarks: DEFAULT_WATERMARKS,
+  qos: DEFAULT_QOS,
+  hedge: DEFAULT_HEDGE,
   rateLimit: DEFAULT_RATE_LIMIT,
   adaptiveConcurrency: DEFAULT_ADAPTIVE_CONCURRENCY,
   outlier: DEFAULT_OUTLIER,
@@ -120,6 +147,12 @@ export function readPolicy(json: string): FullPolicy {
   const backpressure = pressure === undefined ? or.backpressure : BACKPRESSURES.find((known) => known === pressure)
   if (backpressure === undefined)
     throw invalid('policy.backpressure', `policy.backpressure must be one of ${BACKPRESSURES.join(', ')}`)
+  const watermarks = fields.object('watermarks', Object.keys(or.watermarks))
+  const readWatermarks = watermarks === undefined ? or.watermarks : watermarksOf(watermarks)
+  const qos = fields.object('qos', Object.keys(or.qos))
+  const readQos = qos === undefined ? or.qos : qosOf(qos)
+  const hedge = fields.object('hedge', Object.keys(or.hedge))
+  const readHedge = hedge === undefined ? or.hedge : hedgeOf(hedge)
   const rateLimit = fields.object('rateLimit', Object.keys(or.rateLimit))
   const readRateLimit = rateLimit === undefined ? or.rateLimit : rateLimitOf(rateLimit)
   const adaptive = fields.object('adaptiveConcurrency', Object.keys(or.adaptiveConcurrency))
@@ -148,6 +181,9 @@ export function readPolicy(json: string): FullPolicy {
     concurrency,
     queueLimit,
     backpressure,
+    watermarks: readWatermarks,
+    qos: readQos,
+    hedge: readHedge,
     rateLimit: readRateLimit,
     adaptiveConcurrency: readAdaptive,
     outlier: readOutlier,

@@ -7,9 +7,10 @@ import type { Rng } from '../random.js'
 import { type Candidate, note } from './candidate.js'
 import type { Cells } from './cells.js'
 import { toMs } from './estimate.js'
-import { look } from './look.js'
+import { loadOf, look } from './look.js'
 import type { Membership } from './membership.js'
 import type { Pool } from './pool.js'
+import type { Rank } from './qos.js'
 import { drawTier, sharesNow } from './tiers.js'
 
 /** Positions of a turn, or random draws, that are tried before an eligible member is drawn from all. */
@@ -27,6 +28,7 @@ const FIRST_SHARE = 100
 /** One pick's view of one service. */
 export class Selection {
   readonly membership: Membership
+  readonly class: Rank
   readonly keyHash: number
   readonly nowUs: number
   /** The candidates that were looked at, as many as are recorded. */
@@ -39,9 +41,10 @@ export class Selection {
   #usualFailing = 0
   readonly #cells: Cells
 
-  constructor(cells: Cells, membership: Membership, keyHash: number, nowUs: number) {
+  constructor(cells: Cells, membership: Membership, rank: Rank, keyHash: number, nowUs: number) {
     this.#cells = cells
     this.membership = membership
+    this.class = rank
     this.keyHash = keyHash
     this.nowUs = nowUs
   }
@@ -91,10 +94,15 @@ export class Selection {
   }
 
   look(index: number): Candidate {
-    return look(this.#cells, this.membership, index, this.keyHash, this.nowUs, this.#panic, {
+    return look(this.#cells, this.membership, index, this.class, this.keyHash, this.nowUs, this.#panic, {
       inFlight: this.#usualInFlight,
       failing: this.#usualFailing,
     })
+  }
+
+  /** Requests in flight and failures by weight. */
+  load(candidate: Candidate): number {
+    return loadOf(this.#cells, this.membership, candidate, this.nowUs)
   }
 
   /** Whether a member gives way by chance: it is in its slow start. */

@@ -2,7 +2,7 @@
  * What the router holds, and what all of its parts need of it. As the fields of `Router` in
  * `crates/routing/src/router.rs`, without what lets threads share them.
  */
-import { type Breaker, type Handle, HeaderWord, InstanceWord as Word } from '../../contract.js'
+import { type Handle, HeaderWord, InstanceWord as Word } from '../../contract.js'
 import { FallbackDiscovery } from '../discovery.js'
 import { Rng } from '../random.js'
 import { FallbackRegistry } from '../registry.js'
@@ -17,7 +17,7 @@ import type { Membership } from './membership.js'
 import { Tickets } from './ticket.js'
 import { Waits } from './waits.js'
 
-/** Breaker changes that may wait for the event log between two looks at it; more are dropped and counted. */
+/** Changes that may wait for the event log between two looks at it; more are dropped and counted. */
 const PENDING_CHANGES = 4_096
 /** The queue's own stream of random numbers: no thread has this number. */
 const QUEUE_STREAM = 2 ** 32 - 1
@@ -34,12 +34,13 @@ export interface RouterOptions {
   readonly seed: number
 }
 
-/** A breaker changed its state and the event log does not know yet. */
-interface BreakerChange {
+/** Something changed on a message's way and the event log does not know yet. */
+interface Change {
   readonly atUs: number
   readonly service: Handle
-  readonly instance: Handle
-  readonly transition: Transition
+  readonly what:
+    | { readonly kind: 'breaker'; readonly instance: Handle; readonly transition: Transition }
+    | { readonly kind: 'backpressure'; readonly level: 'high' | 'low'; readonly queued: number; readonly limit: number }
 }
 
 export class RouterState {
@@ -57,13 +58,13 @@ export class RouterState {
   readonly keyOrder = new KeyOrder()
   /** Of services that were asked with idempotency keys. */
   readonly ledgers = new Map<Handle, ServiceLedger>()
-  /** Breaker changes that the event log missed. */
+  /** Changes that the event log missed. */
   changesLost = 0
   /** Shortest ticket lease of any policy so far, microseconds. */
   shortestLeaseUs = Number.POSITIVE_INFINITY
   /** When open tickets are looked through next, microseconds. */
   nextSweepUs = Number.POSITIVE_INFINITY
-  #changes: BreakerChange[] = []
+  #changes: Change[] = []
   #parked = 0
 
   constructor(options: RouterOptions) {
@@ -95,21 +96,31 @@ export class RouterState {
   /** Notes a breaker's change for the event log and the view. */
   breakerChanged(service: Handle, instance: Handle, transition: Transition, atUs: number): void {
     this.cells.showBreaker(instance, transition.to)
-    if (this.#changes.length === PENDING_CHANGES) this.changesLost += 1
-    else this.#changes.push({ atUs, service, instance, transition })
+    this.note({ atUs, service, what: { kind: 'breaker', instance, transition } })
   }
 
-  /** Moves breaker changes into the event log, before anything else is logged: the order is the order of events. */
+  /** For the event log. */
+  note(change: Change): void {
+    if (this.#changes.length === PENDING_CHANGES) this.changesLost += 1
+    else this.#changes.push(change)
+  }
+
+  /** Moves changes into the event log, before anything else is logged: the order is the order of events. */
   logChanges(): void {
     const changes = this.#changes
     this.#changes = []
-    for (const { atUs, service, instance, transition } of changes) {
-      const record = this.registry.service(service)
-      // A service that is gone has no breakers any more.
-      if (record === undefined) continue
-      const word = (state: Breaker) => breakerWord(state)
-      const change = { from: word(transition.from), to: word(transition.to) }
-      this.registry.recordEvent(atUs, { kind: 'breaker', service: record.name, instance, ...change })
+    for (const { atUs, service, what } of changes) {
+      const name = this.registry.service(service)?.name
+      // A service that is gone has no breakers and no queue any more.
+      if (name === undefined) continue
+      if (what.kind === 'backpressure') {
+        const { kind, level, queued, limit } = what
+        this.registry.recordEvent(atUs, { kind, service: name, level, queued, limit })
+        continue
+      }
+      const { kind, instance, transition } = what
+      const change = { from: breakerWord(transition.from), to: breakerWord(transition.to) }
+      this.registry.recordEvent(atUs, { kind, service: name, instance, ...change })
     }
   }
 

@@ -1,6 +1,7 @@
 /** Who waits for what, and what was granted and not yet taken. As `Waits` in `crates/routing/src/waits.rs`. */
 import type { Handle, Status, Ticket } from '../../contract.js'
 import type { Rng } from '../random.js'
+import { RANKS, type Rank } from './qos.js'
 
 /** 31 bits: a positive small integer. */
 const LAST_ID = 2 ** 31 - 1
@@ -11,6 +12,8 @@ export interface Grant {
   readonly waitId: number
   /** A real ticket with its place taken, or why there is none: `DeadlineExceeded`, `NotFound`. */
   readonly result: Ticket | Status
+  /** When refused: when it is worth trying again, milliseconds; 0 = unknown. */
+  readonly retryAfterMs: number
   /** Handle of the instance; 0 when refused. */
   readonly instance: Handle
   /** Thread of the instance; 0 for one by address. */
@@ -21,12 +24,13 @@ export interface Waiter {
   readonly id: number
   readonly keyHash: number
   readonly thread: number
+  readonly class: Rank
   readonly deadlineUs: number
 }
 
 export class Waits {
   readonly rng: Rng
-  /** By service, first come first. None is empty. */
+  /** By service, in the order of their coming. None is empty. */
   readonly queues = new Map<Handle, Waiter[]>()
   /** No wait times out before, microseconds. */
   firstDeadlineUs = Number.POSITIVE_INFINITY
@@ -64,25 +68,35 @@ export class Waits {
     else queue.push(waiter)
   }
 
-  /** The first in the queue leaves it. */
-  dequeue(service: Handle): void {
-    const queue = this.queues.get(service)
-    const waiter = queue?.shift()
-    if (waiter !== undefined) this.#waiting.delete(waiter.id)
-    if (queue?.length === 0) this.queues.delete(service)
+  /** The first of a class. */
+  firstOf(service: Handle, rank: Rank): Waiter | undefined {
+    return this.queues.get(service)?.find((waiter) => waiter.class === rank)
   }
 
-  /** Removes a waiting request; the service it waited for, undefined when it does not wait. */
-  cancel(waitId: number): Handle | undefined {
-    const service = this.#waiting.get(waitId)
-    if (service !== undefined) this.leave(service, (waiter) => waiter.id === waitId)
-    return service
+  /** The newest of a class. */
+  newestOf(service: Handle, rank: Rank): Waiter | undefined {
+    return this.queues.get(service)?.findLast((waiter) => waiter.class === rank)
   }
 
-  /** Takes all that `leaves` out of a queue, in order. */
+  /** The class that is shed first of those that wait. */
+  lowest(service: Handle): Rank | undefined {
+    return RANKS.find((rank) => this.firstOf(service, rank) !== undefined)
+  }
+
+  /** The service that a request waits for; undefined when it does not wait. */
+  serviceOf(waitId: number): Handle | undefined {
+    return this.#waiting.get(waitId)
+  }
+
+  /** Takes one out of its queue. */
+  remove(service: Handle, waiter: Waiter): void {
+    this.leave(service, (one) => one === waiter)
+  }
+
+  /** Takes all that `leaves` out of a queue; the lowest class first, within one in order. */
   leave(service: Handle, leaves: (waiter: Waiter) => boolean): Waiter[] {
     const queue = this.queues.get(service) ?? []
-    const gone = queue.filter(leaves)
+    const gone = queue.filter(leaves).sort((a, b) => a.class - b.class)
     const left = queue.filter((waiter) => !leaves(waiter))
     if (left.length === 0) this.queues.delete(service)
     else this.queues.set(service, left)
@@ -98,8 +112,8 @@ export class Waits {
   }
 
   /** Answers a waiter that has left its queue; its thread is told at the next tick. */
-  refuse(waiter: Waiter, status: Status): void {
-    this.answer(waiter.thread, { waitId: waiter.id, result: status, instance: 0, thread: 0 })
+  refuse(waiter: Waiter, status: Status, retryAfterMs = 0): void {
+    this.answer(waiter.thread, { waitId: waiter.id, result: status, retryAfterMs, instance: 0, thread: 0 })
     this.wakeLater(waiter.thread)
   }
 
