@@ -134,6 +134,7 @@ export type { SchemaIssue, SchemaResult, StandardSchema } from './mesh/standard-
 export type { RequestSpan, TraceContext, Tracing } from './mesh/trace.js'
 export { Mesh, type RegisterOptions } from './mesh.js'
 export type { ConfigChange } from './config/changes.js'
+export type { AnswerWindow } from './reload/bounds.js'
 export type { Judgement } from './reload/guard.js'
 export type { MeshConfig, MeshReloadOptions, ServiceConfig } from './reload/mesh-reload.js'
 export type { ReloadReport } from './reload/report.js'

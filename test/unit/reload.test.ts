@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { configChanges, describeChange, fixedChanges } from '../../ts/config/changes.js'
 import { parseConfig } from '../../ts/config/check.js'
 import { Mesh } from '../../ts/index.js'
-import { DEFAULT_BOUNDS, type Slice, slowUs, type Window, worsening } from '../../ts/reload/bounds.js'
+import { DEFAULT_BOUNDS, type Slice, slowUs, type AnswerWindow, worsening } from '../../ts/reload/bounds.js'
 import { likelyAtMost, proves } from '../../ts/reload/evidence.js'
 import { Guard } from '../../ts/reload/guard.js'
 import { RecentAnswers } from '../../ts/reload/recent.js'
@@ -38,14 +38,20 @@ describe('changes', () => {
 })
 
 describe('bounds', () => {
-  const window = (own: Partial<Window>): Window => ({ requests: 1_000, failed: 0, p50Us: 1_000, p99Us: 30_000, ...own })
+  const window = (own: Partial<AnswerWindow>): AnswerWindow => ({
+    requests: 1_000,
+    failed: 0,
+    p50Us: 1_000,
+    p99Us: 30_000,
+    ...own,
+  })
   /** So many requests, the bad ones spread evenly or all in one tenth of a second. */
   const slices = ({ requests = 1_000, failed = 0, slow = 0 }: Partial<Slice>, at?: number): Slice[] =>
     Array.from({ length: 10 }, (_, index) => {
       const part = (of: number) => (at === undefined ? of / 10 : index === at ? of : 0)
       return { requests: requests / 10, failed: part(failed), slow: part(slow) }
     })
-  it.each<[string, Partial<Window>, Partial<Slice>, RegExp | undefined]>([
+  it.each<[string, Partial<AnswerWindow>, Partial<Slice>, RegExp | undefined]>([
     ['as before', {}, {}, undefined],
     ['a few more errors', { failed: 10 }, { failed: 29 }, undefined],
     ['so few more than allowed that it may be chance', { failed: 10 }, { failed: 40 }, undefined],

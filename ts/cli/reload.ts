@@ -1,7 +1,7 @@
 /** `linkmesh reload`: asks a running `linkmesh up` to read its config again, and shows what became of it. */
 import { userInfo } from 'node:os'
 import { describeChange } from '../config/changes.js'
-import type { Window } from '../reload/bounds.js'
+import type { AnswerWindow } from '../reload/bounds.js'
 import type { ShadowReport } from '../reload/shadow.js'
 import { adminSession, type MeshChoice } from './admin.js'
 import { EXIT } from './output.js'
@@ -59,7 +59,7 @@ function shadowLines({ recorded, services }: ShadowReport): string[] {
   ]
 }
 
-function windowText({ requests, failed, p50Us, p99Us }: Window): string {
+function windowText({ requests, failed, p50Us, p99Us }: AnswerWindow): string {
   return `${requests} requests, ${failed} failed, p50 ${time(p50Us)}, p99 ${time(p99Us)}`
 }
 

@@ -2,7 +2,7 @@
 import { likelyAtMost, proves } from './evidence.js'
 
 /** What was seen of requests in some span of time. */
-export interface Window {
+export interface AnswerWindow {
   requests: number
   /** Of these, those that failed or were refused. */
   failed: number
@@ -42,7 +42,7 @@ const GOOD_P99_US = 20_000
 const FORGIVEN = 10
 
 /** What a request may take after the change; the p99 has grown too much when more than one in a hundred takes longer. */
-export function slowUs(before: Window, { minRequests, latencyFactor }: Bounds): number {
+export function slowUs(before: AnswerWindow, { minRequests, latencyFactor }: Bounds): number {
   if (before.requests < minRequests) return Number.POSITIVE_INFINITY
   return Math.max(GOOD_P99_US, before.p99Us * latencyFactor)
 }
@@ -54,7 +54,7 @@ export function slowUs(before: Window, { minRequests, latencyFactor }: Bounds): 
  * (the share may have been larger than it looked) and after (the excess must be proven). Requests that a pause of the
  * machine hits are bad together, so they prove no more than one: the worst slices do not count.
  */
-export function worsening(before: Window, after: readonly Slice[], bounds: Bounds): string | undefined {
+export function worsening(before: AnswerWindow, after: readonly Slice[], bounds: Bounds): string | undefined {
   if (sum(after, 'requests') < bounds.minRequests) return undefined
   const few = before.requests < bounds.minRequests
   // Without a before there is nothing that errors could have come from but the change.

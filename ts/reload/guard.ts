@@ -1,13 +1,13 @@
 /** Watches what follows from a change, and says as soon as it can whether the change may stay. */
-import { type Bounds, slowUs, type Window, worsening } from './bounds.js'
+import { type Bounds, slowUs, type AnswerWindow, worsening } from './bounds.js'
 import type { RecentAnswers } from './recent.js'
 
 /** How often the answers since the change are judged, milliseconds. */
 const LOOK_MS = 100
 
 export interface Judgement {
-  before: Window
-  after: Window
+  before: AnswerWindow
+  after: AnswerWindow
   /** How long was watched, milliseconds. */
   watchedMs: number
   /** Too few requests came to know: it stays because nothing speaks against it. */
@@ -20,7 +20,7 @@ export interface Judgement {
 export class Guard {
   readonly #answers: RecentAnswers
   readonly #bounds: Bounds
-  readonly #before: Window
+  readonly #before: AnswerWindow
   #since = 0
 
   constructor(answers: RecentAnswers, bounds: Bounds) {

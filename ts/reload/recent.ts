@@ -1,6 +1,6 @@
 /** Answers of the last minute, and of spans that somebody watches. */
 import { LatencyHistogram } from '../cli/load/histogram.js'
-import type { Slice, Window } from './bounds.js'
+import type { Slice, AnswerWindow } from './bounds.js'
 
 /** Seconds that are kept. */
 const KEPT = 60
@@ -35,7 +35,7 @@ class Answers {
     this.latencies.reset()
   }
 
-  window(): Window {
+  window(): AnswerWindow {
     const { requests, failed, latencies } = this
     return { requests, failed, p50Us: latencies.quantileUs(0.5), p99Us: latencies.quantileUs(0.99) }
   }
@@ -99,7 +99,7 @@ export class RecentAnswers {
   }
 
   /** What was answered in the last `ms`, in whole seconds, at most a minute. */
-  last(ms: number, nowMs = performance.now()): Window {
+  last(ms: number, nowMs = performance.now()): AnswerWindow {
     const newest = Math.floor(nowMs / 1_000) + 1
     const oldest = newest - Math.min(KEPT - 1, Math.ceil(ms / 1_000))
     const sum = new Answers()
@@ -116,7 +116,7 @@ export class RecentAnswers {
   }
 
   /** What was answered in the span so far. */
-  since(span: number): { window: Window; slices: readonly Slice[] } {
+  since(span: number): { window: AnswerWindow; slices: readonly Slice[] } {
     const { all, slices } = this.#spans.get(span) as Span
     return { window: all.window(), slices }
   }
