@@ -213,10 +213,15 @@ impl Lane {
             let passed = match frame {
                 RequestFrame::Request(request) => one(session, &request, now, output.tail())?,
                 RequestFrame::Batch(batch) => all(session, &batch, now, output.tail())?,
-                RequestFrame::AckBelow(AckBelow(sequence)) => {
-                    session
-                        .window
-                        .acknowledge(widen_sequence(sequence, session.window.base()));
+                RequestFrame::AckBelow(AckBelow(wire)) => {
+                    let base = session.window.base();
+                    let sequence = widen_sequence(wire, base);
+                    // Nothing beyond was executed, so nothing beyond was answered; a number from before the first one is
+                    // there, too.
+                    if sequence > base + WINDOW {
+                        return Err(ServerError::Window);
+                    }
+                    session.window.acknowledge(sequence);
                     true
                 }
             };
@@ -288,6 +293,9 @@ fn all(
     let (first, open) = pass(session, batch.sequence, batch.fence);
     if !open {
         return Ok(false);
+    }
+    if first.checked_add(u64::from(batch.count)).is_none() {
+        return Err(ServerError::Window);
     }
     let access = session.handles.get(batch.handle);
     let start = out.len();

@@ -13,8 +13,11 @@ use common::pair::{BASE, Heard, Pair};
 use linkmesh_memory::{
     client::{ImportError, OperationError, OperationFailure, Outcome, Submission, SubmitError},
     compress::Compression,
-    frame::{ImportRefusal, Imported, MAX_INLINE, Operation, Status},
+    frame::{
+        AckBelow, BatchWriter, ImportRefusal, Imported, MAX_INLINE, Operation, Status, WINDOW,
+    },
     region::{AccessError, Region, Rights},
+    server::ServerError,
     session::{SessionLimits, Sessions},
 };
 
@@ -492,4 +495,29 @@ fn giving_up_before_sending_is_certain_and_after_it_is_not() {
         failed(OperationFailure::Closed, Outcome::NotDelivered)
     );
     assert_eq!(pair.submit(add, now), Err(SubmitError::Closed));
+}
+
+/// Found by fuzzing: at the first operation, the number before it widens to the last one there can be.
+#[test]
+fn numbers_from_outside_the_window_end_the_connection() {
+    let now = Instant::now();
+    let read = Operation::Read {
+        offset: 0,
+        length: 8,
+    };
+    let mut acknowledgement = Vec::new();
+    AckBelow(u32::MAX).encode(&mut acknowledgement);
+    let mut batch = Vec::new();
+    let mut writer = BatchWriter::new(&mut batch, 0, u32::MAX, false);
+    assert!(writer.push(&mut batch, &read));
+    writer.finish(&mut batch);
+    let mut far = Vec::new();
+    AckBelow(WINDOW as u32 + 1).encode(&mut far);
+    for bytes in [acknowledgement, batch, far] {
+        let mut pair = Pair::new(128, Rights::ALL);
+        assert_eq!(
+            pair.connection.receive(&mut pair.sessions, 0, &bytes, now),
+            Err(ServerError::Window)
+        );
+    }
 }
