@@ -1,5 +1,5 @@
 /** Answers of the last minute, and of spans that somebody watches. */
-import { LatencyHistogram } from '../cli/load/histogram.js'
+import { LatencyHistogram } from '../metrics/latency-histogram.js'
 import type { Slice, AnswerWindow } from './bounds.js'
 
 /** Seconds that are kept. */

@@ -93,7 +93,8 @@ impl Router {
             return None;
         }
         let hedging = &membership.service.hedging;
-        hedging.after_us(|| self.latencies_of_members(membership), policy, now_us)
+        let latencies = || self.latencies_of_all(membership, service, guard);
+        hedging.after_us(latencies, policy, now_us)
     }
 
     /// A second instance for a request that `first` has not answered: the least busy one that is eligible, of the first

@@ -100,15 +100,23 @@ impl LatencySeries {
 }
 
 impl Router {
-    /// Latencies of all that completed, by the members instead of a record.
-    pub(crate) fn latencies_of_members(&self, membership: &Membership) -> HistogramSnapshot {
+    /// Latencies of all that completed. Of every instance that is registered: who is outside the subset is no member, and
+    /// has served nevertheless.
+    pub(crate) fn latencies_of_all(
+        &self,
+        membership: &Membership,
+        service: u32,
+        guard: &Guard<'_>,
+    ) -> HistogramSnapshot {
         let _adding_up = membership.service.adding_up();
         let mut total = membership.service.histogram.snapshot();
-        for member in &membership.members {
-            if let Some(state) = self.cells.state(member.handle)
-                && let Some(own) = self.series.of(member.handle, state)
-            {
-                total.merge(&own.snapshot());
+        if let Some(record) = self.registry.snapshot(guard).service(service) {
+            for instance in &record.instances {
+                if let Some(state) = self.cells.state(instance.handle)
+                    && let Some(own) = self.series.of(instance.handle, state)
+                {
+                    total.merge(&own.snapshot());
+                }
             }
         }
         total

@@ -7,7 +7,7 @@
  */
 import type { LoadProfile, LoadReply, LoadRequest } from '../../config/load-profile.js'
 import { HttpClient } from './client.js'
-import { LatencyHistogram, type LatencySummary } from './histogram.js'
+import { LatencyHistogram, type LatencySummary } from '../../metrics/latency-histogram.js'
 import type { LoadCounts, LoadReport } from './messages.js'
 import type { Planned, Schedule } from './schedule.js'
 

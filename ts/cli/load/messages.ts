@@ -1,5 +1,5 @@
 /** What the load generator's thread is told and what it reports. */
-import type { LatencySummary } from './histogram.js'
+import type { LatencySummary } from '../../metrics/latency-histogram.js'
 
 export interface LoadOptions {
   /** Gateway, `http://127.0.0.1:8080`. */

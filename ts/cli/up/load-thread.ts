@@ -1,6 +1,6 @@
 /** The load generator as the main thread sees it: start, stop, what it reports. */
 import { Worker } from 'node:worker_threads'
-import type { LatencySummary } from '../load/histogram.js'
+import type { LatencySummary } from '../../metrics/latency-histogram.js'
 import type { LoadCommand, LoadMessage, LoadOptions, LoadReport } from '../load/messages.js'
 
 export class LoadThread {

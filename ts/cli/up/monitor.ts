@@ -1,6 +1,6 @@
 /** Puts a moment's figures together: the generator's when there is one, else what the gateway itself saw. */
 import type { GatewayAnswer } from '../../adapters/http.js'
-import { LatencyHistogram } from '../load/histogram.js'
+import { LatencyHistogram } from '../../metrics/latency-histogram.js'
 import type { Run } from './run.js'
 import { Figures, type Snapshot } from './snapshot.js'
 

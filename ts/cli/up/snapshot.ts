@@ -1,6 +1,6 @@
 /** What the view, the one-line log and `--json` show of a moment: figures only, no text. */
 import type { QosClass, ServiceInfo, ThreadInfo } from '../../binding/contract.js'
-import type { LatencySummary } from '../load/histogram.js'
+import type { LatencySummary } from '../../metrics/latency-histogram.js'
 import type { LoadReport } from '../load/messages.js'
 import type { Fleet, InstanceState } from './fleet.js'
 import { INSTANCE_FIELD } from './serve-instance.js'
