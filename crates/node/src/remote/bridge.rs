@@ -175,8 +175,7 @@ impl Bridge {
         // Packets come: they are to be looked for.
         self.quiet = u32::MAX;
         if let Some(link) = find_mut(&mut self.links, slot) {
-            link.settle(io);
-            link.flush(io);
+            advance(&self.local, link, io);
             if link.is_waiting() {
                 self.look_within(io.now() + ROOM);
             }
@@ -184,10 +183,8 @@ impl Bridge {
     }
 
     pub(crate) fn writable(&mut self, io: &mut Io<'_>, slot: PeerSlot) {
-        if let Some(link) = find_mut(&mut self.links, slot)
-            && link.flush(io)
-        {
-            carry(&self.local, link, io);
+        if let Some(link) = find_mut(&mut self.links, slot) {
+            advance(&self.local, link, io);
         }
     }
 
@@ -225,7 +222,7 @@ impl Bridge {
         }
         for link in self.links.iter_mut().flatten() {
             self.local.publish(link);
-            link.flush(io);
+            advance(&self.local, link, io);
         }
     }
 
@@ -259,8 +256,17 @@ fn find_mut(links: &mut [Option<Box<Link>>], slot: PeerSlot) -> Option<&mut Link
         .filter(|link| link.slot == slot)
 }
 
-/// Until the lanes are empty, or the ways full: then whoever makes room calls again.
-pub(super) fn carry(local: &Local, link: &mut Link, io: &mut Io<'_>) {
+/// Sends on what waits, and when all of it went, what was left in the lanes for want of room: whoever makes room does this,
+/// for nobody else looks into them before a thread writes again.
+pub(super) fn advance(local: &Local, link: &mut Link, io: &mut Io<'_>) {
+    link.settle(io);
+    if link.flush(io) && link.has_left() {
+        carry(local, link, io);
+    }
+}
+
+/// Until the lanes are empty, or the ways full: then [`advance`] goes on.
+fn carry(local: &Local, link: &mut Link, io: &mut Io<'_>) {
     let now_ms = local.ms(io.now());
     loop {
         let all = local.carry_lanes(link, now_ms);

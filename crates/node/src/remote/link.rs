@@ -132,6 +132,11 @@ impl Link {
         self.lanes = lanes;
     }
 
+    /// Whether lanes hold frames: those that found no room on the way.
+    pub(super) fn has_left(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.is_read())
+    }
+
     /// Publishes what came in this turn, and stops reading from a node whose frames nobody takes.
     pub(super) fn settle(&mut self, io: &mut Io<'_>) {
         let mut waiting = 0;

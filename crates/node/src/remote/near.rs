@@ -5,7 +5,7 @@ use std::time::Duration;
 use linkmesh_requests::Malformed;
 use linkmesh_transport::core::Io;
 
-use crate::remote::bridge::{Bridge, ENDED, PROTOCOL, ROOM, carry, read_ring};
+use crate::remote::bridge::{Bridge, ENDED, PROTOCOL, ROOM, advance, read_ring};
 
 /// How long the end of a process is looked for after its ring has ended; then QUIC knows best.
 const SUSPECT: Duration = Duration::from_millis(500);
@@ -59,10 +59,7 @@ impl Bridge {
                 }
             }
             if moved || link.is_waiting() {
-                link.settle(io);
-                if link.flush(io) {
-                    carry(&self.local, link, io);
-                }
+                advance(&self.local, link, io);
                 if link.is_waiting() {
                     room = Some(io.now() + ROOM);
                 }
@@ -82,12 +79,12 @@ impl Bridge {
                 && let Some(ring) = self.neighbours.ring(link.slot)
             {
                 link.use_ring(ring);
-                link.flush(io);
+                advance(&self.local, link, io);
             }
             if link.departures.uses_ring() && link.ring.as_ref().is_some_and(|ring| ring.is_over())
             {
                 link.departures.come_back();
-                link.flush(io);
+                advance(&self.local, link, io);
                 link.suspected = Some(io.now() + SUSPECT);
                 suspects = true;
             }
