@@ -97,32 +97,33 @@ export class Route {
    * @param latencyUs microseconds; by default the time since the pick
    */
   complete(ticket: Ticket, outcome: Outcome, latencyUs = -1, options?: CompleteOptions): void {
-    if (!(Number.isInteger(outcome) && outcome >= Outcome.Ok && outcome <= Outcome.Unknown)) {
-      throw invalid('outcome', `outcome must be one of Outcome, not ${shown(outcome)}`, Outcome.Unknown)
-    }
-    if (typeof latencyUs !== 'number' || !Number.isFinite(latencyUs)) {
-      throw invalid('latencyUs', `latencyUs must be a finite number of microseconds, not ${shown(latencyUs)}`)
-    }
-    const retryAfterMs = options === undefined ? 0 : checkRetryAfter(options, outcome)
+    if (!(Number.isInteger(outcome) && outcome >= Outcome.Ok && outcome <= Outcome.Unknown)) throw noOutcome(outcome)
+    if (typeof latencyUs !== 'number' || !Number.isFinite(latencyUs)) throw noLatency(latencyUs)
+    const core = this.#core
     const status =
-      retryAfterMs > 0
-        ? this.#core.completeRejected(ticket, latencyUs, retryAfterMs)
-        : this.#core.complete(ticket, outcome, latencyUs)
+      options === undefined
+        ? core.complete(ticket, outcome, latencyUs)
+        : this.#rejected(ticket, outcome, latencyUs, checkRetryAfter(options, outcome))
     const instance = this.#open.remove(ticket)
     if (outcome !== Outcome.Ok) this.#dispatcher.onChange?.()
     if (this.#dispatcher.waits.size > 0) this.#dispatcher.waits.takeSoon()
-    if (status === 0) {
-      if (COMPLETE.hasSubscribers) {
-        publishComplete({ service: this.service, ticket, instance, attempt: 0 }, outcome)
-      }
-      return
+    if (status !== 0) throw this.#notOpen(ticket, status)
+    if (COMPLETE.hasSubscribers) {
+      publishComplete({ service: this.service, ticket, instance, attempt: 0 }, outcome)
     }
-    throw errorOf(
+  }
+
+  #rejected(ticket: Ticket, outcome: Outcome, latencyUs: number, retryAfterMs: number): number {
+    return retryAfterMs > 0
+      ? this.#core.completeRejected(ticket, latencyUs, retryAfterMs)
+      : this.#core.complete(ticket, outcome, latencyUs)
+  }
+
+  #notOpen(ticket: Ticket, status: number): LinkmeshError {
+    return errorOf(
       status === Status.Closed || this.#core.closed ? 'LM_CLOSED' : 'LM_STALE_TICKET',
       `ticket ${shown(ticket)} was completed before, or its lease ran out`,
-      {
-        field: 'ticket',
-      },
+      { field: 'ticket' },
     )
   }
 
@@ -193,4 +194,13 @@ function checkRetryAfter(options: CompleteOptions, outcome: Outcome): number {
   if (outcome !== Outcome.Rejected)
     throw invalid('retryAfterMs', 'retryAfterMs is what an instance says with Outcome.Rejected, and with no other')
   return retryAfterMs
+}
+
+// Apart from the hot function, which is small enough to become part of its callers without them.
+function noOutcome(outcome: unknown): LinkmeshError {
+  return invalid('outcome', `outcome must be one of Outcome, not ${shown(outcome)}`, Outcome.Unknown)
+}
+
+function noLatency(latencyUs: unknown): LinkmeshError {
+  return invalid('latencyUs', `latencyUs must be a finite number of microseconds, not ${shown(latencyUs)}`)
 }

@@ -253,6 +253,8 @@ impl Router {
     }
 
     /// A request was given up: its instance would have taken longer still.
+    #[cold]
+    #[inline(never)]
     fn learn_bound(answer: &Answer<'_>) {
         let Answer {
             view,

@@ -278,7 +278,7 @@ impl Router {
     }
 
     /// Takes a place on a member, and a probe place if it is half-open.
-    #[inline]
+    #[inline(always)]
     fn take(&self, selection: &Selection<'_>, proposal: Proposal, service: u32) -> Option<Probe> {
         let handle = selection.membership.members[proposal.index as usize].handle;
         let view = self.view(handle);

@@ -68,7 +68,7 @@ impl Tickets {
     }
 
     /// Gives out a ticket. `None` when [`MAX_TICKETS`] are open.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&self, filled: &Filled) -> Option<u64> {
         let ticket = self.slab.allocate()?;
         if ticket.slot() >= self.used.load(Ordering::Relaxed) {
