@@ -1,12 +1,9 @@
 /** Compression of transfers between two processes: what crosses the network, and that nothing else changes. */
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Compression, Mesh, type RemoteRegion } from '../../ts/index.js'
+import type { Compression, Mesh, RemoteRegion } from '../../ts/index.js'
 import { NO_NATIVE } from '../support/native.js'
-import { founder, type Node } from '../support/node.js'
+import { founder, guest, type Node } from '../support/node.js'
 
 const MIB = 1 << 20
 const LENGTH = 4 * MIB
@@ -17,22 +14,13 @@ const text = () => Buffer.alloc(LENGTH, 'POST /orders/77 {"articles":[1,2,3],"pa
 describe.skipIf(NO_NATIVE !== '')(`compressed transfers${NO_NATIVE === '' ? '' : `: ${NO_NATIVE}`}`, () => {
   let first: Node
   let mesh: Mesh
-  const data = mkdtempSync(join(tmpdir(), 'linkmesh-compression-'))
+  let end: (() => Promise<void>) | undefined
 
   beforeAll(async () => {
     first = await founder()
-    const { token } = await first.node.ask('invite')
-    mesh = await Mesh.open({
-      name: `compression-${process.pid}`,
-      join: [{ address: first.info.listening, token }],
-      data,
-    })
+    ;({ mesh, end } = await guest(first, 'compression'))
   })
-  afterAll(async () => {
-    await mesh?.close({ graceMs: 0 })
-    await first?.node.end('SIGKILL')
-    rmSync(data, { recursive: true, force: true })
-  })
+  afterAll(() => end?.())
 
   /** Bytes that crossed the network meanwhile, in and out. */
   async function crossed(work: () => Promise<void>): Promise<{ in: number; out: number }> {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type LinkmeshError, Mesh } from '../../ts/index.js'
 import type { RemoteRegion } from '../../ts/memory/remote-region.js'
 import { NO_NATIVE } from '../support/native.js'
-import { type Answer, founder, NodeProcess } from '../support/node.js'
+import { founder, guest, type Node, NodeProcess } from '../support/node.js'
 
 const pattern = (offset: number, length: number, seed = 0) =>
   Uint8Array.from({ length }, (_, at) => ((offset + at) * 7 + ((offset + at) >>> 8) + seed) & 0xff)
@@ -22,24 +22,15 @@ interface RegionOptions {
 }
 
 describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${NO_NATIVE}`}`, () => {
-  let first: { node: NodeProcess; info: Answer }
+  let first: Node
   let mesh: Mesh
-  const data = mkdtempSync(join(tmpdir(), 'linkmesh-memory-'))
+  let end: (() => Promise<void>) | undefined
 
   beforeAll(async () => {
     first = await founder()
-    const { token } = await first.node.ask('invite')
-    mesh = await Mesh.open({
-      name: `memory-${process.pid}`,
-      join: [{ address: first.info.listening, token }],
-      data,
-    })
+    ;({ mesh, end } = await guest(first, 'memory'))
   })
-  afterAll(async () => {
-    await mesh?.close({ graceMs: 0 })
-    await first?.node.end('SIGKILL')
-    rmSync(data, { recursive: true, force: true })
-  })
+  afterAll(() => end?.())
 
   it('says what it can', () => {
     expect(mesh.capabilities()).toContain('remote-memory')

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { Mesh } from '../../ts/index.js'
 
 const FILE = fileURLToPath(new URL('../process/fixtures/node.mjs', import.meta.url))
 /** Longest wait for one answer. */
@@ -80,6 +81,29 @@ export async function founder(serve: object[] = [], options: object = {}): Promi
     serve,
   })
   return { node, info }
+}
+
+/** A mesh of this process, joined to `first` by an invitation. `end` closes it and kills `first`. */
+export async function guest(first: Node, name: string): Promise<{ mesh: Mesh; end(): Promise<void> }> {
+  const data = mkdtempSync(join(tmpdir(), `linkmesh-${name}-`))
+  let mesh: Mesh | undefined
+  const end = async () => {
+    await mesh?.close({ graceMs: 0 })
+    await first.node.end('SIGKILL')
+    rmSync(data, { recursive: true, force: true })
+  }
+  try {
+    const { token } = await first.node.ask('invite')
+    mesh = await Mesh.open({
+      name: `${name}-${process.pid}`,
+      join: [{ address: first.info.listening, token }],
+      data,
+    })
+    return { mesh, end }
+  } catch (error) {
+    await end()
+    throw error
+  }
 }
 
 /** One more node, joined to `first` by an invitation. */

@@ -23,6 +23,7 @@ import { nowMs } from '../mesh/clock.js'
 import type { Core } from '../mesh/core.js'
 import type { Poller } from '../mesh/lanes.js'
 import { Slots } from '../mesh/slots.js'
+import { soon } from '../mesh/soon.js'
 import { errorOfCompletion, type OperationOptions, type Pending } from './operation.js'
 import { bodyRoom, OperationPage } from './page.js'
 import { Records } from './records.js'
@@ -38,7 +39,6 @@ const VAIN_SPINS = 8
 const REST = 64
 /** Memory of batches that is kept for the next ones. */
 const SPARE_RECORDS = 8
-const SETTLED = Promise.resolve()
 /** Operations of one thread that may be outstanding. */
 export const MAX_OUTSTANDING = 65_536
 
@@ -182,8 +182,7 @@ export class Operations implements Poller {
   schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    // A quarter of what `queueMicrotask` takes, which makes an async resource for each call.
-    void SETTLED.then(this.#flush)
+    soon(this.#flush)
   }
 
   readonly #flush = (): void => {

@@ -248,10 +248,10 @@ export class Dispatcher {
 
   /** Runs a handler, within a span when there is a tracer; a repeat with an idempotency key has the first one's answer. */
   run(local: LocalInstance, body: unknown, context: Context): unknown {
-    const { tracing } = this.core
     const key = context.guarantees?.idempotencyKey
-    if (key !== undefined) return this.#ledger.run(local.handle, key, () => this.#handle(local, body, context))
-    return tracing === undefined ? local.handler(body, context) : this.#handle(local, body, context)
+    return key === undefined
+      ? this.#handle(local, body, context)
+      : this.#ledger.run(local.handle, key, () => this.#handle(local, body, context))
   }
 
   #handle(local: LocalInstance, body: unknown, context: Context): unknown {

@@ -21,6 +21,7 @@ import { Header, Outbox } from './outbox.js'
 import { failureOf } from './outcomes.js'
 import { RemoteItems } from './remote-items.js'
 import { Slots } from './slots.js'
+import { soon } from './soon.js'
 
 export interface LanesOptions {
   codec: CodecOption
@@ -48,8 +49,6 @@ interface Inbox {
 const EARLY = 32
 
 const NOTHING = new Encoded()
-/** Its `then` is a microtask for a quarter of what `queueMicrotask` costs, which makes an async resource each time. */
-const SETTLED = Promise.resolve()
 
 export class Lanes implements RemotePath, ReplyPath {
   /** Completions of remote memory, once there are any. */
@@ -271,7 +270,7 @@ export class Lanes implements RemotePath, ReplyPath {
   #touch(outbox: Outbox): void {
     if (!outbox.dirty) {
       outbox.dirty = true
-      if (this.#dirty.push(outbox) === 1) void SETTLED.then(this.#flush)
+      if (this.#dirty.push(outbox) === 1) soon(this.#flush)
     }
     // In a long batch the receiver begins with the first frames while the next ones are written: both threads work at
     // once, and neither is silent for so long that the other falls asleep.

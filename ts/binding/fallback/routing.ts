@@ -29,7 +29,7 @@ import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './
 import { type Entered, orderEnter, orderLeave } from './routing/key-order.js'
 import { type Begun, ledgerBegin, ledgerForget, ledgerResult, ledgerSettle } from './routing/ledger.js'
 import { hedge, hedgeAfter } from './routing/hedge.js'
-import { noteRefusal, type Picked, pickFrom } from './routing/pick.js'
+import { noteRefusal, type Picked, pickFrom, type Request } from './routing/pick.js'
 import { grant, type Waiting, type WaitRefused, wait, waitCancel } from './routing/queue.js'
 import { type RouterOptions, RouterState } from './routing/state.js'
 import type { Grant } from './routing/waits.js'
@@ -142,13 +142,12 @@ export class FallbackRouter {
     out: Picked,
   ): Ticket | Status {
     forget(out)
-    const membership = this.#state.memberships.get(service)
-    if (membership === undefined) return Status.StaleHandle
-    const rank = membership.classOf(qos)
-    const result = pickFrom(this.#state, { service, membership, keyHash, class: rank, thread, nowUs }, rng, out)
+    const request = this.#request(service, keyHash, qos, thread, nowUs)
+    if (request === undefined) return Status.StaleHandle
+    const result = pickFrom(this.#state, request, rng, out)
     if (typeof result === 'number') return result
     out.retryAfterMs = result.retryAfterMs
-    noteRefusal(membership, rank, result)
+    noteRefusal(request.membership, request.class, result)
     return result.status
   }
 
@@ -169,10 +168,13 @@ export class FallbackRouter {
     out: Picked,
   ): Ticket | Status {
     forget(out)
+    const request = this.#request(service, 0, qos, thread, nowUs)
+    return request === undefined ? Status.StaleHandle : hedge(this.#state, request, first, rng, out)
+  }
+
+  #request(service: Handle, keyHash: number, qos: Qos, thread: number, nowUs: number): Request | undefined {
     const membership = this.#state.memberships.get(service)
-    if (membership === undefined) return Status.StaleHandle
-    const rank = membership.classOf(qos)
-    return hedge(this.#state, { service, membership, keyHash: 0, class: rank, thread, nowUs }, first, rng, out)
+    return membership && { service, membership, keyHash, class: membership.classOf(qos), thread, nowUs }
   }
 
   /**

@@ -167,9 +167,9 @@ pub(crate) struct Node {
     /// Where it listens, and what says so to others.
     listening: Option<SocketAddr>,
     publisher: OnceLock<Publisher>,
-    /// Turns that looked into rings. Relaxed: only counts.
     /// How often the next turn of an event loop looks into the rings.
     ring_looks: AtomicU32,
+    /// Turns that looked into rings. Relaxed: only counts.
     ring_drives: AtomicU32,
     /// `None` once it was closed. Readers hold it for the length of a call.
     quic: RwLock<Option<Quic<NodeApp>>>,
