@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SLAB_BYTES } from '../../ts/mesh/body-slab.js'
 import { BodyCodec, BodyKind, type CodecOption, Encoded } from '../../ts/mesh/codec.js'
 
 const viewsOf = (bytes: Buffer) => ({ bytes, u8: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) })
@@ -37,6 +38,51 @@ describe('bodies', () => {
       expect(Buffer.isBuffer(across(Buffer.from(bytes)))).toBe(true)
       expect(across(Buffer.from(bytes))).toEqual(Buffer.from(bytes))
     }
+  })
+
+  it('gives each body bytes that nobody else gets, however many are kept', () => {
+    const sender = new BodyCodec('json')
+    const receiver = new BodyCodec('json')
+    const lane = Buffer.alloc(16_384)
+    const encoded = new Encoded()
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 6_000 }), { minLength: 50, maxLength: 200 }), (lengths) => {
+        const kept = lengths.map((length, index) => {
+          sender.encode(new Uint8Array(length).fill(index), encoded)
+          lane.set(encoded.bytes as Uint8Array, 8)
+          return receiver.decode(encoded.kind, viewsOf(lane), 8, 8 + length, 0) as Uint8Array
+        })
+        // A handler may write what it likes into its own.
+        for (const body of kept) for (let at = 0; at < body.length; at++) body[at] = (body[at] as number) ^ 0x55
+        kept.forEach((body, index) => {
+          expect(body.length).toBe(lengths[index])
+          expect(body.every((byte) => byte === ((index & 0xff) ^ 0x55))).toBe(true)
+          expect(body.byteOffset % 8).toBe(0)
+          // What a kept body holds on to.
+          expect(body.buffer.byteLength).toBeLessThanOrEqual(Math.max(body.length, SLAB_BYTES))
+          if (body.length <= 64) expect(body.buffer.byteLength).toBe(body.length)
+        })
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  it('moves no body out from under its neighbours when one is transferred', () => {
+    const receiver = new BodyCodec('json')
+    const lane = Buffer.alloc(400, 7)
+    const [one, other] = [0, 200].map((at) => receiver.decode(BodyKind.Bytes, viewsOf(lane), at, at + 200, 0)) as [
+      Uint8Array,
+      Uint8Array,
+    ]
+    expect(one.buffer).toBe(other.buffer)
+    // Node.js 20 copies what must not be transferred, later ones refuse.
+    try {
+      structuredClone(one, { transfer: [one.buffer as ArrayBuffer] })
+    } catch (error) {
+      expect((error as Error).name).toBe('DataCloneError')
+    }
+    expect([...other]).toEqual(Array(200).fill(7))
+    expect(new Uint8Array(structuredClone(one.slice()).buffer)).toEqual(new Uint8Array(200).fill(7))
   })
 
   it('carries JSON values, and v8 values with their types', () => {

@@ -1,17 +1,22 @@
 /**
  * Bodies on a lane. `Uint8Array` and strings travel raw; `undefined` as nothing; everything else through the codec.
  *
+ * A received body is the receiver's own, for as long as it likes; its `buffer` may hold other bodies, too, as that of a
+ * `Buffer` may (see {@link BodySlab}).
+ *
  * The encoder fills one reused {@link Encoded}, so that a body goes from the value straight into the lane's memory.
  */
 import { Buffer } from 'node:buffer'
 import { deserialize, serialize } from 'node:v8'
 import { LinkmeshError } from '../errors.js'
+import { BodySlab } from './body-slab.js'
 
 /** Turns values into bytes and back. Both ends of a lane need the codec under the same name. */
 export interface Codec {
   /** 1 to 64 characters; carried with each body, so a mismatch is an error and never a wrong value. */
   name: string
   encode(value: unknown): Uint8Array
+  /** `bytes` may be kept. They begin at a multiple of eight of `bytes.buffer`, which may hold other bodies, too. */
   decode(bytes: Uint8Array): unknown
 }
 
@@ -71,6 +76,7 @@ export interface Memory {
 export class BodyCodec {
   readonly #own: Codec | undefined
   readonly #v8: boolean
+  readonly #slab = new BodySlab()
   /** Carried in frames whose body the own codec made. */
   readonly ownHash: number
 
@@ -126,7 +132,7 @@ export class BodyCodec {
         case BodyKind.None:
           return undefined
         case BodyKind.Bytes:
-          return u8.slice(start, end)
+          return this.#slab.copy(u8, start, end)
         case BodyKind.Buffer:
           return Buffer.from(bytes.subarray(start, end))
         case BodyKind.Text:
@@ -141,7 +147,7 @@ export class BodyCodec {
               'it was made by a codec that this thread does not have: open and attach with the same codec',
             )
           }
-          return this.#own.decode(u8.slice(start, end))
+          return this.#own.decode(this.#slab.copy(u8, start, end))
         default:
           throw new TypeError(`unknown kind ${kind}`)
       }
