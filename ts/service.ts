@@ -34,6 +34,11 @@ export interface RequestOptions {
    * counts as idempotent. At most 1,024 characters.
    */
   idempotencyKey?: string
+  /**
+   * What a repeat must be alike in, a digest of the request for example: one with the same `idempotencyKey` and another
+   * fingerprint is refused (`LM_CONFLICT`) instead of answered. 1 to 128 printable characters of ASCII.
+   */
+  idempotencyFingerprint?: string
   signal?: AbortSignal
   /** Class of service; default the service's `policy.qos.class`. Nested requests do not inherit it. */
   qos?: QosClass
@@ -45,7 +50,8 @@ export interface RequestOptions {
   retries?: number
 }
 
-export interface StreamOptions extends Omit<RequestOptions, 'idempotencyKey' | 'idempotent' | 'retries'> {
+export interface StreamOptions
+  extends Omit<RequestOptions, 'idempotencyKey' | 'idempotencyFingerprint' | 'idempotent' | 'retries'> {
   /** Items that may be under way before the consumer has taken them; 1 to 4,096, default 32. */
   window?: number
 }

@@ -64,6 +64,18 @@ describe.skipIf(NO_NATIVE !== '')(`delivery${NO_NATIVE === '' ? '' : ` (skipped:
     ).toBe(true)
   })
 
+  it('a repeat that is another request is refused by whichever thread it comes to', async () => {
+    await start()
+    const ask = (key: string, idempotencyFingerprint: string): Promise<unknown> =>
+      mesh.request('pay', 1, { key, idempotencyKey: 'order-9', idempotencyFingerprint })
+    await ask('first', 'a')
+    const others = await Promise.allSettled(Array.from({ length: 16 }, (_, n) => ask(`k${n}`, 'b')))
+    for (const other of others)
+      expect(other).toMatchObject({ reason: { code: 'LM_CONFLICT', field: 'idempotencyKey' } })
+    const served = mesh.services().find(({ name }) => name === 'pay')
+    expect(served?.instances.map(({ failed }) => failed)).toEqual([0, 0])
+  })
+
   it('what a thread had begun when it died is begun anew', async () => {
     await start()
     const asked = mesh.request('pay', { hang: true }, { idempotencyKey: 'order-8', timeoutMs: 20_000 })

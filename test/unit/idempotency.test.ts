@@ -154,6 +154,31 @@ describe('idempotencyKey', () => {
     await expect(mesh.request('pay', 1, { idempotencyKey: 'k' })).rejects.toMatchObject({ code: 'LM_INVALID_ARGUMENT' })
   })
 
+  it('with another fingerprint it is another request, which is refused and harms nobody', async () => {
+    const mesh = await opened()
+    let runs = 0
+    mesh.service('pay', () => {
+      runs++
+      return runs
+    })
+    const pay = (idempotencyFingerprint?: string) =>
+      mesh.request('pay', 1, { idempotencyKey: 'k', ...(idempotencyFingerprint && { idempotencyFingerprint }) })
+    expect(await pay('a')).toBe(1)
+    expect(await pay('a')).toBe(1)
+    // Who does not say what it is about believes the key.
+    expect(await pay()).toBe(1)
+    await expect(pay('b')).rejects.toMatchObject({ code: 'LM_CONFLICT', field: 'idempotencyKey', retryable: false })
+    expect(runs).toBe(1)
+    expect(mesh.services()[0]?.instances[0]?.failed).toBe(0)
+    for (const idempotencyFingerprint of ['', 'ü', 'x'.repeat(129), 7] as string[])
+      await expect(mesh.request('pay', 1, { idempotencyKey: 'k', idempotencyFingerprint })).rejects.toMatchObject({
+        field: 'idempotencyFingerprint',
+      })
+    await expect(mesh.request('pay', 1, { idempotencyFingerprint: 'a' })).rejects.toMatchObject({
+      field: 'idempotencyFingerprint',
+    })
+  })
+
   it('is kept in a dead letter, so that what was done is not redriven', async () => {
     const mesh = await opened({ deadLetters: true })
     let runs = 0

@@ -268,6 +268,10 @@ const serviceRoute = z.strictObject({
     .enum(['merge', 'raw'])
     .describe('merge (default): JSON body, query and path parameters in one object; raw: the bytes as they came')
     .optional(),
+  idempotency: z
+    .enum(['accept', 'require', 'ignore'])
+    .describe('Field Idempotency-Key of POST and PATCH: accept (default), require (400 without it) or ignore')
+    .optional(),
   contentType: z.string().max(200).describe('Content type of a reply that is bytes or text').optional(),
   ...routeOptions,
 })

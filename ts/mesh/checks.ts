@@ -81,6 +81,23 @@ export function checkIdempotencyKey(value: unknown): string {
   return value
 }
 
+/** Longest fingerprint; the ledger keeps its length in a byte. */
+const MAX_FINGERPRINT = 128
+
+export function isFingerprint(value: string): boolean {
+  return value.length <= MAX_FINGERPRINT && /^[\x20-\x7e]+$/.test(value)
+}
+
+export function checkFingerprint(value: unknown): string {
+  const field = 'idempotencyFingerprint'
+  if (typeof value === 'string' && isFingerprint(value)) return value
+  throw invalid(
+    field,
+    `${field} must be 1 to ${MAX_FINGERPRINT} printable characters of ASCII, not ${shown(value)}`,
+    MAX_FINGERPRINT,
+  )
+}
+
 export function checkSignal(value: unknown): AbortSignal {
   const signal = value as Partial<AbortSignal> | null
   if (

@@ -248,10 +248,11 @@ export class Dispatcher {
 
   /** Runs a handler, within a span when there is a tracer; a repeat with an idempotency key has the first one's answer. */
   run(local: LocalInstance, body: unknown, context: Context): unknown {
-    const key = context.guarantees?.idempotencyKey
+    const guarantees = context.guarantees
+    const key = guarantees?.idempotencyKey
     return key === undefined
       ? this.#handle(local, body, context)
-      : this.#ledger.run(local.handle, key, () => this.#handle(local, body, context))
+      : this.#ledger.run(local.handle, key, guarantees?.fingerprint, () => this.#handle(local, body, context))
   }
 
   #handle(local: LocalInstance, body: unknown, context: Context): unknown {

@@ -18,6 +18,7 @@ export function failureOf(error: unknown): Outcome {
       // The request was wrong: the instance did its work well by saying so.
       case 'LM_INVALID_ARGUMENT':
       case 'LM_CODEC':
+      case 'LM_CONFLICT':
         return Outcome.Ok
       case 'LM_CANCELLED':
         return Outcome.Cancelled

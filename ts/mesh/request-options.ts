@@ -3,6 +3,7 @@ import type { Binding } from '../binding/contract.js'
 import type { RequestOptions, StreamOptions } from '../service.js'
 import type { Call } from './call.js'
 import {
+  checkFingerprint,
   checkIdempotencyKey,
   checkInteger,
   checkKey,
@@ -18,7 +19,8 @@ import { checkQos } from './qos.js'
 /** Checks what a caller asks for, and notes it on the call. */
 export function readOptions(call: Call, options: RequestOptions & StreamOptions, binding: Binding): void {
   checkRecord(options, 'options')
-  const { timeoutMs, key, signal, metadata, idempotencyKey, idempotent, retries, window, qos } = options
+  const { timeoutMs, key, signal, metadata, idempotencyKey, idempotencyFingerprint, idempotent, retries, window, qos } =
+    options
   if (timeoutMs !== undefined) call.timeoutMs = checkTimeout(timeoutMs, 'timeoutMs')
   if (key !== undefined) {
     call.key = checkKey(key)
@@ -33,9 +35,10 @@ export function readOptions(call: Call, options: RequestOptions & StreamOptions,
     call.guarantees ??= new Guarantees()
     call.guarantees.idempotencyKey = checkIdempotencyKey(idempotencyKey)
     call.idempotent = true
+    if (idempotencyFingerprint !== undefined) call.guarantees.fingerprint = checkFingerprint(idempotencyFingerprint)
     // A repeat goes where the first one went.
     if (key === undefined) call.keyHash = binding.hashKey(idempotencyKey)
-  }
+  } else if (idempotencyFingerprint !== undefined) throw invalid('idempotencyFingerprint', 'there is no idempotencyKey')
   if (signal !== undefined) call.signal = checkSignal(signal)
   if (metadata !== undefined) call.metadata = checkMetadata(metadata)
   if (idempotent !== undefined) {

@@ -7,6 +7,7 @@ import { refuseBrokenRequest } from './broken-request.js'
 import { ENDPOINTS, type EndpointState } from './endpoints.js'
 import { Exchange } from './exchange.js'
 import { checkFraming, requestIdOf, timeoutOf } from './headers.js'
+import { KeysInFlight } from './idempotency.js'
 import { GATEWAY_LIMITS, type GatewayLimits, type GatewayOptions, type GatewayRoute } from './options.js'
 import { HttpProblem, sendProblem, toProblem } from './problem.js'
 import { parseRouteKey } from './route-key.js'
@@ -34,6 +35,7 @@ export class Gateway {
   private limits: GatewayLimits
   private timeoutMs: number
   private readonly upstreams = new UpstreamClient()
+  private readonly keys = new KeysInFlight()
   private readonly socketsByClient = new Map<string, number>()
   private readonly busy = new Map<Socket, number>()
   private readonly sockets = new Set<Socket>()
@@ -245,7 +247,7 @@ export class Gateway {
     if (request.headers.expect !== undefined && Number(request.headers['content-length'] ?? 0) <= exchange.bodyLimit)
       response.writeContinue()
     if ('upstream' in route) await this.upstreams.answer(exchange, route)
-    else await answerByService(exchange, route)
+    else await answerByService(exchange, route, this.keys)
     return exchange.routed
   }
 

@@ -13,6 +13,11 @@ export interface ServiceRoute {
   qos?: QosClass | undefined
   /** `merge` (default): JSON body, query and parameters in one object; `raw`: the bytes as they came. */
   body?: 'merge' | 'raw' | undefined
+  /**
+   * What becomes of the field `Idempotency-Key` of POST and PATCH. `accept` (default): a repeat with the same key has the
+   * first one's answer, for as long as the service's policy `idempotency` says; `require`: 400 without it; `ignore`.
+   */
+  idempotency?: 'accept' | 'require' | 'ignore' | undefined
   /** Content type of replies that are bytes or text. */
   contentType?: string | undefined
   maxBodyBytes?: number | undefined
