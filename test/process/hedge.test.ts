@@ -44,7 +44,7 @@ describe.skipIf(NO_NATIVE !== '')(`hedging${NO_NATIVE === '' ? '' : ` (skipped: 
       for (let i = 0; i < 40; i++) await mesh.request('work', i)
     }
     const ask = (id: number, options: object = URGENT): Promise<unknown> =>
-      mesh.request('work', { do: 'hangAt', thread: hanging, id }, options)
+      mesh.request('work', { do: 'hang', thread: hanging, id }, options)
     const saidSo = async (field: string): Promise<void> => {
       await until(async () => {
         // A request of its own each time: what the worker said before its answer is here by then.
