@@ -19,7 +19,7 @@ pub struct Measured {
     pub records: u64,
 }
 
-const RECORD: usize = 512;
+pub const RECORD: usize = 512;
 
 pub fn measure(mut store: Box<dyn Durable>, in_flight: usize, time: Duration) -> Measured {
     let mut record = [0x5A; RECORD];

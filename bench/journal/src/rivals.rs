@@ -1,23 +1,33 @@
-//! Who is measured.
+//! Who is measured, and the floor under them all.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use linkmesh_journal::{Disk, Journal, JournalOptions, Kind, Ticket};
 
-use crate::client::Durable;
+use crate::client::{Durable, Measured, measure};
+use crate::floor;
 use crate::stores::{Fjall, Grouped, Redb};
 
 pub struct Contender {
     pub name: &'static str,
-    pub open: Box<dyn FnOnce(&Path) -> Box<dyn Durable>>,
+    pub measure: Box<dyn FnOnce(&Path, usize, Duration) -> Measured>,
+}
+
+impl Contender {
+    fn store<D: Durable + 'static>(name: &'static str, open: fn(&Path) -> D) -> Self {
+        let measure = move |place: &Path, in_flight, time| measure(Box::new(open(place)), in_flight, time);
+        Self { name, measure: Box::new(measure) }
+    }
 }
 
 pub fn contenders() -> Vec<Contender> {
     vec![
-        Contender { name: "linkmesh", open: Box::new(|place| Box::new(Own::open(place))) },
-        Contender { name: "redb", open: Box::new(|place| Box::new(Grouped::new(Redb::open(place)))) },
-        Contender { name: "fjall", open: Box::new(|place| Box::new(Grouped::new(Fjall::open(place)))) },
+        Contender::store("linkmesh", Own::open),
+        Contender::store("redb", |place| Grouped::new(Redb::open(place))),
+        Contender::store("fjall", |place| Grouped::new(Fjall::open(place))),
+        Contender { name: "floor", measure: Box::new(floor::measure) },
     ]
 }
 

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
-use crate::client::Durable;
+use crate::client::{Durable, RECORD};
 
 /// One durable transaction at a time.
 pub trait Store: Send + 'static {
@@ -27,8 +27,6 @@ pub struct Grouped<S> {
     writer: Option<JoinHandle<S>>,
 }
 
-const SIZE: usize = 512;
-
 impl<S: Store> Grouped<S> {
     pub fn new(mut store: S) -> Self {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new(), Condvar::new()));
@@ -47,8 +45,8 @@ impl<S: Store> Grouped<S> {
                 batch.clear();
                 std::mem::swap(&mut batch, &mut guard.waiting);
                 drop(guard);
-                store.commit(first, &batch, SIZE);
-                first += (batch.len() / SIZE) as u64;
+                store.commit(first, &batch, RECORD);
+                first += (batch.len() / RECORD) as u64;
                 state.lock().unwrap().durable = first - 1;
                 settled.notify_all();
             }
@@ -130,9 +128,7 @@ pub struct Fjall {
 impl Fjall {
     pub fn open(place: &Path) -> Self {
         let database = fjall::Database::builder(place).open().expect("fjall");
-        let records = database
-            .keyspace("records", fjall::KeyspaceCreateOptions::default)
-            .expect("a keyspace");
+        let records = database.keyspace("records", fjall::KeyspaceCreateOptions::default).expect("a keyspace");
         Self { database, records, place: place.to_owned() }
     }
 }

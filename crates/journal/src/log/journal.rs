@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use super::commits::{Acknowledged, Commits, Ticket};
+use super::group::Head;
 use super::keeper;
 use super::queue::Queue;
 use super::reader::{Entry, Position, Scan, read};
@@ -12,7 +13,7 @@ use super::recovery::{Opened, Recovery, look, open};
 use super::segments::Segments;
 use super::shared::{Chores, Shared, lock};
 use super::verify::{Verification, verify_segments};
-use super::writer::Writer;
+use super::writer::{WRITERS, Writers};
 use crate::error::{ErrorKind, JournalError};
 use crate::format::{Encoder, Hash, Kind};
 use crate::limits::JournalOptions;
@@ -34,16 +35,17 @@ pub struct Durable {
 /// An append-only log whose records are acknowledged when they are durable.
 ///
 /// # Cost
-/// An append copies the payload once, under a lock that is held for that copy. One thread writes: everything that
-/// came while it synced is its next group, so the rate grows with what is in flight and the latency is that of two
-/// syncs at most.
+/// An append copies the payload once, under a lock that is held for that copy. One group is written and synced at a
+/// time: everything that comes meanwhile is encoded and hashed meanwhile and is the next group, so the rate grows with
+/// what is in flight and the latency is that of two syncs at most.
 ///
 /// # Threads
-/// A writer and a keeper, both asleep while there is nothing to do, joined by [`close`](Self::close) or on drop.
+/// Two writers that take turns and a keeper, all asleep while there is nothing to do, joined by
+/// [`close`](Self::close) or on drop.
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    threads: Mutex<Option<(JoinHandle<()>, JoinHandle<()>)>>,
+    threads: Mutex<Option<(Vec<JoinHandle<()>>, JoinHandle<()>)>>,
     next_listener: AtomicU64,
 }
 
@@ -61,22 +63,30 @@ impl Journal {
     ) -> Result<(Self, Recovery), JournalError> {
         options.check()?;
         let opened = open(storage.as_ref(), &options)?;
-        let (shared, writer, recovery) = Self::share(storage, options, opened);
+        let (shared, head, recovery) = Self::share(storage, options, opened);
         let failed = |error| JournalError::from_io(&error, "starting a thread of the journal");
-        let writer = std::thread::Builder::new()
-            .name("linkmesh-journal".to_owned())
-            .spawn(move || writer.run())
-            .map_err(failed)?;
         let kept = Arc::clone(&shared);
         let keeper = std::thread::Builder::new()
             .name("linkmesh-keeper".to_owned())
             .spawn(move || keeper::run(&kept))
             .map_err(failed)?;
+        // Closed on drop, so that no thread is left behind when one cannot be started.
         let journal = Self {
-            shared,
-            threads: Mutex::new(Some((writer, keeper))),
+            threads: Mutex::new(Some((Vec::with_capacity(WRITERS), keeper))),
             next_listener: AtomicU64::new(1),
+            shared: Arc::clone(&shared),
         };
+        let writers = Arc::new(Writers::new(shared, head));
+        for _ in 0..WRITERS {
+            let own = Arc::clone(&writers);
+            let writer = std::thread::Builder::new()
+                .name("linkmesh-journal".to_owned())
+                .spawn(move || own.run())
+                .map_err(failed)?;
+            if let Some((started, _)) = lock(&journal.threads).as_mut() {
+                started.push(writer);
+            }
+        }
         Ok((journal, recovery))
     }
 
@@ -104,7 +114,7 @@ impl Journal {
         storage: Arc<dyn Storage>,
         options: JournalOptions,
         opened: Opened,
-    ) -> (Arc<Shared>, Writer, Recovery) {
+    ) -> (Arc<Shared>, Head, Recovery) {
         let Opened {
             segments,
             prepared,
@@ -140,8 +150,7 @@ impl Journal {
             prepared: Mutex::new(prepared),
             removed: AtomicU64::new(0),
         });
-        let writer = Writer {
-            shared: Arc::clone(&shared),
+        let head = Head {
             offset: walked.end.offset,
             encoder: Encoder {
                 seed: tail.header.crc_seed(),
@@ -150,10 +159,8 @@ impl Journal {
             },
             segment: tail,
             time_us: walked.time_us,
-            written: 0,
-            out: Vec::new(),
         };
-        (shared, writer, recovery)
+        (shared, head, recovery)
     }
 
     /// Queues a record. It is durable when its ticket is acknowledged, never before.
@@ -328,7 +335,7 @@ impl Journal {
     /// # Errors
     /// Why the anchor could not be written. The records are as durable as their tickets say.
     pub fn close(&self) -> Result<(), JournalError> {
-        let Some((writer, keeper)) = lock(&self.threads).take() else {
+        let Some((writers, keeper)) = lock(&self.threads).take() else {
             return Ok(());
         };
         lock(&self.shared.queue)
@@ -336,7 +343,9 @@ impl Journal {
             .get_or_insert_with(JournalError::closed);
         self.shared.work.notify_all();
         // A panic of the writer was caught in it and told to everybody who waited.
-        drop(writer.join());
+        for writer in writers {
+            drop(writer.join());
+        }
         self.shared.ask(|chores| chores.stop = true);
         drop(keeper.join());
         keeper::write_anchor(&self.shared)

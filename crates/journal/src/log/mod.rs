@@ -1,10 +1,12 @@
-//! The log: segments on a storage, the thread that writes them, recovery, verification, retention.
+//! The log: segments on a storage, the threads that write them, recovery, verification, retention.
 //!
 //! What may enter: anything about bytes, order and durability. Deliberately absent: what a record means.
 
 mod anchor;
+mod buffer;
 mod commits;
 mod gaps;
+mod group;
 mod journal;
 mod keeper;
 mod queue;

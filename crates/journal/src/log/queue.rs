@@ -34,6 +34,14 @@ pub(crate) struct Queue {
     under_way: (usize, usize),
     /// No more is taken: closed, or the device failed.
     pub(crate) refused: Option<JournalError>,
+    /// A writer has claimed the disk: it writes a group and syncs it.
+    pub(crate) syncing: bool,
+    /// Another one waits for that.
+    pub(crate) turn_awaited: bool,
+    /// Groups that were not written although the journal goes on.
+    pub(crate) failures: u64,
+    /// The device failed: every ticket has its outcome, and nothing is written any more.
+    pub(crate) stopped: bool,
 }
 
 impl Queue {
@@ -46,6 +54,10 @@ impl Queue {
             next_ticket: 1,
             under_way: (0, 0),
             refused: None,
+            syncing: false,
+            turn_awaited: false,
+            failures: 0,
+            stopped: false,
         }
     }
 
@@ -109,8 +121,10 @@ impl Queue {
 
     /// Records were acknowledged or refused: their room is free again.
     pub(crate) fn settle(&mut self, records: usize, bytes: usize) {
-        self.under_way.0 -= records;
-        self.under_way.1 -= bytes;
+        if !self.stopped {
+            self.under_way.0 -= records;
+            self.under_way.1 -= bytes;
+        }
     }
 }
 

@@ -1,184 +1,211 @@
-//! The writer: one thread that takes everything that waits, writes it by one call, syncs once, and tells.
+//! The writers: two threads that take turns. One writes a group and syncs it; the other encodes and hashes meanwhile
+//! what has come since, so that neither the processor nor the disk waits for the other.
+//!
+//! # Turns
+//! Whoever holds [`Writers::encoding`] takes from the queue, and goes on taking into the same group until nobody syncs.
+//! It then claims the disk ([`Queue::syncing`](super::queue::Queue)), lets go of `encoding` and writes. No byte of a group
+//! is written before all groups before it are durable: recovery concludes from that what had been acknowledged.
+//!
+//! A lone append is encoded, written and acknowledged by one thread: nothing is handed over that nobody waits for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::commits::{Acknowledged, Ticket};
+use super::group::{Cursor, Group, Head};
 use super::queue::Batch;
 use super::reader::Position;
 use super::segments::Segment;
 use super::shared::{Shared, lock, now_us};
 use crate::error::{ErrorKind, JournalError};
-use crate::format::{Encoder, SegmentHeader, file_name, padded};
-use crate::limits::MAX_GROUP_BYTES;
+use crate::format::{Encoder, SegmentHeader, file_name};
 
-/// Groups of up to so many bytes write ahead.
-const SMALL_GROUP: usize = 32 << 10;
-/// How far.
-const AHEAD: u64 = 256 << 10;
+/// How many threads take turns.
+pub(crate) const WRITERS: usize = 2;
 
-pub(crate) struct Writer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) offset: u64,
-    pub(crate) encoder: Encoder,
-    pub(crate) time_us: u64,
+/// What the writers share with each other and nobody else.
+pub(crate) struct Writers {
+    shared: Arc<Shared>,
+    encoding: Mutex<Encoding>,
+    /// Only whoever has claimed the disk changes it: never waited for.
+    durable: Mutex<Durable>,
+}
+
+/// The end of the log as it will be, and what of the queue was taken and not encoded yet.
+struct Encoding {
+    head: Head,
+    batch: Batch,
+    cursor: Cursor,
+    /// [`Queue::failures`](super::queue::Queue) when `head` was right.
+    failures: u64,
+}
+
+struct Durable {
+    head: Head,
     /// Up to here the segment's blocks have been written, be it with zeros.
-    pub(crate) written: u64,
-    /// Bytes of the group being written; kept to be used again.
-    pub(crate) out: Vec<u8>,
+    written: u64,
+    /// The newest segment that the keeper was asked to prepare.
+    asked: u64,
 }
 
-/// What one call of [`Writer::group`] made durable.
-struct Written {
-    records: usize,
-    bytes: usize,
-    first_sequence: u64,
-    /// Where its last record ends.
-    end: u64,
-}
+/// Why a writer ends.
+struct Ended;
 
-impl Writer {
-    /// Writes until the journal is closed and its queue empty.
-    pub(crate) fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut batch = Batch::default();
+impl Writers {
+    pub(crate) fn new(shared: Arc<Shared>, head: Head) -> Self {
+        Self {
+            encoding: Mutex::new(Encoding {
+                head: head.clone(),
+                batch: Batch::default(),
+                cursor: Cursor::default(),
+                failures: 0,
+            }),
+            durable: Mutex::new(Durable {
+                head,
+                written: 0,
+                asked: 0,
+            }),
+            shared,
+        }
+    }
+
+    /// Writes until the journal is closed and its queue empty, or its device failed.
+    pub(crate) fn run(&self) {
+        let mut group = Group::default();
+        let turns = || while self.turn(&mut group).is_ok() {};
+        if catch_unwind(AssertUnwindSafe(turns)).is_err() {
+            // Nobody may wait for a thread that is not there any more.
+            let words = "the writer of the journal failed: a bug in linkmesh";
+            stop(&self.shared, JournalError::new(ErrorKind::Io, words));
+        }
+    }
+
+    /// One group from the queue to the disk.
+    fn turn(&self, group: &mut Group) -> Result<(), Ended> {
+        group.clear();
+        let mut encoding = lock(&self.encoding);
+        let mut head = self.encode(&mut encoding, group)?;
+        let offset = head.offset;
+        let end = group.finish(&mut head);
+        encoding.head = head.clone();
+        drop(encoding);
+        match self.write(group, &head, offset) {
+            Ok(()) => self.settle(group, head, end),
+            // A full disk may have room again for the next record. Of a device that failed nothing is known.
+            Err(error) if error.kind == ErrorKind::DiskFull => self.refuse_group(group, error),
+            Err(error) => {
+                stop(&self.shared, error);
+                return Err(Ended);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the group until the disk is free for it, and claims the disk. The head is that of the group's last record
+    /// with the offset of its first.
+    fn encode(&self, encoding: &mut Encoding, group: &mut Group) -> Result<Head, Ended> {
+        let shared = &*self.shared;
+        let mut head = encoding.head.clone();
         loop {
+            group.fill(&mut head, &encoding.batch, &mut encoding.cursor);
+            let left = encoding.cursor.record < encoding.batch.spans.len();
             let mut queue = lock(&shared.queue);
-            while queue.batch.spans.is_empty() {
-                if queue.refused.is_some() {
-                    return;
+            loop {
+                if queue.stopped {
+                    return Err(Ended);
                 }
+                if queue.failures != encoding.failures {
+                    break;
+                }
+                if !queue.syncing {
+                    if group.records > 0 {
+                        queue.syncing = true;
+                        return Ok(head);
+                    }
+                    if left {
+                        break;
+                    }
+                }
+                if !left && !queue.batch.spans.is_empty() {
+                    break;
+                }
+                if !left && group.records == 0 && queue.refused.is_some() {
+                    return Err(Ended);
+                }
+                queue.turn_awaited = left || group.records > 0;
                 queue = shared
                     .work
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner);
+                queue.turn_awaited = false;
             }
-            queue.swap(&mut batch);
-            drop(queue);
-            let Ok(open) = catch_unwind(AssertUnwindSafe(|| self.write(&batch))) else {
-                // Nobody may wait for a thread that is not there any more.
-                let words = "the writer of the journal failed: a bug in linkmesh";
-                return stop(&shared, JournalError::new(ErrorKind::Io, words));
-            };
-            if !open {
-                return;
+            if queue.failures != encoding.failures {
+                // What was encoded follows records that were not written: it has to fail with them.
+                encoding.failures = queue.failures;
+                queue.settle(group.records, group.payload_bytes);
+                drop(queue);
+                self.refuse_follower(group);
+                encoding.head = lock(&self.durable).head.clone();
+                head = encoding.head.clone();
+                continue;
             }
+            if left {
+                drop(queue);
+                // The next record needs a new segment. Nobody syncs, so what is durable is what was encoded.
+                match self.next_segment(&head) {
+                    Ok(segment) => head = begun(segment, &head),
+                    Err(error) if error.kind == ErrorKind::DiskFull => {
+                        self.refuse_batch(encoding, error);
+                    }
+                    Err(error) => {
+                        stop(shared, error);
+                        return Err(Ended);
+                    }
+                }
+                continue;
+            }
+            queue.swap(&mut encoding.batch);
+            encoding.cursor = Cursor::default();
         }
     }
 
-    /// False when the device failed and the journal has stopped.
-    fn write(&mut self, batch: &Batch) -> bool {
-        let (mut record, mut byte) = (0, 0);
-        while record < batch.spans.len() {
-            let first = batch.first + record as u64;
-            match self.group(batch, record, byte) {
-                Ok(written) => {
-                    self.settle(first, &written);
-                    record += written.records;
-                    byte += written.bytes;
-                }
-                // A full disk may have room again for the next record. Of a device that failed nothing is known.
-                Err(error) if error.kind == ErrorKind::DiskFull => {
-                    let (records, bytes) = (batch.spans.len() - record, batch.bytes.len() - byte);
-                    refuse(&self.shared, first, records, bytes, error);
-                    return true;
-                }
-                Err(error) => {
-                    stop(&self.shared, error);
-                    return false;
-                }
-            }
+    /// Writes and syncs.
+    fn write(&self, group: &mut Group, head: &Head, offset: u64) -> Result<(), JournalError> {
+        let segment = &head.segment;
+        let mut durable = lock(&self.durable);
+        if offset == 0 {
+            durable.written = 0;
         }
-        true
-    }
-
-    /// Writes as many records as one segment and one group take, and syncs them.
-    fn group(
-        &mut self,
-        batch: &Batch,
-        record: usize,
-        byte: usize,
-    ) -> Result<Written, JournalError> {
-        let spans = &batch.spans[record..];
-        let needed = padded(spans[0].1 as usize) as u64;
-        let next = if self.offset + needed > self.segment.size {
-            Some(self.next_segment()?)
-        } else {
-            None
-        };
-        // Kept aside until the bytes are durable: a group that fails leaves the chain as it was.
-        let mut encoder = self.encoder.clone();
-        let (segment, mut offset) = match &next {
-            Some(segment) => (segment, 0),
-            None => (&self.segment, self.offset),
-        };
-        self.out.clear();
-        if next.is_some() {
-            encoder.seed = segment.header.crc_seed();
-            self.out.extend_from_slice(&segment.header.encode());
-            self.out.resize(segment.header.group_start(0) as usize, 0);
+        if self.shared.storage.durable() {
+            group.write_ahead(segment, offset, durable.written);
         }
-        let time_us = now_us().max(self.time_us);
-        let first_sequence = encoder.sequence;
-        let (mut records, mut bytes) = (0, 0);
-        for (kind, length) in spans {
-            let length = *length as usize;
-            let end = self.out.len() + padded(length);
-            if records > 0 && (end > MAX_GROUP_BYTES || offset + end as u64 > segment.size) {
-                break;
-            }
-            let payload = &batch.bytes[byte + bytes..byte + bytes + length];
-            encoder.push(&mut self.out, first_sequence, *kind, time_us, payload);
-            records += 1;
-            bytes += length;
-        }
-        let end = offset + self.out.len() as u64;
-        let whole = self.write_ahead(segment.size, offset, next.is_some());
-        self.out.resize(whole, 0);
         let failed = |error| {
             JournalError::from_io(
                 &error,
                 &format!("writing {}", file_name(segment.header.number)),
             )
         };
-        segment.file.write_at(offset, &self.out).map_err(failed)?;
+        let bytes = group.bytes.as_slice();
+        segment.file.write_at(offset, bytes).map_err(failed)?;
         segment.file.sync().map_err(|error| {
             let failure = failed(error);
             // Whatever the reason, the kernel may have dropped the pages: trying again would sync nothing.
             JournalError::new(ErrorKind::Io, failure.message)
         })?;
-        let written = offset + self.out.len() as u64;
-        offset = segment.header.group_start(end);
-        if self.out.len() > MAX_GROUP_BYTES * 2 {
-            // One record of unusual size; not kept for ever.
-            self.out = Vec::new();
-        }
-        if let Some(segment) = next {
-            self.begin(segment);
-        }
-        self.offset = offset;
-        self.written = written.max(self.written);
-        self.encoder = encoder;
-        self.time_us = time_us;
-        Ok(Written {
-            records,
-            bytes,
-            first_sequence,
-            end,
-        })
+        durable.written = durable.written.max(offset + bytes.len() as u64);
+        Ok(())
     }
 
     /// The prepared segment, or one made now, with the header it will have. Nothing is written yet.
-    fn next_segment(&self) -> Result<Arc<Segment>, JournalError> {
-        let number = self.segment.header.number + 1;
-        let size = self.shared.options.segment_bytes;
-        let mut prepared = lock(&self.shared.prepared);
+    fn next_segment(&self, head: &Head) -> Result<Arc<Segment>, JournalError> {
+        let shared = &self.shared;
+        let number = head.segment.header.number + 1;
+        let size = shared.options.segment_bytes;
+        let mut prepared = lock(&shared.prepared);
         let file = match prepared.as_ref() {
             Some((found, file)) if *found == number => Arc::clone(file),
             _ => {
-                let file = self
-                    .shared
+                let file = shared
                     .storage
                     .create(&file_name(number), size)
                     .map_err(|error| JournalError::from_io(&error, "making a segment"))?;
@@ -189,77 +216,132 @@ impl Writer {
         Ok(Arc::new(Segment {
             header: SegmentHeader {
                 number,
-                first_sequence: self.encoder.sequence,
-                created_us: now_us().max(self.time_us),
-                previous: self.encoder.previous,
-                journal: self.shared.journal,
-                block: self.shared.storage.block(),
+                first_sequence: head.encoder.sequence,
+                created_us: now_us().max(head.time_us),
+                previous: head.encoder.previous,
+                journal: shared.journal,
+                block: shared.storage.block(),
             },
             size,
             file,
         }))
     }
 
-    /// Bytes to write, zeros for the groups to come included: a small group that reaches where the file was never written
-    /// takes some along. The first write to reserved space changes the file system's own records, which costs a sync more
-    /// than the data; this way one group in many pays for it. A large group is worth its own.
-    fn write_ahead(&self, size: u64, offset: u64, begins: bool) -> usize {
-        let end = offset + self.out.len() as u64;
-        let known = if begins { 0 } else { self.written };
-        if self.out.len() > SMALL_GROUP || end <= known || !self.shared.storage.durable() {
-            return self.out.len();
-        }
-        ((end + AHEAD).min(size) - offset) as usize
-    }
-
-    fn begin(&mut self, segment: Arc<Segment>) {
-        self.written = 0;
-        *lock(&self.shared.prepared) = None;
-        // Before the commit that ends in it is published: a reader follows the end.
-        self.shared.segments.push(Arc::clone(&segment));
-        self.segment = segment;
-        self.shared.ask(|chores| chores.rolled = true);
-    }
-
-    fn settle(&self, first: u64, written: &Written) {
+    /// The group is durable: publishes that, and lets the next one go.
+    fn settle(&self, group: &Group, head: Head, end: u64) {
         let shared = &self.shared;
-        lock(&shared.queue).settle(written.records, written.bytes);
+        let next = head.segment.header.number + 1;
+        let (begins, prepare) = {
+            let mut durable = lock(&self.durable);
+            let begins = durable.head.segment.header.number != head.segment.header.number;
+            let prepare = head.offset > head.segment.size / 2 && durable.asked != next;
+            if prepare {
+                durable.asked = next;
+            }
+            durable.head = head.clone();
+            (begins, prepare)
+        };
+        if begins {
+            *lock(&shared.prepared) = None;
+            // Before the commit that ends in it is published: a reader follows the end.
+            shared.segments.push(Arc::clone(&head.segment));
+        }
         {
+            let mut queue = lock(&shared.queue);
+            if queue.stopped {
+                return;
+            }
             let mut commits = lock(&shared.commits);
-            commits.sequence = self.encoder.sequence - 1;
-            commits.hash = self.encoder.previous;
-            commits.time_us = self.time_us;
+            commits.sequence = head.encoder.sequence - 1;
+            commits.hash = head.encoder.previous;
+            commits.time_us = head.time_us;
             commits.end = Position {
-                segment: self.segment.header.number,
-                offset: written.end,
+                segment: head.segment.header.number,
+                offset: end,
             };
             commits.push(Acknowledged {
-                first: Ticket(first),
-                count: written.records as u64,
-                outcome: Ok(written.first_sequence),
+                first: Ticket(group.first_ticket),
+                count: group.records as u64,
+                outcome: Ok(group.first_sequence),
             });
+            drop(commits);
+            queue.settle(group.records, group.payload_bytes);
+            queue.syncing = false;
+            if queue.turn_awaited {
+                shared.work.notify_one();
+            }
         }
         shared.tell();
         shared.moved();
-        if self.offset > self.segment.size / 2 {
-            let next = self.segment.header.number + 1;
-            let there = lock(&shared.prepared).is_some();
-            if !there {
-                shared.ask(|chores| chores.prepare = Some(next));
-            }
+        if begins {
+            shared.ask(|chores| chores.rolled = true);
         }
+        if prepare {
+            shared.ask(|chores| chores.prepare = Some(next));
+        }
+    }
+
+    /// The group was not written; the journal goes on from what is durable.
+    fn refuse_group(&self, group: &Group, error: JournalError) {
+        let mut queue = lock(&self.shared.queue);
+        if queue.stopped {
+            return;
+        }
+        // Before another group can fail: runs are in the order of their tickets.
+        push_failure(&self.shared, group.first_ticket, group.records, error);
+        queue.settle(group.records, group.payload_bytes);
+        queue.failures += 1;
+        queue.syncing = false;
+        drop(queue);
+        self.shared.work.notify_one();
+        self.shared.tell();
+    }
+
+    /// A group that was encoded to follow one that failed.
+    fn refuse_follower(&self, group: &mut Group) {
+        if group.records > 0 {
+            let error = lock(&self.shared.commits)
+                .failure
+                .clone()
+                .unwrap_or_else(|| JournalError::new(ErrorKind::Io, "the group before failed"));
+            push_failure(&self.shared, group.first_ticket, group.records, error);
+            self.shared.tell();
+        }
+        group.clear();
+    }
+
+    /// There is no room for a segment: what was taken from the queue is refused.
+    fn refuse_batch(&self, encoding: &mut Encoding, error: JournalError) {
+        let (batch, cursor) = (&encoding.batch, encoding.cursor);
+        let records = batch.spans.len() - cursor.record;
+        let first = batch.first + cursor.record as u64;
+        push_failure(&self.shared, first, records, error);
+        lock(&self.shared.queue).settle(records, batch.bytes.len() - cursor.byte);
+        encoding.cursor.record = batch.spans.len();
+        self.shared.tell();
     }
 }
 
-/// `count` records of a batch were not written; the journal goes on.
-fn refuse(shared: &Shared, first: u64, records: usize, bytes: usize, error: JournalError) {
-    lock(&shared.queue).settle(records, bytes);
-    push_failure(shared, first, records as u64, error);
+/// The head at the start of a new segment.
+fn begun(segment: Arc<Segment>, head: &Head) -> Head {
+    Head {
+        offset: 0,
+        encoder: Encoder {
+            seed: segment.header.crc_seed(),
+            ..head.encoder.clone()
+        },
+        time_us: head.time_us,
+        segment,
+    }
 }
 
 /// Nothing that was not acknowledged will be, and nothing more is taken.
 fn stop(shared: &Shared, error: JournalError) {
     let mut queue = lock(&shared.queue);
+    if queue.stopped {
+        return;
+    }
+    queue.stopped = true;
     queue.refused = Some(JournalError {
         message: format!(
             "{}; the journal takes no more records until it is opened again",
@@ -268,18 +350,18 @@ fn stop(shared: &Shared, error: JournalError) {
         ..error.clone()
     });
     let (first, records) = queue.abandon();
+    push_failure(shared, first, records, error);
     drop(queue);
-    push_failure(shared, first, records as u64, error);
+    shared.work.notify_all();
+    shared.tell();
 }
 
-fn push_failure(shared: &Shared, first: u64, count: u64, error: JournalError) {
+fn push_failure(shared: &Shared, first: u64, records: usize, error: JournalError) {
     let mut commits = lock(&shared.commits);
     commits.push(Acknowledged {
         first: Ticket(first),
-        count,
+        count: records as u64,
         outcome: Err(error.kind),
     });
     commits.failure = Some(error);
-    drop(commits);
-    shared.tell();
 }

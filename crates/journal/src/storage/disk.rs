@@ -3,11 +3,12 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Storage, StorageFile};
 
 const LOCK: &str = "lock";
+const BLOCK: usize = 4_096;
 
 /// A folder. Writers hold its `lock` file until they are dropped; the operating system releases it when they die.
 #[derive(Debug)]
@@ -94,11 +95,12 @@ impl Storage for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let path = self.folder.join(name);
         let file = OpenOptions::new()
             .read(true)
             .write(self.writable)
-            .open(self.folder.join(name))?;
-        Ok(Arc::new(DiskFile(file)))
+            .open(&path)?;
+        Ok(Arc::new(DiskFile::new(file, path)))
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn StorageFile>> {
@@ -118,7 +120,7 @@ impl Storage for Disk {
             drop(fs::remove_file(&path));
             return Err(error);
         }
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile::new(file, path)))
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -142,7 +144,7 @@ impl Storage for Disk {
 
     fn block(&self) -> u32 {
         // A page of the cache, and a sector of current disks.
-        4_096
+        BLOCK as u32
     }
 
     fn durable(&self) -> bool {
@@ -151,17 +153,53 @@ impl Storage for Disk {
 }
 
 #[derive(Debug)]
-struct DiskFile(File);
+struct DiskFile {
+    file: File,
+    path: PathBuf,
+    /// The same file past the cache of the operating system, opened by the first write that can go there. Whole blocks
+    /// from memory that begins at one then reach the device without a copy, and a sync has no pages to look for.
+    direct: OnceLock<Option<File>>,
+}
+
+impl DiskFile {
+    fn new(file: File, path: PathBuf) -> Self {
+        Self {
+            file,
+            path,
+            direct: OnceLock::new(),
+        }
+    }
+
+    /// False when the bytes have to go by way of the cache; then nothing is known of what was written of them.
+    fn write_direct(&self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+        let whole = |number: usize| number.is_multiple_of(BLOCK);
+        if !whole(bytes.len())
+            || !whole(bytes.as_ptr().addr())
+            || !offset.is_multiple_of(BLOCK as u64)
+        {
+            return Ok(false);
+        }
+        let Some(direct) = self.direct.get_or_init(|| open_direct(&self.path)) else {
+            return Ok(false);
+        };
+        match write_at(direct, offset, bytes) {
+            Ok(()) => Ok(true),
+            // A device with blocks of another size, or a file system that only says so now.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl StorageFile for DiskFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < into.len() {
-            match read_at(&self.0, offset + done as u64, &mut into[done..]) {
+            match read_at(&self.file, offset + done as u64, &mut into[done..]) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -172,12 +210,16 @@ impl StorageFile for DiskFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        write_at(&self.0, offset, bytes)
+        if self.write_direct(offset, bytes)? {
+            return Ok(());
+        }
+        write_at(&self.file, offset, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        // The size never changes after creation, so the data is all there is to sync.
-        self.0.sync_data()
+        // The size never changes after creation, so the data is all there is to sync. It is the file that is synced, by
+        // whichever descriptor it was written.
+        self.file.sync_data()
     }
 }
 
@@ -187,6 +229,22 @@ fn make_private(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
+}
+
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // File systems without it refuse here.
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)
+        .ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_path: &Path) -> Option<File> {
+    None
 }
 
 #[cfg(unix)]
