@@ -45,8 +45,14 @@ pub struct Durable {
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    threads: Mutex<Option<(Vec<JoinHandle<()>>, JoinHandle<()>)>>,
+    threads: Mutex<Option<Threads>>,
     next_listener: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writers: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
 }
 
 impl Journal {
@@ -72,7 +78,10 @@ impl Journal {
             .map_err(failed)?;
         // Closed on drop, so that no thread is left behind when one cannot be started.
         let journal = Self {
-            threads: Mutex::new(Some((Vec::with_capacity(WRITERS), keeper))),
+            threads: Mutex::new(Some(Threads {
+                writers: Vec::with_capacity(WRITERS),
+                keeper,
+            })),
             next_listener: AtomicU64::new(1),
             shared: Arc::clone(&shared),
         };
@@ -83,8 +92,8 @@ impl Journal {
                 .name("linkmesh-journal".to_owned())
                 .spawn(move || own.run())
                 .map_err(failed)?;
-            if let Some((started, _)) = lock(&journal.threads).as_mut() {
-                started.push(writer);
+            if let Some(threads) = lock(&journal.threads).as_mut() {
+                threads.writers.push(writer);
             }
         }
         Ok((journal, recovery))
@@ -335,7 +344,7 @@ impl Journal {
     /// # Errors
     /// Why the anchor could not be written. The records are as durable as their tickets say.
     pub fn close(&self) -> Result<(), JournalError> {
-        let Some((writers, keeper)) = lock(&self.threads).take() else {
+        let Some(Threads { writers, keeper }) = lock(&self.threads).take() else {
             return Ok(());
         };
         lock(&self.shared.queue)

@@ -90,7 +90,7 @@ impl Writers {
         encoding.head = head.clone();
         drop(encoding);
         match self.write(group, &head, offset) {
-            Ok(()) => self.settle(group, head, end),
+            Ok(()) => self.settle(group, &head, end),
             // A full disk may have room again for the next record. Of a device that failed nothing is known.
             Err(error) if error.kind == ErrorKind::DiskFull => self.refuse_group(group, error),
             Err(error) => {
@@ -228,7 +228,7 @@ impl Writers {
     }
 
     /// The group is durable: publishes that, and lets the next one go.
-    fn settle(&self, group: &Group, head: Head, end: u64) {
+    fn settle(&self, group: &Group, head: &Head, end: u64) {
         let shared = &self.shared;
         let next = head.segment.header.number + 1;
         let (begins, prepare) = {
