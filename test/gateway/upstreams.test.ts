@@ -31,6 +31,10 @@ describe('a gateway in front of upstreams', () => {
     return body
   }
 
+  const large = Buffer.from(Uint32Array.from({ length: 2 << 20 }, (_, index) => index).buffer)
+  let arrived: () => void = () => {}
+  let left: () => void = () => {}
+
   beforeAll(async () => {
     mesh = await Mesh.open({ name: 'upstreams' })
     const echo = await serve(async (request, response) => {
@@ -71,7 +75,26 @@ describe('a gateway in front of upstreams', () => {
     mesh.register('closed', {
       address: await serve((_, response) => response.writeHead(429, { 'retry-after': later }).end('closed')),
     })
-    const names = ['echo', 'half', 'down', 'silent', 'hangs-up', 'count', 'breaks-off', 'busy', 'closed']
+    mesh.register('large', { address: await serve((_, response) => response.end(large)) })
+    mesh.register('waits', {
+      address: await serve((_, response) => {
+        response.on('close', left)
+        arrived()
+      }),
+    })
+    const names = [
+      'echo',
+      'half',
+      'down',
+      'silent',
+      'hangs-up',
+      'count',
+      'breaks-off',
+      'busy',
+      'closed',
+      'large',
+      'waits',
+    ]
     const routes = Object.fromEntries(
       names.map((upstream) => [`ANY /${upstream}/**`, { upstream, timeoutMs: upstream === 'silent' ? 100 : 5_000 }]),
     )
@@ -93,6 +116,11 @@ describe('a gateway in front of upstreams', () => {
       ])
       expect(reply.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
       expect(reply.headers.get('x-from')).toBe('upstream')
+    })
+
+    it('a reply of more than the buffers between hold, whole and in order', async () => {
+      const reply = await fetch(`${gateway.url}/large/x`)
+      expect(large.equals(Buffer.from(await reply.arrayBuffer()))).toBe(true)
     })
 
     it('who asked, the request id, and what is left of the time', async () => {
@@ -165,6 +193,21 @@ describe('a gateway in front of upstreams', () => {
     it('half a reply is never taken for a whole one', async () => {
       const reply = fetch(`${gateway.url}/breaks-off/x`).then((response) => response.text())
       await expect(reply).rejects.toThrow()
+    })
+
+    it('a client that goes away takes its request back', async () => {
+      const atInstance = new Promise<void>((resolve) => {
+        arrived = resolve
+      })
+      const takenBack = new Promise<void>((resolve) => {
+        left = resolve
+      })
+      const client = new AbortController()
+      const reply = fetch(`${gateway.url}/waits/x`, { signal: client.signal })
+      await atInstance
+      client.abort()
+      await expect(reply).rejects.toThrow()
+      await takenBack
     })
 
     it('its own 503 passes as it is', async () => {

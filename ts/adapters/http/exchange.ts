@@ -11,6 +11,10 @@ export class Exchange {
   /** Name of the service or upstream, once a route was found. */
   routed: string | undefined
   readonly startedMs = performance.now()
+  /** The client went away before its reply was written. */
+  gone = false
+  /** Told when it does: one function, where a signal would cost an event target a request. */
+  onGone: ((reason: Error) => void) | undefined
   private deadlineMs = Number.POSITIVE_INFINITY
   private controller: AbortController | undefined
 
@@ -37,12 +41,21 @@ export class Exchange {
   /** Aborted when the client goes away before its reply is written. */
   signal(): AbortSignal {
     if (!this.controller) {
-      const controller = new AbortController()
-      this.controller = controller
-      this.response.once('close', () => {
-        if (!this.response.writableFinished) controller.abort(new Error('The client closed the connection'))
-      })
+      this.controller = new AbortController()
+      if (this.gone) this.controller.abort(clientGone())
     }
     return this.controller.signal
   }
+
+  /** The response has closed, written or not. */
+  closed(): void {
+    if (this.response.writableFinished) return
+    this.gone = true
+    this.onGone?.(clientGone())
+    this.controller?.abort(clientGone())
+  }
+}
+
+function clientGone(): Error {
+  return new Error('The client closed the connection')
 }

@@ -186,7 +186,10 @@ export class Gateway {
     this.state.inFlight++
     this.busy.set(socket, (this.busy.get(socket) ?? 0) + 1)
     let target: string | undefined
-    response.once('close', () => this.answered(exchange, socket, target))
+    response.once('close', () => {
+      exchange.closed()
+      this.answered(exchange, socket, target)
+    })
     response.setHeader('x-request-id', requestId)
     if (this.state.draining) response.setHeader('connection', 'close')
     try {

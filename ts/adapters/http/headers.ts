@@ -1,4 +1,5 @@
 /** Header fields the gateway reads or must not hand on. */
+import { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { HttpProblem } from './problem.js'
@@ -64,7 +65,21 @@ export function checkFraming(request: IncomingMessage): void {
 export function requestIdOf(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
   if (typeof given === 'string' && /^[A-Za-z0-9._:-]{1,128}$/.test(given)) return given
-  return randomBytes(12).toString('hex')
+  return newRequestId()
+}
+
+const ID_BYTES = 12
+/** Random bytes for many ids: asking for twelve at a time costs more than the rest of an id. */
+let pool = Buffer.alloc(0)
+let used = 0
+
+function newRequestId(): string {
+  if (used === pool.length) {
+    pool = randomBytes(ID_BYTES * 256)
+    used = 0
+  }
+  used += ID_BYTES
+  return pool.toString('hex', used - ID_BYTES, used)
 }
 
 const GRPC_UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 }
@@ -99,17 +114,30 @@ function badTimeout(field: string): HttpProblem {
 }
 
 /** End-to-end fields of a message, as a flat list of names and values that keeps order, case and repetition. */
-export function endToEndHeaders(rawHeaders: readonly string[], also: ReadonlySet<string> = EMPTY): string[] {
-  const dropped = new Set<string>()
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if ((rawHeaders[i] as string).toLowerCase() === 'connection')
-      for (const name of (rawHeaders[i + 1] as string).split(',')) dropped.add(name.trim().toLowerCase())
+export function endToEndHeaders(rawHeaders: readonly string[], also: ReadonlySet<string> = NONE): string[] {
+  const named = namedByConnection(rawHeaders)
   const kept: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase()
-    if (HOP_BY_HOP.has(name) || dropped.has(name) || also.has(name)) continue
+    if (HOP_BY_HOP.has(name) || also.has(name) || named.has(name)) continue
     kept.push(rawHeaders[i] as string, rawHeaders[i + 1] as string)
   }
   return kept
 }
-const EMPTY: ReadonlySet<string> = new Set()
+
+/** Fields that only concern the connection because its own field says so. */
+function namedByConnection(rawHeaders: readonly string[]): ReadonlySet<string> {
+  let named: Set<string> | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length !== CONNECTION.length || name.toLowerCase() !== CONNECTION) continue
+    const value = (rawHeaders[i + 1] as string).toLowerCase()
+    // What nearly every message says names no field that would be passed on.
+    if (value === 'keep-alive' || value === 'close') continue
+    named ??= new Set()
+    for (const one of value.split(',')) named.add(one.trim())
+  }
+  return named ?? NONE
+}
+const CONNECTION = 'connection'
+const NONE: ReadonlySet<string> = new Set()

@@ -3,14 +3,14 @@
  *
  * Bodies are read whole first (they are bounded): so a request that never reached an instance can go to another.
  */
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { pipeline } from 'node:stream'
+import { Agent, type IncomingMessage } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Outcome } from '../../binding/contract.js'
+import { Outcome, type Ticket } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
 import type { Mesh, PickOptions, Route } from '../../index.js'
 import { readBody } from './body.js'
 import type { Exchange } from './exchange.js'
+import { forward, type Origin, originOf } from './forward.js'
 import { endToEndHeaders } from './headers.js'
 import type { UpstreamRoute } from './options.js'
 import { HttpProblem } from './problem.js'
@@ -32,19 +32,13 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
 ])
 const ATTEMPTS = 3
 const SOCKETS_PER_ORIGIN = 256
-const STALL_MS = 30_000
-
-interface Failure {
-  error: Error
-  /** False when not a byte of the request can have reached the instance. */
-  sent: boolean
-  timedOut: boolean
-}
+/** Addresses whose parts are remembered. */
+const ORIGINS_MAX = 4_096
 
 export class UpstreamClient {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_PER_ORIGIN, maxFreeSockets: 64 })
-
   private readonly routes = new Map<string, Route>()
+  private readonly origins = new Map<string, Origin>()
 
   /** Picks an instance, forwards, streams the reply back. Throws problems and what the mesh throws. */
   async answer(exchange: Exchange, { upstream, qos }: UpstreamRoute): Promise<void> {
@@ -53,6 +47,7 @@ export class UpstreamClient {
     const retriable = IDEMPOTENT.has(exchange.request.method as string)
     const tried = new Set<number>()
     for (let attempt = 1; ; attempt++) {
+      const timeoutMs = exchange.remainingMs()
       const ticket = pickUntried(route, tried, qos === undefined ? undefined : { qos })
       const { address, handle } = route.instance(ticket)
       tried.add(handle)
@@ -60,18 +55,18 @@ export class UpstreamClient {
         route.complete(ticket, Outcome.Cancelled)
         throw new HttpProblem(503, 'LM_NO_INSTANCE', `${upstream} has an instance without an address`)
       }
-      const result = await this.forward(exchange, address, body)
-      if (!('error' in result)) {
-        const status = result.statusCode ?? 502
-        if (status === 429 || status === 503) {
-          const retryAfterMs = parseRetryAfter(result.headers['retry-after'], Date.now())
-          route.complete(ticket, Outcome.Rejected, -1, retryAfterMs === undefined ? {} : { retryAfterMs })
-        } else route.complete(ticket, status >= 500 ? Outcome.Error : Outcome.Ok)
-        await this.sendBack(exchange, result)
-        return
-      }
-      const gone = exchange.signal().aborted
-      const { sent, timedOut, error } = result
+      const origin = this.originOf(address)
+      const failure = await forward(exchange, {
+        agent: this.agent,
+        origin,
+        headers: headersFor(exchange, origin, body, timeoutMs),
+        body,
+        timeoutMs,
+        onReply: (reply) => completeBy(reply, route, ticket),
+      })
+      if (failure === undefined) return
+      const { gone } = exchange
+      const { sent, timedOut, error } = failure
       route.complete(
         ticket,
         gone ? Outcome.Cancelled : timedOut ? Outcome.Timeout : sent ? Outcome.Unknown : Outcome.Unreachable,
@@ -100,68 +95,37 @@ export class UpstreamClient {
     this.agent.destroy()
   }
 
-  private forward(exchange: Exchange, address: string, body: Buffer): Promise<IncomingMessage | Failure> {
-    const { request, requestId } = exchange
-    const timeoutMs = exchange.remainingMs()
-    const origin = new URL(address)
-    const headers = endToEndHeaders(request.rawHeaders, OWN_FIELDS)
-    headers.push('host', origin.host, 'x-request-id', requestId, 'x-request-timeout-ms', String(timeoutMs))
-    headers.push('x-forwarded-for', request.socket.remoteAddress ?? 'unknown', 'x-forwarded-proto', 'http')
-    if (request.headers.host !== undefined) headers.push('x-forwarded-host', request.headers.host)
-    if (body.length > 0 || !BODILESS.has(request.method as string)) headers.push('content-length', String(body.length))
-    return new Promise((resolve) => {
-      let timedOut = false
-      let connected = false
-      const outgoing = httpRequest({
-        agent: this.agent,
-        host: origin.hostname.replace(/^\[|\]$/g, ''),
-        port: origin.port || 80,
-        method: request.method as string,
-        path: request.url as string,
-        headers: headers as unknown as NodeJS.Dict<string[]>,
-        signal: exchange.signal(),
-      })
-      const timer = setTimeout(() => {
-        timedOut = true
-        outgoing.destroy(new Error('deadline'))
-      }, timeoutMs)
-      outgoing.on('socket', (socket) => {
-        connected = !socket.connecting
-        // Only for a new one: on a kept-alive socket the event never comes, and listeners would pile up.
-        if (!connected) {
-          socket.once('connect', () => {
-            connected = true
-          })
-        }
-      })
-      outgoing.on('response', (reply) => {
-        clearTimeout(timer)
-        resolve(reply)
-      })
-      outgoing.on('error', (error) => {
-        clearTimeout(timer)
-        resolve({ error, sent: connected, timedOut })
-      })
-      // The deadline is for the first byte; a body may take longer, but not stand still.
-      outgoing.setTimeout(STALL_MS, () => outgoing.destroy(new Error('stalled')))
-      outgoing.end(body)
-    })
-  }
-
-  private sendBack(exchange: Exchange, reply: IncomingMessage): Promise<void> {
-    const { response } = exchange
-    const fields = endToEndHeaders(reply.rawHeaders, REPLY_OWN_FIELDS)
-    // One by one: writeHead with a list would keep only the last of several cookies.
-    for (let i = 0; i < fields.length; i += 2) response.appendHeader(fields[i] as string, fields[i + 1] as string)
-    response.writeHead(reply.statusCode as number)
-    return new Promise((resolve) => {
-      // A reply that breaks off leaves the client's socket destroyed: a part is never taken for the whole.
-      pipeline(reply, response, () => resolve())
-    })
+  private originOf(address: string): Origin {
+    let origin = this.origins.get(address)
+    if (!origin) {
+      // Instances come and go; what is known of those that went is dropped now and then.
+      if (this.origins.size >= ORIGINS_MAX) this.origins.clear()
+      origin = originOf(address)
+      this.origins.set(address, origin)
+    }
+    return origin
   }
 }
+
+function headersFor(exchange: Exchange, origin: Origin, body: Buffer, timeoutMs: number): string[] {
+  const { request, requestId } = exchange
+  const headers = endToEndHeaders(request.rawHeaders, OWN_FIELDS)
+  headers.push('host', origin.authority, 'x-request-id', requestId, 'x-request-timeout-ms', String(timeoutMs))
+  headers.push('x-forwarded-for', request.socket.remoteAddress ?? 'unknown', 'x-forwarded-proto', 'http')
+  if (request.headers.host !== undefined) headers.push('x-forwarded-host', request.headers.host)
+  if (body.length > 0 || !BODILESS.has(request.method as string)) headers.push('content-length', String(body.length))
+  return headers
+}
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE'])
-const REPLY_OWN_FIELDS: ReadonlySet<string> = new Set(['x-request-id'])
+
+/** What a reply says about the instance that it comes from. */
+function completeBy(reply: IncomingMessage, route: Route, ticket: Ticket): void {
+  const status = reply.statusCode ?? 502
+  if (status === 429 || status === 503) {
+    const retryAfterMs = parseRetryAfter(reply.headers['retry-after'], Date.now())
+    route.complete(ticket, Outcome.Rejected, -1, retryAfterMs === undefined ? {} : { retryAfterMs })
+  } else route.complete(ticket, status >= 500 ? Outcome.Error : Outcome.Ok)
+}
 
 /**
  * Picks an instance that this request has not tried yet, as far as there is one. The tickets of the others stay open
