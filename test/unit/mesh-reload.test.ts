@@ -91,6 +91,35 @@ describe.skipIf(NO_MESH !== '')('mesh.reload', () => {
     expect(policyOf('ship')?.concurrency).not.toBe(7)
   })
 
+  it('what only the native backend runs is tried there, and refused by name elsewhere, with nothing applied', async () => {
+    for (const name of ['ship', 'pay']) mesh.register(name, { address: `http://${name}-0` })
+    const route = mesh.route('pay')
+    for (let pick = 0; pick < 100; pick++) route.complete(route.pick(), 0, 100)
+    for (const policy of [
+      { outlier: { enabled: true } },
+      { rateLimit: { perSecond: 10, burst: 10 } },
+      { adaptiveConcurrency: { enabled: true } },
+      { breaker: { slowCallMs: 50 } },
+    ]) {
+      const services = { ship: { policy: { concurrency: 7 } }, pay: { policy } }
+      const reload = mesh.reload({ services }, { dryRun: true })
+      if (mesh.backend.kind === 'native') {
+        const report = await reload
+        expect(report).toMatchObject({ verdict: 'checked', shadow: { services: [{ service: 'pay', picks: 100 }] } })
+        // A hundred picks within a moment are more than ten a second.
+        if ('rateLimit' in policy) expect(report.shadow?.services[0]?.refused.after).toBeGreaterThan(50)
+      } else {
+        await expect(reload).rejects.toMatchObject({
+          code: 'LM_NATIVE_REQUIRED',
+          field: expect.stringMatching(new RegExp(`^policy.${Object.keys(policy)[0]}`)),
+        })
+        await expect(mesh.reload({ services })).rejects.toMatchObject({ code: 'LM_NATIVE_REQUIRED' })
+      }
+      expect(policyOf('ship')?.concurrency).not.toBe(7)
+    }
+    expect(await mesh.audit.tail()).toEqual([])
+  })
+
   it('one at a time', async () => {
     underLoad()
     const first = mesh.reload({ services: { pay: { policy: { concurrency: 300 } } } }, quick)

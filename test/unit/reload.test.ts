@@ -115,7 +115,7 @@ describe('answers', () => {
   it('of the last seconds are summed up, older ones forgotten', () => {
     const answers = new RecentAnswers()
     for (let second = 0; second < 120; second++)
-      for (let request = 0; request < 10; request++) answers.record(second * 100, request === 0, second * 1_000)
+      for (let request = 0; request < 10; request++) answers.record(second * 100, request === 0, 1, second * 1_000)
     expect(answers.last(10_000, 119_500)).toMatchObject({ requests: 110, failed: 11 })
     expect(answers.last(10_000, 119_500).p50Us).toBeGreaterThan(10_000)
     expect(answers.last(500_000, 119_500).requests).toBe(600)
@@ -125,7 +125,7 @@ describe('answers', () => {
   it('of a watched span are kept slice by slice, at most 256 however long it is', () => {
     const answers = new RecentAnswers()
     const span = answers.begin(5_000, 0)
-    for (let ms = 0; ms < 100_000; ms += 10) answers.record(ms % 100 === 0 ? 9_000 : 1_000, ms % 50 === 0, ms)
+    for (let ms = 0; ms < 100_000; ms += 10) answers.record(ms % 100 === 0 ? 9_000 : 1_000, ms % 50 === 0, 1, ms)
     const { window, slices } = answers.since(span)
     expect(window).toMatchObject({ requests: 10_000, failed: 2_000 })
     expect(slices.length).toBeGreaterThan(100)
@@ -137,7 +137,7 @@ describe('answers', () => {
   it('a guard ends its watch as soon as it is proven that things are worse than before', async () => {
     const answers = new RecentAnswers()
     for (let request = 0; request < 1_000; request++) answers.record(1_000, false)
-    const guard = new Guard(answers, { ...DEFAULT_BOUNDS, watchMs: 60_000 })
+    const guard = new Guard([answers], { ...DEFAULT_BOUNDS, watchMs: 60_000 })
     guard.changed()
     let request = 0
     const load = setInterval(() => {
@@ -152,7 +152,7 @@ describe('answers', () => {
 
   it('a guard that saw too few says so', async () => {
     const answers = new RecentAnswers()
-    const guard = new Guard(answers, { ...DEFAULT_BOUNDS, watchMs: 100 })
+    const guard = new Guard([answers], { ...DEFAULT_BOUNDS, watchMs: 100 })
     guard.changed()
     answers.record(1_000, true)
     const judgement = await guard.watch(new AbortController().signal)

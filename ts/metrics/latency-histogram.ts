@@ -11,10 +11,10 @@ export class LatencyHistogram {
   private largest = 0
 
   /** @param us latency, microseconds; negative and NaN count as 0 */
-  record(us: number): void {
+  record(us: number, count = 1): void {
     const value = us > 0 ? Math.min(Math.round(us), 0x7fff_ffff) : 0
-    this.counts[bucketOf(value)]!++
-    this.total++
+    this.counts[bucketOf(value)]! += count
+    this.total += count
     if (value > this.largest) this.largest = value
   }
 

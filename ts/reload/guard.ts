@@ -1,4 +1,5 @@
 /** Watches what follows from a change, and says as soon as it can whether the change may stay. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Bounds, slowUs, type AnswerWindow, worsening } from './bounds.js'
 import type { RecentAnswers } from './recent.js'
 
@@ -18,49 +19,63 @@ export interface Judgement {
 
 /** Begins before the change: what was answered so far is what it is compared with. */
 export class Guard {
-  readonly #answers: RecentAnswers
+  readonly #watched: Watched[]
   readonly #bounds: Bounds
-  readonly #before: AnswerWindow
-  #since = 0
+  readonly #look: () => Promise<void>
 
-  constructor(answers: RecentAnswers, bounds: Bounds) {
-    this.#answers = answers
+  /**
+   * `answers`: of each the change must not make worse. `look` is called before they are judged, for those that are not noted
+   * as they come; it must have been called just before this, too.
+   */
+  constructor(answers: readonly RecentAnswers[], bounds: Bounds, look: () => Promise<void> = async () => {}) {
+    this.#watched = answers.map((of) => ({ of, before: of.last(BASELINE_MS), since: 0 }))
     this.#bounds = bounds
-    this.#before = answers.last(BASELINE_MS)
+    this.#look = look
   }
 
   /** The change is made: from here on. */
   changed(): void {
-    this.#since = this.#answers.begin(slowUs(this.#before, this.#bounds))
+    for (const one of this.#watched) one.since = one.of.begin(slowUs(one.before, this.#bounds))
   }
 
   /** Nobody will watch: the change was not made. */
   end(): void {
-    this.#answers.end(this.#since)
+    for (const { of, since } of this.#watched) of.end(since)
   }
 
   /** Resolves when the time is over, or as soon as things are worse than allowed, or the signal fires. */
-  watch(signal: AbortSignal): Promise<Judgement> {
+  async watch(signal: AbortSignal): Promise<Judgement> {
     const began = performance.now()
-    const judge = (): Judgement => {
-      const { window: after, slices } = this.#answers.since(this.#since)
-      const worse = worsening(this.#before, slices, this.#bounds)
-      const watchedMs = Math.round(performance.now() - began)
-      const tooFew = after.requests < this.#bounds.minRequests
-      return { before: this.#before, after, watchedMs, tooFew, ...(worse === undefined ? {} : { worse }) }
-    }
-    return new Promise((resolve) => {
-      const end = (judgement: Judgement): void => {
-        clearInterval(timer)
-        this.#answers.end(this.#since)
-        resolve(judgement)
-      }
-      const timer = setInterval(() => {
-        const judgement = judge()
+    try {
+      for (;;) {
+        await delay(LOOK_MS)
+        await this.#look()
+        const judgement = this.#judge(Math.round(performance.now() - began))
         if (judgement.worse !== undefined || judgement.watchedMs >= this.#bounds.watchMs || signal.aborted)
-          end(judgement)
-      }, LOOK_MS)
+          return judgement
+      }
+    } finally {
+      this.end()
+    }
+  }
+
+  /** What is worse, or else what saw the most requests. */
+  #judge(watchedMs: number): Judgement {
+    const judgements = this.#watched.map(({ of, before, since }): Judgement => {
+      const { window: after, slices } = of.since(since)
+      const worse = worsening(before, slices, this.#bounds)
+      const tooFew = after.requests < this.#bounds.minRequests
+      return { before, after, watchedMs, tooFew, ...(worse === undefined ? {} : { worse }) }
     })
+    const most = (a: Judgement, b: Judgement): Judgement => (b.after.requests > a.after.requests ? b : a)
+    return judgements.find(({ worse }) => worse !== undefined) ?? judgements.reduce(most)
   }
 }
 const BASELINE_MS = 30_000
+
+interface Watched {
+  of: RecentAnswers
+  before: AnswerWindow
+  /** The span since the change. */
+  since: number
+}

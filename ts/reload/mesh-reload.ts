@@ -3,9 +3,8 @@
  * checked, tried on the latest picks in the shadow, applied in one turn, watched, and taken back when it made things worse.
  */
 import type { InstanceInfo, Policy, ServiceInfo } from '../binding/contract.js'
-import { choose } from '../binding/index.js'
 import { type ConfigChange, differences } from '../config/changes.js'
-import { CancelledError, errorOfStatus, LinkmeshError } from '../errors.js'
+import { CancelledError, LinkmeshError } from '../errors.js'
 import { merged } from '../mesh/merge.js'
 import {
   checkFields,
@@ -22,7 +21,9 @@ import { type Bounds, DEFAULT_BOUNDS } from './bounds.js'
 import { Guard } from './guard.js'
 import { RecentAnswers } from './recent.js'
 import { NOTHING, type ReloadReport } from './report.js'
+import { RouterAnswers } from './router-answers.js'
 import { type ShadowSide, shadow } from './shadow.js'
+import { checkPolicy } from './trial.js'
 
 /** What is to be from now on. What is left out stays. */
 export interface MeshConfig {
@@ -77,16 +78,20 @@ export async function reloadMesh(core: Core, config: MeshConfig, options: MeshRe
   if (dryRun) return { verdict: 'checked', ...NOTHING, changes, shadow: evaluated }
 
   if (core.tap !== undefined) throw new LinkmeshError('LM_CONFLICT', 'another reload of this mesh is under way')
-  const answers = new RecentAnswers()
-  core.tap = tapOf(answers, new Set(steps.map(({ info }) => info.name)))
+  const services = new Set(steps.map(({ info }) => info.name))
+  // Of this thread's requests all is seen, of those of other threads what the router counts.
+  const [own, all] = [new RecentAnswers(), new RouterAnswers(core, services)]
+  core.tap = tapOf(own, services)
   const record = (action: string, details: object) =>
     mesh.audit.append({ actor: by, action, target: mesh.name, details })
   const report: ReloadReport = { verdict: 'applied', ...NOTHING, changes, shadow: evaluated }
   try {
     // First the trail, then the deed: when the trail cannot be written, nothing is done.
     await record('config.reload', { changes, shadow: evaluated })
+    await all.look()
     await pause(beforeMs, signal)
-    const guard = new Guard(answers, bounds)
+    await all.look()
+    const guard = new Guard([own, all.answers], bounds, () => all.look())
     try {
       for (const step of steps) apply(core, step.info.name, step.policy, step.weights)
       guard.changed()
@@ -143,21 +148,6 @@ function stepsOf(services: readonly ServiceInfo[], config: MeshConfig): Step[] {
     }
     return { info, policy: next, weights: changed }
   })
-}
-
-let checks = 0
-
-/** By the router of the fallback, which refuses what the native one refuses, on a mesh of its own. */
-function checkPolicy(service: string, policy: Policy): void {
-  const { binding } = choose('fallback')
-  const handle = binding.meshOpen(JSON.stringify({ name: `check-${++checks}`, seed: 1, manualClock: true }))
-  if (handle < 0) throw errorOfStatus(binding, handle, 'a check of the policy')
-  try {
-    const defined = binding.serviceDefine(handle, service, JSON.stringify(policy))
-    if (defined < 0) throw errorOfStatus(binding, defined, `service ${shown(service)}`)
-  } finally {
-    binding.meshClose(handle)
-  }
 }
 
 function changesOf({ info, policy, weights }: Step): ConfigChange[] {

@@ -17,10 +17,10 @@ class Answers {
   failed = 0
   readonly latencies = new LatencyHistogram()
 
-  record(us: number, failed: boolean): void {
-    this.requests++
-    if (failed) this.failed++
-    this.latencies.record(us)
+  record(us: number, failed: boolean, count: number): void {
+    this.requests += count
+    if (failed) this.failed += count
+    this.latencies.record(us, count)
   }
 
   add(other: Answers): void {
@@ -53,8 +53,8 @@ class Span {
     readonly slowUs: number,
   ) {}
 
-  record(us: number, failed: boolean, nowMs: number): void {
-    this.all.record(us, failed)
+  record(us: number, failed: boolean, count: number, nowMs: number): void {
+    this.all.record(us, failed, count)
     const at = Math.floor((nowMs - this.beganMs) / this.#sliceMs)
     if (at !== this.#at) {
       this.#at = at
@@ -62,9 +62,9 @@ class Span {
       this.slices.push({ requests: 0, failed: 0, slow: 0 })
     }
     const slice = this.slices[this.slices.length - 1] as Slice
-    slice.requests++
-    if (failed) slice.failed++
-    if (us > this.slowUs) slice.slow++
+    slice.requests += count
+    if (failed) slice.failed += count
+    if (us > this.slowUs) slice.slow += count
   }
 
   #halve(nowMs: number): void {
@@ -86,16 +86,17 @@ export class RecentAnswers {
   readonly #spans = new Map<number, Span>()
   #next = 1
 
-  /** One request was answered. */
-  record(us: number, failed: boolean, nowMs = performance.now()): void {
+  /** A request was answered, or `count` of them alike. */
+  record(us: number, failed: boolean, count = 1, nowMs = performance.now()): void {
+    if (count === 0) return
     const number = Math.floor(nowMs / 1_000) + 1
     const second = this.#seconds[number % KEPT] as Answers
     if (second.number !== number) {
       second.clear()
       second.number = number
     }
-    second.record(us, failed)
-    for (const span of this.#spans.values()) span.record(us, failed, nowMs)
+    second.record(us, failed, count)
+    for (const span of this.#spans.values()) span.record(us, failed, count, nowMs)
   }
 
   /** What was answered in the last `ms`, in whole seconds, at most a minute. */

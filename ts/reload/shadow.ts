@@ -1,15 +1,15 @@
 /**
  * What the latest picks would have become under another policy or with other instances.
  *
- * The router remembers its latest picks. They are made again, at virtual time, by the router of the fallback, which
- * computes what the native one computes: once as things are and once as they would be, with the same seed. Each instance
- * answers as late as it does now. Nothing of the running mesh is touched.
+ * The router remembers its latest picks. They are made again, at virtual time, by a router of their own: once as things
+ * are and once as they would be, with the same seed. Each instance answers as late as it does now. Nothing of the running
+ * mesh is touched.
  */
 import type { InstanceSpec, Policy, RecordedPick } from '../binding/contract.js'
 import { Outcome, Scratch } from '../binding/contract.js'
-import { choose } from '../binding/index.js'
 import { errorOfStatus } from '../errors.js'
 import type { Mesh } from '../mesh.js'
+import { checkPolicy, onTrial } from './trial.js'
 
 /** One side of the comparison. */
 export interface ShadowSide {
@@ -52,13 +52,20 @@ export interface ShadowReport {
   services: ShadowedService[]
 }
 
-/** Made again for each service of the plan that has recorded picks; null when none has. */
+/**
+ * Made again for each service of the plan that has recorded picks; null when none has.
+ *
+ * @throws LinkmeshError when this backend does not run a policy that would be, whether picks are recorded or not
+ */
 export function shadow(mesh: Mesh, plan: ShadowPlan): ShadowReport | null {
+  for (const { service, after } of plan.services) checkPolicy(service, after.policy)
   if (plan.services.length === 0) return null
   const recorded = mesh.recordedPicks()
   const services = plan.services.flatMap(({ service, before, after }) => {
     const picks = recorded.filter((pick) => pick.service === service)
-    return picks.length === 0 ? [] : [compared(service, before, after, replay(before, picks), replay(after, picks))]
+    return picks.length === 0
+      ? []
+      : [compared(service, before, after, replay(service, before, picks), replay(service, after, picks))]
   })
   return services.length === 0 ? null : { recorded: recorded.length, services }
 }
@@ -100,22 +107,15 @@ function compared(
   }
 }
 
-let meshes = 0
-
 /** Makes the picks at virtual time, each answered when its instance would answer. */
-function replay({ policy, instances }: ShadowSide, picks: readonly RecordedPick[]): Replayed {
-  const { binding } = choose('fallback')
-  const must = (result: number): number => {
-    if (result < 0) throw errorOfStatus(binding, result, 'the shadow')
-    return result
-  }
-  const mesh = must(binding.meshOpen(JSON.stringify({ name: `shadow-${++meshes}`, seed: 1, manualClock: true })))
-  try {
-    const service = must(binding.serviceDefine(mesh, 'shadow', JSON.stringify(policy)))
+function replay(name: string, { policy, instances }: ShadowSide, picks: readonly RecordedPick[]): Replayed {
+  return onTrial(name, policy, (binding, mesh, service) => {
     const known = new Map<number, ShadowInstance>()
     for (const instance of instances) {
       const { name, latencyUs: _latency, ...spec } = instance
-      known.set(must(binding.instanceAdd(mesh, service, JSON.stringify({ ...spec, address: name }))), instance)
+      const added = binding.instanceAdd(mesh, service, JSON.stringify({ ...spec, address: name }))
+      if (added < 0) throw errorOfStatus(binding, added, `instance ${name}`)
+      known.set(added, instance)
     }
     const result: Replayed = { counts: new Map(), keys: new Map(), picked: 0, refused: 0, latencyUs: 0 }
     const scratch = binding.scratch()
@@ -149,9 +149,7 @@ function replay({ policy, instances }: ShadowSide, picks: readonly RecordedPick[
     }
     if (result.picked > 0) result.latencyUs /= result.picked
     return result
-  } finally {
-    binding.meshClose(mesh)
-  }
+  })
 }
 
 /** Keeps the list in the order of time. */

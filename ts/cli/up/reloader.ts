@@ -4,6 +4,7 @@ import { basename, dirname } from 'node:path'
 import { type ConfigChange, configChanges, describeChange, fixedChanges } from '../../config/changes.js'
 import { ConfigError, type ConfigProblem } from '../../config/problem.js'
 import { type LoadedConfig, loadConfig } from '../../config.js'
+import { LinkmeshError } from '../../errors.js'
 import { type Bounds, DEFAULT_BOUNDS } from '../../reload/bounds.js'
 import { Guard } from '../../reload/guard.js'
 import type { Mesh } from '../../mesh.js'
@@ -88,13 +89,20 @@ export class Reloader {
     if (changes.length === 0) return this.#done({ verdict: 'unchanged', ...NOTHING })
     const fixed = fixedChanges(changes)
     if (fixed.length > 0) return this.#refused(by, changes, fixed)
-    const evaluated = shadow(parts.mesh, shadowPlan(parts.mesh, before.config, after.config))
+    let evaluated: ReloadReport['shadow']
+    try {
+      evaluated = shadow(parts.mesh, shadowPlan(parts.mesh, before.config, after.config))
+    } catch (error) {
+      // The file is right, and this backend cannot do what it asks for.
+      if (!(error instanceof LinkmeshError)) throw error
+      return this.#refused(by, changes, [{ path: error.field ?? '', message: error.message }])
+    }
     if (dryRun) return this.#done({ verdict: 'checked', ...NOTHING, changes, shadow: evaluated })
 
     // First the trail, then the deed: when the trail cannot be written, nothing is done.
     await this.#record(by, 'config.reload', { changes, shadow: evaluated })
     for (const change of changes) say(`reload: ${describeChange(change)}`)
-    const guard = new Guard(this.#options.answers, boundsOf(before))
+    const guard = new Guard([this.#options.answers], boundsOf(before))
     const report: ReloadReport = { verdict: 'applied', ...NOTHING, changes, shadow: evaluated }
     try {
       // Starting what is new takes the machine's time, and is not the change.
