@@ -23,11 +23,11 @@ describe.skipIf(NO_NATIVE !== '')(`the heartbeat${NO_NATIVE === '' ? '' : ` (ski
   })
 
   const threadOf = (id: number): ThreadInfo => mesh.threads().find((thread) => thread.id === id) as ThreadInfo
-  /** The next time a loop blocks or turns again. */
+  /** The next time a worker's loop blocks or turns again; this thread's own may, where a machine has too much to do. */
   const loop = (blocked: boolean): Promise<LoopEvent> =>
     new Promise((resolve) => {
       const off = mesh.on('loop', (event) => {
-        if (event.blocked !== blocked) return
+        if (event.blocked !== blocked || event.thread === mesh.threadId) return
         off()
         resolve(event)
       })

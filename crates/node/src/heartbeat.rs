@@ -90,14 +90,15 @@ impl Engine {
                 if !peer.has_loop() {
                     continue;
                 }
-                let (pulse, asleep) = (&peer.pulse, peer.is_asleep());
-                if !asleep {
-                    watch.saw_awake(now_us);
-                }
-                match pulse.look(now_us, asleep, round.ping, round.late) {
+                let (pulse, seen) = (&peer.pulse, peer.seen());
+                watch.saw(now_us, seen, pulse.is_asked());
+                match pulse.look(now_us, seen, round) {
                     Look::Fine => {}
                     Look::Wake => peer.ping(),
                     Look::Blocked => self.loop_changed(peer),
+                }
+                if pulse.is_asked() && !pulse.is_blocked() {
+                    watch.asked(now_us);
                 }
                 if let Some(lag_us) = pulse.lag_to_show() {
                     lags.push((peer.id, lag_us));

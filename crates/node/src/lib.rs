@@ -28,6 +28,7 @@ mod info;
 mod joined;
 mod journal;
 mod journal_request;
+mod loop_probe;
 mod memory;
 mod mesh;
 mod metrics;

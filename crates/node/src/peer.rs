@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use linkmesh_routing::Pulse;
+use linkmesh_routing::{Pulse, Seen};
 use linkmesh_tables::{Doorbell, Lane};
 use napi::Status as NapiStatus;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
 use crate::engine::lock;
 use crate::heartbeat::Housekeeper;
+use crate::loop_probe::LoopProbe;
 
 /// Runs the thread's `onWake` callback. Weak: it never keeps the thread's loop alive.
 pub(crate) type Wake = ThreadsafeFunction<(), (), (), NapiStatus, false, true>;
@@ -40,6 +41,8 @@ pub(crate) struct Peer {
     /// Set before the bell is rung for anything that is not in a lane: grants, changes, ended threads.
     notice: AtomicBool,
     wake: Mutex<Option<Arc<Wake>>>,
+    /// Under its lock, so that the loop is not closed while it is looked at.
+    probe: Mutex<Option<LoopProbe>>,
     incoming: Mutex<Vec<Arc<LaneLink>>>,
     incoming_version: AtomicU32,
     /// What its event loop is asked and answers.
@@ -65,6 +68,7 @@ impl Peer {
             doorbell: Doorbell::new(),
             notice: AtomicBool::new(false),
             wake: Mutex::new(None),
+            probe: Mutex::new(None),
             incoming: Mutex::new(Vec::new()),
             incoming_version: AtomicU32::new(0),
             pulse: Pulse::default(),
@@ -94,13 +98,15 @@ impl Peer {
     /// whoever sees it dead (Release here, Acquire in [`alive`](Self::alive)).
     pub(crate) fn end(&self) {
         lock(&self.wake).take();
+        lock(&self.probe).take();
         self.alive.store(false, Ordering::Release);
         // Ids of ended threads are remembered for ever; their lanes, a megabyte each, are not.
         lock(&self.incoming).clear();
     }
 
-    pub(crate) fn set_wake(&self, wake: Wake) {
+    pub(crate) fn set_wake(&self, wake: Wake, probe: Option<LoopProbe>) {
         *lock(&self.wake) = Some(Arc::new(wake));
+        *lock(&self.probe) = probe;
     }
 
     /// There is something outside the lanes; wakes the thread if it sleeps.
@@ -132,6 +138,18 @@ impl Peer {
     /// It waits for a wake and nobody has given one.
     pub(crate) fn is_asleep(&self) -> bool {
         self.doorbell.is_armed()
+    }
+
+    /// What can be seen of its loop without asking it.
+    pub(crate) fn seen(&self) -> Seen {
+        if !self.is_asleep() {
+            return Seen::Awake;
+        }
+        match lock(&self.probe).as_ref().and_then(LoopProbe::waits) {
+            Some(true) => Seen::Waiting,
+            Some(false) => Seen::Elsewhere,
+            None => Seen::Asleep,
+        }
     }
 
     /// Whoever has to be woken for work and does not come is blocked: the question is asked with the wake.

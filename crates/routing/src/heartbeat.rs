@@ -1,9 +1,10 @@
 //! Which event loops are blocked and how late they are, told from outside them.
 //!
-//! A loop is asked by a word and answers in its next turn, at no cost to it but a look at that word. A loop that sleeps
-//! is woken for it, rarely; one that was woken, or is at work, and does not answer for [`BLOCKED_AFTER_US`] is blocked.
-//! So a blocked loop cannot hide, and an idle one is never taken for blocked. How long answers take is the loop's lag:
-//! what a request would wait before it is even seen. Nothing here sleeps or has a thread; see `crates/node` for both.
+//! A loop is asked by a word and answers in its next turn, at no cost to it but a look at that word. One that is seen to
+//! wait for events is not asked, as it has answered by that; where that cannot be seen a sleeping loop is woken, rarely.
+//! A loop that was woken, or is at work, and does not answer for [`BLOCKED_AFTER_US`] is blocked. So a blocked loop cannot
+//! hide, and an idle one is never taken for blocked. How long answers take is the loop's lag: what a request would wait
+//! before it is even seen. Nothing here sleeps or has a thread; see `crates/node` for both.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -11,10 +12,12 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub const BLOCKED_AFTER_US: u64 = 50_000;
 /// Loops are looked at this often while there is traffic, microseconds.
 pub const LOOK_US: u64 = 10_000;
-/// Sleeping loops are woken for an answer this often while there is traffic, microseconds.
+/// The same without traffic: the watching thread turns ten times a second, and no idle loop does.
+const CALM_LOOK_US: u64 = 100_000;
+/// Loops that sleep, and cannot be seen to, are woken for an answer this often while there is traffic, microseconds.
 const PING_US: u64 = 200_000;
-/// Both without traffic: an idle process is woken once a second.
-const CALM_US: u64 = 1_000_000;
+/// The same without traffic.
+const CALM_PING_US: u64 = 1_000_000;
 /// How long traffic is taken to go on after it was last seen, microseconds.
 const TRAFFIC_US: u64 = 1_000_000;
 /// An answer that takes longer found the loop at work, microseconds. Waking a sleeping thread takes less.
@@ -35,6 +38,19 @@ pub struct Pulse {
     pub(crate) told: AtomicBool,
     /// Step of the lag that the instances show; see [`lag_step`]. The watching thread's.
     shown_step: AtomicU32,
+}
+
+/// What can be seen of a loop from outside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It is awake for the mesh, or was woken: it looks for questions.
+    Awake,
+    /// The mesh sleeps there, and the loop waits for events: it would turn at once.
+    Waiting,
+    /// The mesh sleeps there, and the loop is at work on something else.
+    Elsewhere,
+    /// The mesh sleeps there; what the loop does cannot be seen.
+    Asleep,
 }
 
 /// What a look at a loop calls for.
@@ -71,10 +87,17 @@ impl Pulse {
             return false;
         }
         let waited_us = now_us.saturating_sub(asked - 1);
-        let shown = self.lag_us.load(Ordering::Relaxed);
-        let waited = u32::try_from(waited_us).unwrap_or(u32::MAX);
         // SeqCst with `look`: either this sees that it was taken for blocked, or that look sees the answer.
         let recovered = self.blocked.swap(false, Ordering::SeqCst);
+        self.note(waited_us, recovered);
+        recovered
+    }
+
+    /// An answer after `waited_us` goes into lag and utilisation. Loop and watcher may come at once: then one of two
+    /// answers counts, which an estimate bears.
+    fn note(&self, waited_us: u64, recovered: bool) {
+        let shown = self.lag_us.load(Ordering::Relaxed);
+        let waited = u32::try_from(waited_us).unwrap_or(u32::MAX);
         // Up at once, down by halves: a loop that was late a moment ago is likely to be late again. One that has been
         // blocked has paid for it, and begins anew.
         let lag = if recovered {
@@ -89,26 +112,31 @@ impl Pulse {
         let share = self.utilisation.load(Ordering::Relaxed);
         let share = (share * 15 + busy + 8) / 16;
         self.utilisation.store(share, Ordering::Relaxed);
-        recovered
     }
 
-    /// Looks at a loop. `asleep`: it waits for a wake and nobody has given one. `ping`: a sleeping one is to be woken
-    /// for an answer. `late`: the watcher itself was kept from looking, so nothing can be said of how long an answer
-    /// took.
-    pub fn look(&self, now_us: u64, asleep: bool, ping: bool, late: bool) -> Look {
+    /// Looks at a loop, of which `seen` is seen.
+    pub fn look(&self, now_us: u64, seen: Seen, round: Round) -> Look {
         let asked = self.asked.load(Ordering::SeqCst);
-        if asked == 0 {
-            if !asleep {
-                self.ask(now_us);
-                return Look::Fine;
-            }
-            if !ping {
-                return Look::Fine;
-            }
-            self.ask(now_us);
-            return Look::Wake;
+        if seen == Seen::Waiting && !self.is_blocked() {
+            // A question that came when it was about to sleep is answered by this, one that comes now is not.
+            let _ = self
+                .asked
+                .compare_exchange(asked, 0, Ordering::SeqCst, Ordering::Relaxed);
+            self.note(0, false);
+            return Look::Fine;
         }
-        if asleep || late {
+        if asked == 0 {
+            let wake = match seen {
+                Seen::Awake => false,
+                Seen::Elsewhere => true,
+                Seen::Waiting | Seen::Asleep if round.ping => true,
+                Seen::Waiting | Seen::Asleep => return Look::Fine,
+            };
+            self.ask(now_us);
+            return if wake { Look::Wake } else { Look::Fine };
+        }
+        let asleep = seen != Seen::Awake;
+        if asleep || round.late {
             // It went to sleep before it could see the question, or nobody could see the answer: asked anew.
             let _ =
                 self.asked
@@ -169,20 +197,22 @@ fn lag_step(lag_us: u32) -> u32 {
 
 /// When loops are looked at: often while there is traffic, seldom else.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the unit stands last in every name"
+)]
 pub struct Watch {
     due_us: u64,
     ping_us: u64,
     traffic_until_us: u64,
-    /// The last round woke sleeping loops: that one of them is awake says nothing.
-    pinged: bool,
 }
 
 /// One look at all loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
-    /// See [`Pulse::look`].
+    /// Loops that sleep, and cannot be seen to, are to be woken for an answer.
     pub ping: bool,
-    /// See [`Pulse::look`].
+    /// The watcher itself was kept from looking, so nothing can be said of how long an answer took.
     pub late: bool,
 }
 
@@ -194,7 +224,7 @@ impl Watch {
         let late = now_us.saturating_sub(self.due_us) > BLOCKED_AFTER_US;
         if stirred {
             if self.is_calm(now_us) {
-                // What was due in a second is due now.
+                // What was due later is due now.
                 self.due_us = self.due_us.min(now_us);
                 self.ping_us = self.ping_us.min(now_us);
             }
@@ -204,23 +234,26 @@ impl Watch {
             return None;
         }
         let calm = self.is_calm(now_us);
-        self.due_us = now_us + if calm { CALM_US } else { LOOK_US };
-        self.pinged = now_us >= self.ping_us;
-        if self.pinged {
-            self.ping_us = now_us + if calm { CALM_US } else { PING_US };
+        self.due_us = now_us + if calm { CALM_LOOK_US } else { LOOK_US };
+        let ping = now_us >= self.ping_us;
+        if ping {
+            self.ping_us = now_us + if calm { CALM_PING_US } else { PING_US };
         }
-        Some(Round {
-            ping: self.pinged,
-            late,
-        })
+        Some(Round { ping, late })
     }
 
-    /// A loop was found awake: there is traffic, unless this very watch woke it.
-    pub fn saw_awake(&mut self, now_us: u64) {
-        if !self.pinged {
+    /// What was seen of a loop, before it is asked anew. One that is awake and owes no answer (`asked`) has traffic: it
+    /// is not awake because this very watch woke it.
+    pub fn saw(&mut self, now_us: u64, seen: Seen, asked: bool) {
+        if seen == Seen::Awake && !asked {
             self.traffic_until_us = now_us + TRAFFIC_US;
             self.due_us = self.due_us.min(now_us + LOOK_US);
         }
+    }
+
+    /// A loop owes an answer: the next look is when it would be blocked, at the latest.
+    pub fn asked(&mut self, now_us: u64) {
+        self.due_us = self.due_us.min(now_us + BLOCKED_AFTER_US);
     }
 
     /// When the next look is due, microseconds.
@@ -238,16 +271,29 @@ impl Watch {
 mod tests {
     use super::*;
 
+    const QUIET: Round = Round {
+        ping: false,
+        late: false,
+    };
+    const PING: Round = Round {
+        ping: true,
+        ..QUIET
+    };
+    const LATE: Round = Round {
+        late: true,
+        ..QUIET
+    };
+
     #[test]
     fn a_loop_that_does_not_answer_is_blocked_and_recovers_with_its_first_answer() {
         let pulse = Pulse::default();
-        assert_eq!(pulse.look(0, false, false, false), Look::Fine);
+        assert_eq!(pulse.look(0, Seen::Awake, QUIET), Look::Fine);
         assert!(pulse.is_asked());
-        assert_eq!(pulse.look(40_000, false, false, false), Look::Fine);
+        assert_eq!(pulse.look(40_000, Seen::Awake, QUIET), Look::Fine);
         assert!(!pulse.is_blocked());
-        assert_eq!(pulse.look(50_000, false, false, false), Look::Blocked);
+        assert_eq!(pulse.look(50_000, Seen::Awake, QUIET), Look::Blocked);
         // Told once, however often it is looked at.
-        assert_eq!(pulse.look(60_000, false, true, false), Look::Fine);
+        assert_eq!(pulse.look(60_000, Seen::Awake, PING), Look::Fine);
         assert!(pulse.is_blocked() && pulse.lag_us() >= 60_000);
         assert!(pulse.answer(70_000));
         assert!(!pulse.is_blocked());
@@ -260,13 +306,13 @@ mod tests {
         let pulse = Pulse::default();
         for second in 0..100 {
             let now_us = second * 1_000_000;
-            assert_eq!(pulse.look(now_us, true, false, false), Look::Fine);
+            assert_eq!(pulse.look(now_us, Seen::Asleep, QUIET), Look::Fine);
             assert!(!pulse.is_asked(), "not even asked");
         }
         // Asked while it was at work, it went to sleep without a look: woken, and its time begins anew.
         pulse.ask(0);
-        assert_eq!(pulse.look(200_000_000, true, false, false), Look::Wake);
-        assert_eq!(pulse.look(200_049_000, false, false, false), Look::Fine);
+        assert_eq!(pulse.look(200_000_000, Seen::Asleep, QUIET), Look::Wake);
+        assert_eq!(pulse.look(200_049_000, Seen::Awake, QUIET), Look::Fine);
         assert!(!pulse.answer(200_049_500));
         assert!(!pulse.is_blocked() && pulse.lag_us() < 50_000);
     }
@@ -274,18 +320,41 @@ mod tests {
     #[test]
     fn a_sleeping_loop_that_does_not_answer_its_wake_is_blocked() {
         let pulse = Pulse::default();
-        assert_eq!(pulse.look(0, true, true, false), Look::Wake);
+        assert_eq!(pulse.look(0, Seen::Asleep, PING), Look::Wake);
         // The wake was given, so it does not count as asleep any more.
-        assert_eq!(pulse.look(50_000, false, false, false), Look::Blocked);
+        assert_eq!(pulse.look(50_000, Seen::Awake, QUIET), Look::Blocked);
+    }
+
+    #[test]
+    fn a_loop_that_is_seen_to_wait_is_not_woken_and_one_that_works_elsewhere_is() {
+        let pulse = Pulse::default();
+        pulse.ask(0);
+        pulse.answer(20_000);
+        for look in 1..=100 {
+            let now_us = look * 100_000;
+            assert_eq!(pulse.look(now_us, Seen::Waiting, PING), Look::Fine);
+            assert!(!pulse.is_asked());
+        }
+        assert_eq!(pulse.lag_us(), 0, "it has rested");
+        assert!(pulse.utilisation() < 0.01);
+        // At work on something that the mesh does not know: asked with a wake, and given the same time as any.
+        assert_eq!(pulse.look(10_100_000, Seen::Elsewhere, QUIET), Look::Wake);
+        assert_eq!(pulse.look(10_149_999, Seen::Awake, QUIET), Look::Fine);
+        assert_eq!(pulse.look(10_150_000, Seen::Awake, QUIET), Look::Blocked);
+        assert!(pulse.answer(10_160_000));
+        // Asked just before it went to sleep: that it waits is the answer.
+        pulse.ask(10_170_000);
+        assert_eq!(pulse.look(10_300_000, Seen::Waiting, QUIET), Look::Fine);
+        assert!(!pulse.is_asked() && !pulse.is_blocked());
     }
 
     #[test]
     fn a_watcher_that_was_kept_from_looking_accuses_nobody() {
         let pulse = Pulse::default();
         pulse.ask(0);
-        assert_eq!(pulse.look(3_000_000, false, false, true), Look::Fine);
+        assert_eq!(pulse.look(3_000_000, Seen::Awake, LATE), Look::Fine);
         assert!(!pulse.is_blocked());
-        assert_eq!(pulse.look(3_050_000, false, false, false), Look::Blocked);
+        assert_eq!(pulse.look(3_050_000, Seen::Awake, QUIET), Look::Blocked);
     }
 
     #[test]
@@ -320,9 +389,8 @@ mod tests {
                 looks += 1;
                 pings += u32::from(round.ping);
                 assert!(!round.late);
-                if awake {
-                    watch.saw_awake(now_us);
-                }
+                let seen = if awake { Seen::Awake } else { Seen::Asleep };
+                watch.saw(now_us, seen, false);
             }
             now_us = watch.due_us().max(now_us + 1);
         }
@@ -332,18 +400,30 @@ mod tests {
     #[test]
     fn looks_are_frequent_with_traffic_and_rare_without() {
         let mut watch = Watch::default();
-        // Loops that are awake because they were pinged are no traffic.
-        assert_eq!(looks(&mut watch, 0, 10_000_000, true), (10, 10));
+        assert_eq!(looks(&mut watch, 0, 10_000_000, false), (100, 10));
         // The first sign of traffic makes a look due at once, and that is not the watcher's being late.
-        assert_eq!(watch.begin(9_500_000, false), None);
-        let round = watch.begin(9_500_000, true).expect("due at once");
+        assert_eq!(watch.begin(9_950_000, false), None);
+        let round = watch.begin(9_950_000, true).expect("due at once");
         assert_eq!((round.ping, round.late), (true, false));
-        let (busy, pings) = looks(&mut watch, 9_510_000, 12_510_000, true);
+        let (busy, pings) = looks(&mut watch, 9_960_000, 12_960_000, true);
         assert!((280..=301).contains(&busy), "{busy} looks");
         assert!((14..=16).contains(&pings), "{pings} pings");
         // Calm again a second after the last of it.
-        let (calm, _) = looks(&mut watch, 12_510_000, 22_500_000, false);
-        assert!(calm < 120 && watch.is_calm(22_500_000), "{calm} looks");
+        let (calm, _) = looks(&mut watch, 12_960_000, 22_960_000, false);
+        assert!(calm < 200 && watch.is_calm(22_960_000), "{calm} looks");
+    }
+
+    #[test]
+    fn an_idle_watch_looks_again_when_a_loop_owes_an_answer() {
+        let mut watch = Watch::default();
+        watch.begin(0, false).expect("the first");
+        // One that was woken by the watch and has not answered is no traffic.
+        watch.saw(0, Seen::Awake, true);
+        watch.asked(0);
+        assert!(watch.is_calm(0));
+        assert_eq!(watch.due_us(), BLOCKED_AFTER_US);
+        watch.begin(BLOCKED_AFTER_US, false).expect("in time");
+        assert_eq!(watch.due_us(), BLOCKED_AFTER_US + CALM_LOOK_US);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub use exchange::NODE_KEY;
 pub use explain::{ExplainedCandidate, Explanation, RECORDED_CANDIDATES, REMEMBERED_PICKS};
 pub use hash::{fmix32, hash_key, log2, rendezvous_score};
 pub use hashing::crc32;
-pub use heartbeat::{BLOCKED_AFTER_US, LOOK_US, Look, Pulse, Round, Watch};
+pub use heartbeat::{BLOCKED_AFTER_US, LOOK_US, Look, Pulse, Round, Seen, Watch};
 pub use info::Connections;
 pub use key_order::Entered;
 pub use ledger::Begun;
