@@ -182,6 +182,52 @@ describe('dead letters', () => {
     )
     expect(await Promise.all(appends)).toEqual(appends.map((_, n) => n + 1))
   })
+
+  it('letters that are appended together come back each as it was, whatever is in them', async () => {
+    const mesh = await open()
+    const odd = ['plain', 'ä', '"quoted"\\ \n\u0000 \\ud800', '🙂', ',"service":"other"']
+    const entries = odd.flatMap((text, at) =>
+      odd.map((other) => ({
+        service: `s${text}`,
+        reason: `r${other}`,
+        message: text,
+        body: other,
+        key: `k${other}`,
+        headers: { h: other },
+        attempts: at === 0 ? [] : [{ instance: other, atMs: at, code: text, message: other, latencyUs: 1 }],
+        firstDeathMs: at,
+        lastDeathMs: 99,
+        idempotent: at % 2 === 0,
+      })),
+    )
+    const ids = await Promise.all(entries.map((entry) => mesh.deadLetters.append(entry)))
+    for (const [at, id] of ids.entries()) {
+      const { letter } = await mesh.deadLetters.get(id)
+      const { body, ...rest } = entries[at] as (typeof entries)[number]
+      expect(letter).toMatchObject({ ...rest, body: { encoding: 'text', data: body } })
+    }
+  })
+
+  it('a letter with half of a character in it is kept: the body as it was, the rest readable', async () => {
+    const mesh = await open()
+    const half = 'x\ud800'
+    const got: unknown[] = []
+    mesh.service('half', (body) => {
+      got.push(body)
+    })
+    const id = await mesh.deadLetters.append({
+      service: 'half',
+      reason: half,
+      message: half,
+      body: half,
+      headers: { h: half },
+      attempts: [{ instance: half, atMs: 1, code: half, message: half, latencyUs: 1 }],
+    })
+    const { letter } = await mesh.deadLetters.get(id)
+    expect(letter).toMatchObject({ reason: 'x\ufffd', message: 'x\ufffd', headers: { h: 'x\ufffd' } })
+    await mesh.deadLetters.redrive(id)
+    expect(got).toEqual([half])
+  })
 })
 
 describe('dead letters on disk', () => {

@@ -71,6 +71,8 @@ export class DeadLetters {
   readonly #core: Core
   readonly #send: SendLetter
   #store: Promise<JournalStore> | undefined
+  /** The same, once it is open: an append then waits for nothing but the disk. */
+  #ready: JournalStore | undefined
   #ended = false
   #lost = 0
   #warned = false
@@ -86,6 +88,7 @@ export class DeadLetters {
     this.#store = JournalStore.open(this.#core, 'dead-letters', options)
     try {
       const store = await this.#store
+      if (!this.#ended) this.#ready = store
       for (const gap of store.opened.recovery.dropped)
         this.#core.logger.warn({ gap }, `linkmesh: the repair of the dead letters gave up: ${gap.what}`)
       return store
@@ -103,9 +106,16 @@ export class DeadLetters {
   }
 
   /** Writes a letter; resolves to its id when it is durable. */
-  async append(entry: DeadLetterEntry): Promise<number> {
-    const text = encodeEntry(entry)
-    return (await this.#opened()).append(text)
+  append(entry: DeadLetterEntry): Promise<number> {
+    let text: string
+    try {
+      text = encodeEntry(entry)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    // Not an async function: that is three promises and four turns of the queue for each letter.
+    if (this.#ready !== undefined) return this.#ready.append(text)
+    return this.#opened().then((store) => store.append(text))
   }
 
   /** @internal A request of this mesh was given up. Never throws: the caller already has its error. */
@@ -194,6 +204,7 @@ export class DeadLetters {
   /** @internal */
   async end(whole: boolean): Promise<void> {
     this.#ended = true
+    this.#ready = undefined
     const store = await this.#store?.catch(() => undefined)
     this.#store = undefined
     await store?.close(whole)

@@ -9,7 +9,7 @@ import { codeOf, errorOf, errorOfRejection, errorOfStatus, type LinkmeshError } 
 import type { Core } from '../mesh/core.js'
 
 /** Bytes and records that are gathered before they cross. */
-const GATHER_BYTES = 256 << 10
+const GATHER_BYTES = 1 << 20
 const GATHER_RECORDS = 2_048
 /** Runs read by one call. */
 const RUNS = 64
@@ -47,7 +47,9 @@ export class JournalStore {
   readonly #append: Binding['journalAppend']
   #bytes = Buffer.allocUnsafeSlow(GATHER_BYTES)
   readonly #lengths = new Uint32Array(GATHER_RECORDS)
-  #used = 0
+  #texts: string[] = []
+  /** UTF-16 units of what was gathered. */
+  #units = 0
   #resolves: Resolve[] = []
   #rejects: Reject[] = []
   #flushing = false
@@ -99,42 +101,40 @@ export class JournalStore {
       rejectOut(errorOf('LM_CLOSED', `${this.#what} are closed`))
       return promise
     }
-    // Three bytes a unit at most: then nothing is ever cut.
-    if (this.#used + text.length * 3 > this.#bytes.length && !this.#makeRoom(text.length * 3)) {
-      rejectOut(this.#tooLarge(text.length))
-      return promise
+    const { maxRecordBytes } = this.opened
+    // Three bytes a unit at most.
+    if (text.length * 3 > maxRecordBytes) {
+      const bytes = text.length > maxRecordBytes ? text.length : Buffer.byteLength(text)
+      if (bytes > maxRecordBytes) {
+        rejectOut(this.#tooLarge(bytes))
+        return promise
+      }
     }
-    const written = this.#bytes.write(text, this.#used)
-    if (written > this.opened.maxRecordBytes) {
-      rejectOut(this.#tooLarge(written))
-      return promise
-    }
+    if ((this.#units + text.length) * 3 > this.#bytes.length) this.#makeRoom(text.length * 3)
     this.#last = promise
-    this.#lengths[this.#resolves.length] = written
-    this.#used += written
-    if (this.#outstanding++ === 0) this.#alive ??= setInterval(() => {}, FOR_EVER_MS)
-    if (this.#resolves.push(resolveOut) === GATHER_RECORDS) {
-      this.#rejects.push(rejectOut)
-      this.#flush()
-      return promise
-    }
+    this.#units += text.length
+    this.#texts.push(text)
     this.#rejects.push(rejectOut)
-    if (!this.#flushing) {
+    if (this.#outstanding++ === 0) this.#alive ??= setInterval(() => {}, FOR_EVER_MS)
+    if (this.#resolves.push(resolveOut) === GATHER_RECORDS) this.#flush()
+    else if (!this.#flushing) {
       this.#flushing = true
-      queueMicrotask(() => {
-        this.#flushing = false
-        this.#flush()
-      })
+      queueMicrotask(this.#flushSoon)
     }
     return promise
   }
 
-  /** False when one text alone is larger than any record may be. */
-  #makeRoom(wanted: number): boolean {
-    if (wanted / 3 > this.opened.maxRecordBytes) return false
+  #flushSoon = (): void => {
+    this.#flushing = false
+    this.#flush()
+  }
+
+  #makeRoom(wanted: number): void {
+    const [resolve, reject] = [resolveOut, rejectOut]
     this.#flush()
     if (wanted > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(wanted)
-    return true
+    resolveOut = resolve
+    rejectOut = reject
   }
 
   #tooLarge(bytes: number): LinkmeshError {
@@ -145,14 +145,26 @@ export class JournalStore {
     })
   }
 
+  /** Puts what was gathered into the buffer: one string, and one look whether any of it is longer than its units. */
+  #encode(texts: string[]): void {
+    const all = texts.length === 1 ? (texts[0] as string) : texts.join('')
+    const ascii = this.#bytes.write(all, 0) === all.length
+    for (let at = 0; at < texts.length; at++) {
+      const text = texts[at] as string
+      this.#lengths[at] = ascii ? text.length : Buffer.byteLength(text)
+    }
+  }
+
   #flush(): void {
     const count = this.#resolves.length
     if (count === 0) return
     const resolves = this.#resolves
     const rejects = this.#rejects
+    this.#encode(this.#texts)
     this.#resolves = []
     this.#rejects = []
-    this.#used = 0
+    this.#texts = []
+    this.#units = 0
     const first = this.#append(this.#journal, this.#bytes, this.#lengths, count)
     if (this.#bytes.length > GATHER_BYTES) this.#bytes = Buffer.allocUnsafeSlow(GATHER_BYTES)
     if (first > 0) {
