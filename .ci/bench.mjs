@@ -1,6 +1,7 @@
 /** `npm run bench [names…] [-- --quick]`: builds what has changed, brings the rivals, and measures. */
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { addon } from './lib/addon.mjs'
 import { install, missingPackage } from './lib/install.mjs'
 import { npm, root } from './lib/process.mjs'
@@ -12,9 +13,15 @@ const rivals = {
   name: 'installing the rivals (bench/package.json)',
   async run() {
     if (missingPackage('bench') === undefined) return 'up to date'
-    const { code, output } = await npm(['ci', '--no-audit', '--no-fund'], { cwd: join(root, 'bench') })
+    const { code, output } = await npm(['ci', '--no-audit', '--no-fund'], { cwd: join(root, 'bench'), env: headers() })
     if (code !== 0) throw new StepError('the rivals did not install', output)
   },
+}
+
+/** A rival whose prebuilt binary cannot be had is compiled: with the headers of this Node when they came with it. */
+function headers() {
+  const prefix = dirname(dirname(process.execPath))
+  return existsSync(join(prefix, 'include/node/node.h')) ? { npm_config_nodedir: prefix } : {}
 }
 
 await main(async () => {
