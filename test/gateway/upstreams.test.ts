@@ -82,7 +82,15 @@ describe('a gateway in front of upstreams', () => {
         arrived()
       }),
     })
+    mesh.register('early', {
+      address: await serve((request, response) => {
+        response.writeProcessing()
+        response.writeEarlyHints({ link: '</style.css>; rel=preload' })
+        response.writeHead(200, { 'content-length': 5 }).end(request.method === 'HEAD' ? undefined : 'final')
+      }),
+    })
     const names = [
+      'early',
       'echo',
       'half',
       'down',
@@ -121,6 +129,13 @@ describe('a gateway in front of upstreams', () => {
     it('a reply of more than the buffers between hold, whole and in order', async () => {
       const reply = await fetch(`${gateway.url}/large/x`)
       expect(large.equals(Buffer.from(await reply.arrayBuffer()))).toBe(true)
+    })
+
+    it('the reply alone, when informational ones came before; of HEAD its fields', async () => {
+      const reply = await fetch(`${gateway.url}/early/x`)
+      expect([reply.status, await reply.text()]).toEqual([200, 'final'])
+      const head = await fetch(`${gateway.url}/early/x`, { method: 'HEAD' })
+      expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '5', ''])
     })
 
     it('who asked, the request id, and what is left of the time', async () => {

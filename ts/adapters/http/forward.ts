@@ -2,29 +2,17 @@
  * One request on its way to one instance, and its reply on the way back to the client.
  *
  * Plain callbacks instead of a signal and a pipeline: those make an event target, a controller and listeners on each side
- * for every request, which cost more than the HTTP around them.
+ * for every request, which cost more than the HTTP around them. undici's dispatch is that way of writing it, for a third
+ * less processor time than `http.request`.
  */
-import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Dispatcher } from 'undici'
 import type { Exchange } from './exchange.js'
 import { endToEndHeaders } from './headers.js'
+import type { UpstreamPool } from './upstream-pools.js'
 
 /** A reply may take its time, but neither its sender nor its reader may stand still for so long. */
 const STALL_MS = 30_000
 const REPLY_OWN_FIELDS: ReadonlySet<string> = new Set(['x-request-id'])
-
-/** Where to: what `http.request` wants to know of an address. */
-export interface Origin {
-  /** As the `host` field says it. */
-  authority: string
-  host: string
-  port: number
-}
-
-/** @param address `http://host:port`, as an instance registers it */
-export function originOf(address: string): Origin {
-  const { host, hostname, port } = new URL(address)
-  return { authority: host, host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 80 : Number(port) }
-}
 
 /** The instance did not begin a reply. */
 export interface Failure {
@@ -35,106 +23,132 @@ export interface Failure {
 }
 
 export interface Forwarding {
-  agent: Agent
-  origin: Origin
+  /** Connections to the instance's address. */
+  pool: UpstreamPool
   /** A flat list of names and values. */
   headers: string[]
   body: Buffer
   /** For the first byte of the reply. */
   timeoutMs: number
-  /** Called once, when the reply begins. */
-  onReply(reply: IncomingMessage): void
+  /** Called once, when the reply begins. `fields`: a flat list of names and values. */
+  onReply(status: number, fields: readonly string[]): void
 }
 
 /** Resolves to nothing when the reply has gone to the client, as far as it came. Rejects with what `onReply` throws. */
 export function forward(exchange: Exchange, forwarding: Forwarding): Promise<Failure | undefined> {
-  const { agent, origin, headers, body, timeoutMs, onReply } = forwarding
-  const { request } = exchange
+  if (exchange.gone) return Promise.resolve({ error: new Error('The client has gone'), sent: false, timedOut: false })
   return new Promise((resolve, reject) => {
-    let timedOut = false
-    let connected = false
-    let replied = false
-    const outgoing = httpRequest({
-      agent,
-      host: origin.host,
-      port: origin.port,
-      method: request.method as string,
-      path: request.url as string,
-      headers,
-    })
-    const timer = setTimeout(() => {
-      timedOut = true
-      outgoing.destroy(new Error('deadline'))
-    }, timeoutMs)
-    const settled = () => {
-      clearTimeout(timer)
-      exchange.onGone = undefined
-    }
-    outgoing.on('socket', (socket) => {
-      connected = !socket.connecting
-      // Only for a new one: on a kept-alive socket the event never comes, and listeners would pile up.
-      if (!connected) {
-        socket.once('connect', () => {
-          connected = true
-        })
-      }
-    })
-    outgoing.on('response', (reply) => {
-      replied = true
-      clearTimeout(timer)
-      try {
-        onReply(reply)
-        passOn(exchange, reply, () => {
-          settled()
-          resolve(undefined)
-        })
-      } catch (error) {
-        settled()
-        reply.on('error', () => {}).destroy()
-        reject(error)
-      }
-    })
-    outgoing.on('error', (error) => {
-      // Once the reply has begun, what becomes of it is seen there.
-      if (replied) return
-      settled()
-      resolve({ error, sent: connected, timedOut })
-    })
-    exchange.onGone = (reason) => outgoing.destroy(reason)
-    if (exchange.gone) outgoing.destroy(new Error('The client closed the connection'))
-    else if (body.length > 0) outgoing.end(body)
-    else outgoing.end()
+    const { pool, headers, body } = forwarding
+    const { method, url } = exchange.request
+    const forwarded = new Forwarded(exchange, forwarding, resolve, reject)
+    pool.dispatcher.dispatch(
+      {
+        path: url as string,
+        method: method as Dispatcher.HttpMethod,
+        headers,
+        body: body.length > 0 ? body : null,
+        // Both are looked after here, to the millisecond.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      forwarded,
+    )
   })
 }
 
-/** Writes a reply to the client as it comes, no faster than the client reads. */
-function passOn(exchange: Exchange, reply: IncomingMessage, done: () => void): void {
-  const { response } = exchange
-  const fields = endToEndHeaders(reply.rawHeaders, REPLY_OWN_FIELDS)
-  // One by one: writeHead with a list would keep only the last of several cookies.
-  for (let i = 0; i < fields.length; i += 2) response.appendHeader(fields[i] as string, fields[i + 1] as string)
-  response.writeHead(reply.statusCode as number)
-  let ended = false
-  const stalled = setTimeout(() => reply.destroy(), STALL_MS)
-  reply.on('data', (chunk: Buffer) => {
-    stalled.refresh()
-    if (response.write(chunk)) return
-    reply.pause()
-    response.once('drain', () => {
-      stalled.refresh()
-      reply.resume()
-    })
-  })
-  reply.on('end', () => {
-    ended = true
-    response.end()
-  })
-  // An instance that breaks off: its 'close' follows.
-  reply.on('error', () => {})
-  reply.on('close', () => {
-    clearTimeout(stalled)
+class Forwarded implements Dispatcher.DispatchHandlers {
+  /** Given when the request is about to be written to a connection. */
+  private abort: ((reason: Error) => void) | undefined
+  private replied = false
+  private settled = false
+  private timedOut = false
+  /** For the first byte; then for a reply that stands still. */
+  private timer: NodeJS.Timeout
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly forwarding: Forwarding,
+    private readonly resolve: (failure: Failure | undefined) => void,
+    private readonly reject: (error: unknown) => void,
+  ) {
+    this.timer = setTimeout(() => {
+      this.timedOut = true
+      this.giveUp(new Error('deadline'))
+    }, forwarding.timeoutMs)
+    exchange.onGone = (reason) => this.giveUp(reason)
+  }
+
+  onConnect(abort: (reason?: Error) => void): void {
+    // Given up while it waited for a connection: it is not written.
+    if (this.settled) abort()
+    else this.abort = abort
+  }
+
+  onHeaders(status: number, rawFields: Buffer[], resume: () => void): boolean {
+    // Informational; the reply is still to come.
+    if (status < 200) return true
+    this.replied = true
+    clearTimeout(this.timer)
+    try {
+      const fields = rawFields.map((bytes) => bytes.toString('latin1'))
+      this.forwarding.onReply(status, fields)
+      this.begin(status, fields)
+    } catch (error) {
+      this.settle()
+      this.reject(error)
+      this.abort?.(error as Error)
+      return true
+    }
+    this.timer = setTimeout(() => this.giveUp(new Error('stalled')), STALL_MS)
+    this.onDrain = () => {
+      this.timer.refresh()
+      resume()
+    }
+    return true
+  }
+  private onDrain: () => void = () => {}
+
+  private begin(status: number, fields: readonly string[]): void {
+    const { response } = this.exchange
+    const kept = endToEndHeaders(fields, REPLY_OWN_FIELDS)
+    // One by one: writeHead with a list would keep only the last of several cookies.
+    for (let i = 0; i < kept.length; i += 2) response.appendHeader(kept[i] as string, kept[i + 1] as string)
+    response.writeHead(status)
+  }
+
+  /** Writes to the client as it comes, no faster than the client reads. */
+  onData(chunk: Buffer): boolean {
+    const { response } = this.exchange
+    this.timer.refresh()
+    if (response.write(chunk)) return true
+    response.once('drain', this.onDrain)
+    return false
+  }
+
+  onComplete(): void {
+    if (this.settled) return
+    this.settle()
+    this.exchange.response.end()
+    this.resolve(undefined)
+  }
+
+  onError(error: Error): void {
+    if (this.settled) return
+    this.settle()
     // A part is never taken for the whole.
-    if (!ended) response.destroy()
-    done()
-  })
+    if (this.replied) this.exchange.response.destroy()
+    this.resolve(this.replied ? undefined : { error, sent: this.abort !== undefined, timedOut: this.timedOut })
+  }
+
+  /** Nobody waits for the reply any more. */
+  private giveUp(reason: Error): void {
+    if (this.abort === undefined) this.onError(reason)
+    else this.abort(reason)
+  }
+
+  private settle(): void {
+    this.settled = true
+    clearTimeout(this.timer)
+    this.exchange.onGone = undefined
+  }
 }

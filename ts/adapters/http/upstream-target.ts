@@ -3,18 +3,18 @@
  *
  * Bodies are read whole first (they are bounded): so a request that never reached an instance can go to another.
  */
-import { Agent, type IncomingMessage } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Outcome, type Ticket } from '../../binding/contract.js'
 import { LinkmeshError } from '../../errors.js'
 import type { Mesh, PickOptions, Route } from '../../index.js'
 import { readBody } from './body.js'
 import type { Exchange } from './exchange.js'
-import { forward, type Origin, originOf } from './forward.js'
+import { forward } from './forward.js'
 import { endToEndHeaders } from './headers.js'
 import type { UpstreamRoute } from './options.js'
 import { HttpProblem } from './problem.js'
 import { parseRetryAfter } from './retry-after.js'
+import { UpstreamPools } from './upstream-pools.js'
 
 /** Methods that may be sent twice (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
@@ -31,14 +31,10 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
   'forwarded',
 ])
 const ATTEMPTS = 3
-const SOCKETS_PER_ORIGIN = 256
-/** Addresses whose parts are remembered. */
-const ORIGINS_MAX = 4_096
 
 export class UpstreamClient {
-  private readonly agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_PER_ORIGIN, maxFreeSockets: 64 })
+  private readonly pools = new UpstreamPools()
   private readonly routes = new Map<string, Route>()
-  private readonly origins = new Map<string, Origin>()
 
   /** Picks an instance, forwards, streams the reply back. Throws problems and what the mesh throws. */
   async answer(exchange: Exchange, { upstream, qos }: UpstreamRoute): Promise<void> {
@@ -55,14 +51,14 @@ export class UpstreamClient {
         route.complete(ticket, Outcome.Cancelled)
         throw new HttpProblem(503, 'LM_NO_INSTANCE', `${upstream} has an instance without an address`)
       }
-      const origin = this.originOf(address)
+      const known = this.pools.get(address)
+      const pool = known instanceof Promise ? await known : known
       const failure = await forward(exchange, {
-        agent: this.agent,
-        origin,
-        headers: headersFor(exchange, origin, body, timeoutMs),
+        pool,
+        headers: headersFor(exchange, pool.authority, body, timeoutMs),
         body,
         timeoutMs,
-        onReply: (reply) => completeBy(reply, route, ticket),
+        onReply: (status, fields) => completeBy(status, fields, route, ticket),
       })
       if (failure === undefined) return
       const { gone } = exchange
@@ -92,25 +88,14 @@ export class UpstreamClient {
   }
 
   close(): void {
-    this.agent.destroy()
-  }
-
-  private originOf(address: string): Origin {
-    let origin = this.origins.get(address)
-    if (!origin) {
-      // Instances come and go; what is known of those that went is dropped now and then.
-      if (this.origins.size >= ORIGINS_MAX) this.origins.clear()
-      origin = originOf(address)
-      this.origins.set(address, origin)
-    }
-    return origin
+    this.pools.close()
   }
 }
 
-function headersFor(exchange: Exchange, origin: Origin, body: Buffer, timeoutMs: number): string[] {
+function headersFor(exchange: Exchange, authority: string, body: Buffer, timeoutMs: number): string[] {
   const { request, requestId } = exchange
   const headers = endToEndHeaders(request.rawHeaders, OWN_FIELDS)
-  headers.push('host', origin.authority, 'x-request-id', requestId, 'x-request-timeout-ms', String(timeoutMs))
+  headers.push('host', authority, 'x-request-id', requestId, 'x-request-timeout-ms', String(timeoutMs))
   headers.push('x-forwarded-for', request.socket.remoteAddress ?? 'unknown', 'x-forwarded-proto', 'http')
   if (request.headers.host !== undefined) headers.push('x-forwarded-host', request.headers.host)
   if (body.length > 0 || !BODILESS.has(request.method as string)) headers.push('content-length', String(body.length))
@@ -119,12 +104,16 @@ function headersFor(exchange: Exchange, origin: Origin, body: Buffer, timeoutMs:
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE'])
 
 /** What a reply says about the instance that it comes from. */
-function completeBy(reply: IncomingMessage, route: Route, ticket: Ticket): void {
-  const status = reply.statusCode ?? 502
+function completeBy(status: number, fields: readonly string[], route: Route, ticket: Ticket): void {
   if (status === 429 || status === 503) {
-    const retryAfterMs = parseRetryAfter(reply.headers['retry-after'], Date.now())
+    const retryAfterMs = parseRetryAfter(retryAfterOf(fields), Date.now())
     route.complete(ticket, Outcome.Rejected, -1, retryAfterMs === undefined ? {} : { retryAfterMs })
   } else route.complete(ticket, status >= 500 ? Outcome.Error : Outcome.Ok)
+}
+
+function retryAfterOf(fields: readonly string[]): string | undefined {
+  const at = fields.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'retry-after')
+  return at < 0 ? undefined : fields[at + 1]
 }
 
 /**
