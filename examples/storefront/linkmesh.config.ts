@@ -17,10 +17,15 @@ export default defineConfig({
   },
   policy: { balancer: 'least-request', timeoutMs: 5_000 },
   services: {
-    catalog: { module: './services/catalog.ts', instances: 2 },
+    // What customers wait for may ask a second instance when the first one is slow.
+    catalog: {
+      module: './services/catalog.ts',
+      instances: 2,
+      policy: { qos: { class: 'low-latency' }, hedge: { enabled: true, budget: 0.1 } },
+    },
     search: { module: './services/search.ts', instances: 2, policy: { balancer: 'peak-ewma' } },
     cart: { module: './services/cart.ts', instances: 2 },
-    orders: { module: './services/orders.ts', instances: 2, policy: { timeoutMs: 10_000 } },
+    orders: { module: './services/orders.ts', instances: 2, policy: { timeoutMs: 10_000, qos: { class: 'critical' } } },
     payments: { module: './services/payments.ts', instances: 1 },
     images: { module: './services/images.ts', instances: 1 },
   },

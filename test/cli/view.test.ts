@@ -44,6 +44,7 @@ const snapshot: Snapshot = {
       name: 'catalog',
       perSecond: 820,
       queued: 4,
+      classes: ['critical'],
       shed: { 'best-effort': 1_200, critical: 1 },
       retries: 3,
       hedges: 9,
@@ -73,7 +74,7 @@ describe('the picture', () => {
     expect(text).toMatch(/sent 24,000 of 30,000 · right 23,990 · failed 3 · 0 lost · 0 wrong/)
   })
   it('has a line per service and instance, and marks the chosen one', () => {
-    expect(text).toMatch(/^ *catalog .*4\+4 .*820 .*180 µs \/ 900 µs .*3$/m)
+    expect(text).toMatch(/^ *catalog +critical .*4\+4 .*820 .*180 µs \/ 900 µs .*3$/m)
     expect(text).toMatch(/^ *catalog-1 +thread 0 +up +closed +2 +410 +210 µs$/m)
     expect(text).toMatch(/^› +catalog-2 +thread 1 +killed +open/m)
   })
@@ -84,6 +85,13 @@ describe('the picture', () => {
     expect(text).toContain('11.5 s  you killed catalog-2')
     expect(text).toContain('k kill')
     expect(render({ ...state, rows: 5 }).split('\n')).toHaveLength(5)
+  })
+  it('keeps what just happened and the keys in sight where the window is too low for the table', () => {
+    const low = render({ ...state, rows: 12 }).split('\n')
+    expect(low).toHaveLength(12)
+    expect(low).toEqual(expect.arrayContaining([expect.stringContaining('you killed catalog-2')]))
+    expect(low.join('\n')).toMatch(/… 3 more lines: a higher window shows them/)
+    expect(low.at(-1)).toContain('q quit')
   })
   it('colours only when asked', () => {
     expect(text).not.toContain('\u001b')
@@ -113,29 +121,38 @@ describe('the keys', () => {
   }))
   const fleet: Fleet = {
     instances,
-    slow: (id, slow) => done.push(`slow ${id} ${slow}`),
+    fault: (id, fault) => done.push(`fault ${id} ${fault}`),
     kill: async (id) => void done.push(`kill ${id}`),
     revive: (id) => Promise.reject(new Error(`${id} does not come back`)),
     block: (id, ms) => done.push(`block ${id} ${ms}`),
     close: async () => {},
   }
-  it('choose, slow, block, kill, revive, reload and quit', async () => {
+  it('choose, slow, let fail, eject, block, kill, revive, redrive, reload and quit', async () => {
     const happenings = new Happenings()
-    const keys = new Keys(fleet, happenings, () => {}, () => done.push('quit'), () => done.push('reload')) // biome-ignore format: one call
+    const keys = new Keys(fleet, happenings, () => {}, {
+      quit: () => done.push('quit'),
+      reload: () => done.push('reload'),
+      eject: async (...what) => done.push(`eject ${what}`),
+      redrive: async () => 'you redrove 2 dead letters: 2 delivered',
+    })
     expect(keys.chosen).toBe('a-1')
-    for (const key of ['\u001b[B', 's', 'b', '3', 'k', '\u001b[B', '\u001b[A', 'x', '0']) keys.press(key)
+    for (const key of ['\u001b[B', 's', 'f', 'e', 'b', '3', 'k', '\u001b[B', '\u001b[A', 'x', '0']) keys.press(key)
     expect(keys.chosen).toBe('b-1')
-    expect(done).toEqual(['slow a-2 true', 'block a-2 2000', 'kill b-1'])
+    expect(done).toEqual(['fault a-2 slow', 'fault a-2 failing', 'eject a,a-2,10000', 'block a-2 2000', 'kill b-1'])
     keys.press('l')
     expect(done.at(-1)).toBe('reload')
     keys.press('r')
-    await Promise.resolve().then(() => {})
+    keys.press('d')
+    await new Promise((resolve) => setImmediate(resolve))
     expect(happenings.newest(9).map(({ text }) => text)).toEqual([
       'you slowed a-2',
+      'you broke a-2',
+      'you ejected a-2 for 10 s',
       'you blocked the loop of a-2 for 2 s',
       'you killed b-1',
       'you revived b-1',
       'b-1 does not come back',
+      'you redrove 2 dead letters: 2 delivered',
     ])
     keys.press('q')
     keys.press('\u0003')

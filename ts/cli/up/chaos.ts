@@ -60,7 +60,7 @@ export class Chaos {
       await this.fleet.kill(victim.id)
     } else {
       this.happenings.add(`chaos: ${victim.id} slowed`)
-      this.fleet.slow(victim.id, true)
+      this.fleet.fault(victim.id, 'slow')
     }
   }
 

@@ -7,9 +7,9 @@ import type { Mesh } from '../../index.js'
 import type { InstanceSpec } from './instance-spec.js'
 import { dealOut } from './instance-spec.js'
 import type { WorkerAnswer, WorkerCommand } from './instance-worker.js'
-import { loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
+import { type Fault, loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
 
-export type InstanceState = 'up' | 'slow' | 'killed' | 'starting' | 'leaving'
+export type InstanceState = 'up' | Fault | 'killed' | 'starting' | 'leaving'
 
 /** One instance as the view shows it. */
 export interface FleetInstance {
@@ -22,12 +22,10 @@ export interface FleetInstance {
   state: InstanceState
 }
 
-/** How much longer the handlers of a slowed instance take, milliseconds. */
-export const SLOW_MS = 100
-
 export interface Fleet {
   readonly instances: readonly FleetInstance[]
-  slow(id: string, slow: boolean): void
+  /** Makes an instance slow, failing, or as good as it is; with it the others of its thread. */
+  fault(id: string, fault: Fault | undefined): void
   /** Blocks the event loop of an instance's thread for so long. */
   block(id: string, ms: number): void
   /** Ends the instance in the middle of what it does; with it the others of its thread. */
@@ -153,11 +151,11 @@ class WorkerFleet implements LocalFleet {
     }
   }
 
-  slow(id: string, slow: boolean): void {
+  fault(id: string, fault: Fault | undefined): void {
     const { thread, state } = find(this.instances, id)
     if (state === 'killed' || state === 'starting') return
-    this.tell(id, { type: 'slow', ms: slow ? SLOW_MS : 0 })
-    this.mark(thread, slow ? 'slow' : 'up')
+    this.tell(id, { type: 'fault', fault })
+    this.mark(thread, fault ?? 'up')
   }
 
   block(id: string, ms: number): void {
@@ -173,7 +171,7 @@ class WorkerFleet implements LocalFleet {
 
   async revive(id: string): Promise<void> {
     const { thread, state } = find(this.instances, id)
-    if (state === 'slow') return this.slow(id, false)
+    if (state === 'slow' || state === 'failing') return this.fault(id, undefined)
     if (state !== 'killed') return
     this.mark(thread, 'starting')
     const { workers, index } = this.place(thread)
@@ -243,11 +241,11 @@ class MainThreadFleet implements LocalFleet {
     }
   }
 
-  slow(id: string, slow: boolean): void {
+  fault(id: string, fault: Fault | undefined): void {
     const served = this.served.get(id)
     if (!served) return
-    served.slowMs = slow ? SLOW_MS : 0
-    find(this.instances, id).state = slow ? 'slow' : 'up'
+    served.fault = fault
+    find(this.instances, id).state = fault ?? 'up'
   }
 
   /** There is one loop, and the view is on it: blocking it would only freeze the picture. */
@@ -261,7 +259,7 @@ class MainThreadFleet implements LocalFleet {
 
   async revive(id: string): Promise<void> {
     const instance = find(this.instances, id)
-    if (instance.state === 'slow') return this.slow(id, false)
+    if (instance.state === 'slow' || instance.state === 'failing') return this.fault(id, undefined)
     if (instance.state !== 'killed') return
     instance.state = 'starting'
     const spec = this.specs.get(id) as InstanceSpec

@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Mesh } from '../../index.js'
 import type { InstanceSpec } from './instance-spec.js'
-import { loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
+import { type Fault, loadHandlers, type ServedInstance, serveInstance } from './serve-instance.js'
 
 /** What the main thread may ask. */
 export type WorkerCommand =
-  | { type: 'slow'; ms: number }
+  | { type: 'fault'; fault: Fault | undefined }
   /** Blocks the event loop for so long: a fault on purpose. */
   | { type: 'block'; ms: number }
   | { type: 'describe'; id: string; version: string | undefined; tags: string[] }
@@ -32,8 +32,8 @@ async function main(): Promise<void> {
 
 async function obey(command: WorkerCommand, served: ServedInstance[]): Promise<void> {
   switch (command.type) {
-    case 'slow':
-      for (const instance of served) instance.slowMs = command.ms
+    case 'fault':
+      for (const instance of served) instance.fault = command.fault
       return
     case 'block': {
       const until = performance.now() + command.ms

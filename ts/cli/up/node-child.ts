@@ -6,6 +6,7 @@ import type { Mesh } from '../../index.js'
 import { type FleetInstance, find, type LocalFleet } from './fleet.js'
 import type { InstanceSpec } from './instance-spec.js'
 import type { NodeChange, NodeCommand, NodeMessage, NodeStart } from './node-process.js'
+import type { Fault } from './serve-instance.js'
 
 const START_TIMEOUT_MS = 60_000
 /** How long a node may take to finish what it works on. */
@@ -137,13 +138,13 @@ export class NodeChild implements LocalFleet {
       instance.thread = there.find(({ id }) => id === instance.id)?.thread ?? instance.thread
   }
 
-  slow(id: string, slow: boolean): void {
+  fault(id: string, fault: Fault | undefined): void {
     const { state } = find(this.instances, id)
     if (state === 'killed' || state === 'starting') return
-    this.child?.send({ type: 'slow', id, slow } satisfies NodeCommand)
-    // The other instances of its thread are slow as well, as in this process.
+    this.child?.send({ type: 'fault', id, fault } satisfies NodeCommand)
+    // The other instances of its thread are so as well, as in this process.
     const { thread } = find(this.instances, id)
-    for (const instance of this.instances) if (instance.thread === thread) instance.state = slow ? 'slow' : 'up'
+    for (const instance of this.instances) if (instance.thread === thread) instance.state = fault ?? 'up'
   }
 
   block(id: string, ms: number): void {
@@ -161,7 +162,7 @@ export class NodeChild implements LocalFleet {
 
   async revive(id: string): Promise<void> {
     const { state } = find(this.instances, id)
-    if (state === 'slow') return this.slow(id, false)
+    if (state === 'slow' || state === 'failing') return this.fault(id, undefined)
     if (state !== 'killed') return
     this.mark('starting')
     await this.start()

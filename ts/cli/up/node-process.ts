@@ -2,6 +2,7 @@
 import { Mesh } from '../../index.js'
 import { type FleetInstance, type LocalFleet, startFleet } from './fleet.js'
 import { definePolicies, type InstanceSpec } from './instance-spec.js'
+import type { Fault } from './serve-instance.js'
 
 export interface NodeStart {
   type: 'start'
@@ -33,7 +34,7 @@ export interface NodeChange {
 export type NodeCommand =
   | NodeStart
   | NodeChange
-  | { type: 'slow'; id: string; slow: boolean }
+  | { type: 'fault'; id: string; fault?: Fault | undefined }
   | { type: 'block'; id: string; ms: number }
   | { type: 'close' }
 
@@ -86,7 +87,7 @@ async function close(): Promise<void> {
 }
 
 process.on('message', (command: NodeCommand) => {
-  if (command.type === 'slow') fleet?.slow(command.id, command.slow)
+  if (command.type === 'fault') fleet?.fault(command.id, command.fault)
   else if (command.type === 'block') fleet?.block(command.id, command.ms)
   else if (command.type === 'change') void change(command)
   else if (command.type === 'close') void close()

@@ -6,6 +6,7 @@ import type { Mesh } from '../../index.js'
 import { type FleetInstance, find, type LocalFleet, startFleet } from './fleet.js'
 import type { InstanceSpec } from './instance-spec.js'
 import { NodeChild } from './node-child.js'
+import type { Fault } from './serve-instance.js'
 
 export interface NodesOptions {
   /** How many processes, this one included. */
@@ -89,8 +90,8 @@ export class NodesFleet implements LocalFleet {
     return this.children.reduce((sum, child) => sum + child.lost, 0)
   }
 
-  slow(id: string, slow: boolean): void {
-    this.fleetOf(id).slow(id, slow)
+  fault(id: string, fault: Fault | undefined): void {
+    this.fleetOf(id).fault(id, fault)
   }
 
   block(id: string, ms: number): void {

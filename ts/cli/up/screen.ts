@@ -1,11 +1,14 @@
 /** Where the figures go: a live picture in a terminal, one line a second without one, one JSON value a second with `--json`. */
 import { createLogUpdate } from 'log-update'
+import type { InstanceInfo } from '../../binding/contract.js'
 import type { Config } from '../../config/schema.js'
+import type { Mesh } from '../../mesh.js'
 import { whole } from './format.js'
 import type { Happenings } from './happenings.js'
-import { Keys } from './keys.js'
+import { type KeyOrders, Keys } from './keys.js'
 import type { Monitor } from './monitor.js'
 import type { Run } from './run.js'
+import { INSTANCE_FIELD } from './serve-instance.js'
 import type { Snapshot } from './snapshot.js'
 import { render, renderLine } from './view.js'
 
@@ -33,7 +36,8 @@ export class Screen {
   constructor(private readonly options: ScreenOptions) {
     this.live = process.stdout.isTTY === true && !options.json
     this.paint = this.live ? createLogUpdate(process.stdout) : undefined
-    this.keys = new Keys(options.run.fleet, options.happenings, () => this.draw(), options.quit, options.reload)
+    const { run, happenings, quit, reload } = options
+    this.keys = new Keys(run.fleet, happenings, () => this.draw(), { quit, reload, ...ordersOf(run.mesh) })
   }
 
   /** Says once what runs. On the fallback: that everything shares one thread, and how to get more. */
@@ -125,4 +129,26 @@ export class Screen {
       process.stdout.write(`${at.toFixed(0).padStart(4)} s  ${text}\n`)
     this.told = happenings.total
   }
+}
+
+/** What keys ask of the mesh itself. */
+function ordersOf(mesh: Mesh): Pick<KeyOrders, 'eject' | 'redrive'> {
+  return {
+    eject: (service, id, forMs) =>
+      Promise.all(
+        mesh
+          .services()
+          .filter(({ name, instances }) => name.startsWith(`${service}.`) && instances.some((one) => isCalled(one, id)))
+          .map(({ name }) => mesh.admin.eject({ service: name, instance: id }, { forMs, by: 'key' })),
+      ),
+    redrive: async () => {
+      const { taken, delivered, failed, parked } = await mesh.deadLetters.redriveAll({}, { by: 'key' })
+      const again = failed + parked
+      return `you redrove ${taken} dead letters: ${delivered} delivered${again > 0 ? `, ${again} failed again` : ''}`
+    },
+  }
+}
+
+function isCalled({ metadata }: InstanceInfo, id: string): boolean {
+  return metadata[INSTANCE_FIELD] === id
 }

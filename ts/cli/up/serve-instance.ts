@@ -8,10 +8,16 @@ import type { InstanceSpec } from './instance-spec.js'
 /** Metadata field that tells which instance of the config a registration is. */
 export const INSTANCE_FIELD = 'instance'
 
+/** What is wrong with an instance on purpose, to watch the router go round it. */
+export type Fault = 'slow' | 'failing'
+
+/** How much longer the handlers of a slow instance take, milliseconds. */
+const SLOW_MS = 100
+
 export interface ServedInstance {
   readonly id: string
-  /** Every handler takes this much longer, milliseconds; 0 = as fast as it is. A fault to watch the router go round. */
-  slowMs: number
+  /** `slow`: every handler takes 100 ms longer. `failing`: it throws. */
+  fault: Fault | undefined
   /** Another version, other tags. Without a version it keeps the one it has. */
   describe(version: string | undefined, tags: readonly string[]): void
   /** Takes nothing new and leaves the registry when what was taken is answered. */
@@ -29,7 +35,7 @@ export async function loadHandlers(spec: InstanceSpec): Promise<ModuleHandler[]>
 export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly ModuleHandler[]): ServedInstance {
   const served: ServedInstance = {
     id: spec.id,
-    slowMs: 0,
+    fault: undefined,
     describe(version, tags) {
       const patch = { ...(version === undefined ? {} : { version }), tags: [...tags] }
       for (const registration of registrations) registration.update(patch)
@@ -44,7 +50,7 @@ export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly
     },
   }
   const registrations: Registration[] = handlers.map(({ name, handler, idempotent }) =>
-    mesh.service(`${spec.service}.${name}`, slowable(handler, served), {
+    mesh.service(`${spec.service}.${name}`, breakable(handler, served), {
       idempotent,
       policy: spec.handlerPolicies[name] ?? spec.policy,
       metadata: { [INSTANCE_FIELD]: spec.id },
@@ -55,9 +61,10 @@ export function serveInstance(mesh: Mesh, spec: InstanceSpec, handlers: readonly
   return served
 }
 
-function slowable(handler: Handler, served: ServedInstance): Handler {
+function breakable(handler: Handler, served: ServedInstance): Handler {
   return (body, ctx) => {
-    if (served.slowMs === 0) return handler(body, ctx)
-    return delay(served.slowMs).then(() => handler(body, ctx))
+    if (served.fault === undefined) return handler(body, ctx)
+    if (served.fault === 'failing') throw new Error(`${served.id} fails on purpose`)
+    return delay(SLOW_MS).then(() => handler(body, ctx))
   }
 }

@@ -28,6 +28,8 @@ export interface ServiceFigures {
   name: string
   perSecond: number
   queued: number
+  /** Classes of service that its policies name, the default left out. */
+  classes: QosClass[]
   /** Requests refused for want of room, by class. */
   shed: Partial<Record<QosClass, number>>
   retries: number
@@ -129,6 +131,7 @@ export class Figures {
       instances: list,
       perSecond: list.reduce((sum, instance) => sum + instance.perSecond, 0),
       queued: members.reduce((sum, member) => sum + member.queued, 0),
+      classes: classesOf(members),
       shed: shedOf(members),
       retries: members.reduce((sum, member) => sum + member.retries, 0),
       hedges: members.reduce((sum, member) => sum + member.hedges, 0),
@@ -136,6 +139,11 @@ export class Figures {
       p99Us: Math.max(0, ...members.map((member) => member.latency.p99Us)),
     }
   }
+}
+
+function classesOf(members: readonly ServiceInfo[]): QosClass[] {
+  const named = members.flatMap(({ policy }) => policy.qos.class ?? [])
+  return [...new Set(named)].filter((one) => one !== 'best-effort')
 }
 
 function shedOf(members: readonly ServiceInfo[]): ServiceFigures['shed'] {

@@ -21,21 +21,33 @@ const HAPPENINGS_SHOWN = 6
 export function render(state: ViewState): string {
   const { snapshot } = state
   const color = paint(state.color)
-  const lines = [
+  const top = [
     `${color(BOLD, state.title)}  ${color(DIM, `${state.backend} · ${Math.round(snapshot.atMs / 1_000)} s`)}`,
     headline(snapshot),
     ...(snapshot.load ? [account(snapshot, state.planned, color)] : []),
     '',
     color(DIM, row(['', 'service / instance', 'where', 'state', 'breaker', 'load', 'req/s', 'latency', 'retries'])),
-    ...snapshot.services.flatMap((service) => serviceLines(service, state, color)),
+  ]
+  const table = snapshot.services.flatMap((service) => serviceLines(service, state, color))
+  const bottom = [
     '',
     ...state.happenings
       .slice(-HAPPENINGS_SHOWN)
       .map(({ at, text }) => `  ${color(DIM, `${at.toFixed(1).padStart(6)} s`)}  ${text}`),
     '',
-    color(DIM, '↑ ↓ or 0-9 choose · s slow · b block its loop · k kill · r revive · l reload · q quit'),
+    color(DIM, '↑ ↓ or 0-9 choose · s slow · f fail · e eject · b block its loop · k kill · r revive'),
+    color(DIM, 'd redrive dead letters · l reload the config · q quit'),
   ]
-  return lines.slice(0, state.rows).join('\n')
+  return [...top, ...fitting(table, state.rows - top.length - bottom.length, color), ...bottom]
+    .slice(0, state.rows)
+    .join('\n')
+}
+
+/** As much of the table as a low terminal has room for: what just happened and the keys stay in sight. */
+function fitting(table: string[], room: number, color: ReturnType<typeof paint>): string[] {
+  if (table.length <= room) return table
+  const shown = table.slice(0, Math.max(0, room - 1))
+  return [...shown, color(DIM, `     … ${table.length - shown.length} more lines: a higher window shows them`)]
 }
 
 function headline({ requestsPerSecond, latency, inFlight, retried, deadLetters }: Snapshot): string {
@@ -57,7 +69,7 @@ function serviceLines(service: ServiceFigures, state: ViewState, color: ReturnTy
   const head = [
     '',
     service.name,
-    '',
+    service.classes.join(' '),
     '',
     '',
     `${load}${service.queued > 0 ? `+${service.queued}` : ''}`,
