@@ -1,6 +1,8 @@
-//! Is a recorded history of one 8-byte cell linearizable? Wing and Gong's search (1993) with Lowe's memory of states seen.
+//! Is a recorded history of one 8-byte cell linearizable? Wing and Gong's search (1993) with Lowe's memory of states seen, and two
+//! things about values that keep it from trying every subset of what overlaps: a cell does not leave a value that somebody still
+//! has to see, unless something can bring it back; and what may never have happened is tried last.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -60,10 +62,58 @@ fn set(bits: &mut [u64], at: usize) {
     bits[at / 64] |= 1 << (at % 64);
 }
 
+/// Which values the events have to see, and where those may come from.
+struct Values<'a> {
+    events: &'a [Event],
+    /// Events that were answered with a value, by it.
+    seen_by: HashMap<u64, Vec<usize>>,
+    /// The most that adds can raise a value by.
+    added: u64,
+}
+
+impl<'a> Values<'a> {
+    fn new(events: &'a [Event]) -> Self {
+        let mut seen_by: HashMap<u64, Vec<usize>> = HashMap::new();
+        let mut added = 0_u64;
+        for (at, event) in events.iter().enumerate() {
+            if let End::Answered {
+                value: Some(value), ..
+            } = event.end
+            {
+                seen_by.entry(value).or_default().push(at);
+            }
+            if let Action::Add(operand) = event.action {
+                added = added.saturating_add(operand);
+            }
+        }
+        Self {
+            events,
+            seen_by,
+            added,
+        }
+    }
+
+    /// Whether the cell may not leave this value by the event `at` yet: another event has to see it, and nothing brings it back.
+    fn must_stay(&self, bits: &[u64], cell: u64, at: usize) -> bool {
+        let waits = |other: &usize| *other != at && !has(bits, *other);
+        let brings_back = |(other, event): (usize, &Event)| match event.action {
+            Action::Write(value) | Action::Swap { desired: value, .. } => {
+                !has(bits, other) && cell.wrapping_sub(value) <= self.added
+            }
+            Action::Read | Action::Add(_) => false,
+        };
+        self.seen_by
+            .get(&cell)
+            .is_some_and(|all| all.iter().any(waits))
+            && !self.events.iter().enumerate().any(brings_back)
+    }
+}
+
 /// True if some order of the events explains every answer: each between its invocation and its answer, and after those it must
 /// follow. The events stand in order of invocation.
 pub fn is_linearizable(initial: u64, events: &[Event]) -> bool {
     assert!(events.is_sorted_by_key(|event| event.invoked));
+    let values = Values::new(events);
     let mut seen: HashSet<State> = HashSet::new();
     let mut stack: Vec<State> = vec![(vec![0; events.len().div_ceil(64)], initial)];
     while let Some(state) = stack.pop() {
@@ -105,6 +155,9 @@ pub fn is_linearizable(initial: u64, events: &[Event]) -> bool {
             let Some(after_cell) = action.apply(cell, value) else {
                 continue;
             };
+            if after_cell != cell && values.must_stay(&bits, cell, at) {
+                continue;
+            }
             let mut bits = bits.clone();
             set(&mut bits, at);
             // What should have come before and did not, never will.
@@ -113,13 +166,18 @@ pub fn is_linearizable(initial: u64, events: &[Event]) -> bool {
             }
             // A read that bars nobody can as well happen now: it changes nothing for the others.
             if *action == Action::Read && after.iter().all(is_free) {
-                next = vec![(bits, after_cell)];
+                next = vec![(0, (bits, after_cell))];
                 break;
             }
-            next.push((bits, after_cell));
+            let answer = match end {
+                End::Answered { at, .. } => *at,
+                End::Unknown => u64::MAX,
+            };
+            next.push((answer, (bits, after_cell)));
         }
-        // The earliest is tried first.
-        stack.extend(next.into_iter().rev());
+        // What was answered first is tried first, and what may never have happened only where nothing else explains what comes next.
+        next.sort_by_key(|(answer, _)| std::cmp::Reverse(*answer));
+        stack.extend(next.into_iter().map(|(_, state)| state));
     }
     false
 }

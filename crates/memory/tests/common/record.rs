@@ -71,15 +71,16 @@ impl Record {
     pub fn check(&self, cells: &[u64]) {
         for (cell, value) in cells.iter().enumerate() {
             let events = self.events(cell, *value);
-            let lines: Vec<_> = events
-                .iter()
-                .enumerate()
-                .map(|(at, event)| format!("{at}: {event:?}"))
-                .collect();
+            let lines = || -> Vec<_> {
+                let numbered = events.iter().enumerate();
+                numbered
+                    .map(|(at, event)| format!("{at}: {event:?}"))
+                    .collect()
+            };
             assert!(
                 is_linearizable(0, &events),
                 "cell {cell} is not linearizable:\n{}",
-                lines.join("\n")
+                lines().join("\n")
             );
         }
         let adds = |which: fn(&Ended) -> bool| {
