@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Of one member, both directions of all its sessions together.
+/// Of one member, by its identity: all its connections, both directions of all its sessions together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// Sessions it may have open.
@@ -31,6 +31,7 @@ struct Bucket {
     per_second: u32,
 }
 
+/// A full bucket.
 const FULL: Duration = Duration::from_secs(1);
 
 impl Bucket {
@@ -52,7 +53,10 @@ pub(super) struct Allowance {
     packets: Bucket,
     bytes: Bucket,
     filled: Instant,
+    /// Sessions that it asked for.
     pub(super) sessions: usize,
+    /// Ends of sessions that it is.
+    pub(super) legs: usize,
 }
 
 impl Allowance {
@@ -62,16 +66,27 @@ impl Allowance {
             bytes: Bucket::new(quota.bytes_per_second),
             filled: now,
             sessions: 0,
+            legs: 0,
         }
     }
 
-    /// Takes one packet from it. False when there is not enough left; nothing is taken then.
-    pub(super) fn take(&mut self, bytes: usize, now: Instant) -> bool {
+    fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled);
         self.filled = self.filled.max(now);
         for bucket in [&mut self.packets, &mut self.bytes] {
             bucket.level = (bucket.level + passed).min(FULL);
         }
+    }
+
+    /// Whether it is as good as a new one: then it need not be kept.
+    pub(super) fn is_untouched(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.legs == 0 && self.packets.level == FULL && self.bytes.level == FULL
+    }
+
+    /// Takes one packet from it. False when there is not enough left; nothing is taken then.
+    pub(super) fn take(&mut self, bytes: usize, now: Instant) -> bool {
+        self.fill(now);
         let (packet, bytes) = (self.packets.cost(1), self.bytes.cost(bytes));
         let enough = self.packets.level >= packet && self.bytes.level >= bytes;
         if enough {

@@ -319,12 +319,7 @@ impl Relays {
         if peer.serves {
             self.epoch += 1;
         }
-        let last = !self.peers.values().any(|other| other.node == peer.node);
-        let others = io
-            .relay()
-            .forwarder
-            .disconnected(slot, last.then_some(peer.node));
-        for (other, id) in others {
+        for (other, id) in io.relay().forwarder.disconnected(slot) {
             self.send(io, other, Frame::Close { id });
         }
         let over = |way: &Way| match way.state {
