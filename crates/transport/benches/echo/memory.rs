@@ -1,21 +1,23 @@
 //! Both ends without sockets: what the protocol alone costs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use linkmesh_transport::core::{Core, CoreOptions, Target};
 
-use super::identity::{Authority, TestIdentity};
-use super::{Bench, SIZE, SocketAddr, authority, cpu_time, limits};
+use crate::engine::Bench;
+use crate::identity::TestIdentity;
+use crate::network::{limits, member};
+use crate::{SIZE, cpu_time};
 
 /// Two cores that hand each other their datagrams.
 pub(super) fn memory() {
-    let authority = Authority::from_pem(authority());
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let mut ends: Vec<(Core, Bench, Arc<TestIdentity>)> = ["server", "client"]
         .into_iter()
         .map(|name| {
-            let member = authority.member(name);
+            let member = member(name);
             let core = Core::new(&CoreOptions {
                 limits: limits(),
                 authenticator: member.clone(),
@@ -25,14 +27,7 @@ pub(super) fn memory() {
                 accept: true,
                 unfragmented: true,
             });
-            (
-                core.expect("options"),
-                Bench {
-                    server: name == "server",
-                    ..Bench::default()
-                },
-                member,
-            )
+            (core.expect("options"), Bench::new(name == "server"), member)
         })
         .collect();
     let mut train = Vec::new();

@@ -7,7 +7,10 @@
 use std::io::{Write, stdin, stdout};
 use std::time::{Duration, Instant};
 
-use super::{Rival, Server, WARMUP, connect, cpu_time, percentile};
+use crate::compare::percentile;
+use crate::rival::{Rival, connect};
+use crate::server::Server;
+use crate::{WARMUP, cpu_time};
 
 pub(super) fn drive(kind: &str) {
     let server = Server::start(kind);

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use linkmesh_transport::core::Target;
 
-use super::{Server, connect, engine, latency};
+use crate::compare::latency;
+use crate::engine;
+use crate::rival::connect;
+use crate::server::Server;
 
 /// `json`: one line for another program, times in microseconds, memory in bytes.
 pub(super) fn idle(count: usize, json: bool) {
     let server = Server::start("engine");
     let mut active = connect("engine", server.address);
     let alone = latency(&mut *active);
-    let client = engine(None, "idle");
+    let client = engine::start(None, "idle");
     let first = server.resident();
     let mut open = 0;
     while open < count {
