@@ -11,7 +11,7 @@ import { buildBench } from '../harness/memory/build-bench.mjs'
 import { dgram, native, net, quinnNapi, redis } from '../harness/memory/contenders.mjs'
 import { linkmesh } from '../harness/memory/linkmesh.mjs'
 import { bulk, large } from '../harness/memory/rows/bulk.mjs'
-import { handshakes, idle } from '../harness/memory/rows/connections.mjs'
+import { connects, handshakes, idle } from '../harness/memory/rows/connections.mjs'
 import { sameHost } from '../harness/memory/rows/host.mjs'
 import { hot, sleepy } from '../harness/memory/rows/latency.mjs'
 import { many } from '../harness/memory/rows/many.mjs'
@@ -19,7 +19,7 @@ import { requests } from '../harness/memory/rows/requests.mjs'
 import { stages } from '../harness/memory/rows/stages.mjs'
 
 /** What the suite is made of, in the order of the table. */
-export const parts = { hot, sleepy, many, host: sameHost, requests, large, bulk, handshakes, idle, stages }
+export const parts = { hot, sleepy, many, host: sameHost, requests, large, bulk, handshakes, connects, idle, stages }
 
 export async function run({ quick, random, only = Object.keys(parts) }) {
   const folder = mkdtempSync(join(tmpdir(), 'linkmesh-bench-sockets-'))

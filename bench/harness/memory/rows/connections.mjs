@@ -1,7 +1,12 @@
-/** What a connection costs: to make one, with both proofs, and to have ten thousand that are idle. Both in Rust. */
+/** What a connection costs: to make one, with both proofs, and to have ten thousand that are idle, in Rust; and from `Mesh` to `Mesh`. */
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { built } from '../../native.mjs'
 import { report } from '../../report.mjs'
 import { buildBench } from '../build-bench.mjs'
+import { other } from '../contenders.mjs'
 
 const IDLE = 10_000
 
@@ -43,6 +48,44 @@ export async function handshakes({ quick }) {
     lines: [{ name, value: figures.all.rate }],
     budget: 300,
   })
+}
+
+/** Nodes of two processes: what a program waits for. Each time a new engine, with an identity that is there already. */
+export async function connects({ quick }) {
+  const { Mesh } = await built('index.js')
+  const folder = mkdtempSync(join(tmpdir(), 'linkmesh-bench-'))
+  const server = await other('linkmesh', { data: join(folder, 'server'), bytes: 4_096 })
+  try {
+    const data = join(folder, 'client')
+    const [{ address, token }] = server.address.joining
+    const first = await Mesh.open({ name: 'bench-connect', join: { address, token }, data })
+    await first.close({ graceMs: 0 })
+    const [opens, connections] = [[], []]
+    for (let round = 0; round < (quick ? 10 : 50); round++) {
+      const began = performance.now()
+      const mesh = await Mesh.open({ name: 'bench-connect', listen: 'quic://127.0.0.1:0', data })
+      const open = performance.now()
+      await mesh.connect({ address })
+      connections.push(performance.now() - open)
+      opens.push(open - began)
+      if ((await mesh.request('echo', 'x')) !== 'x') throw new Error('connected, and the service is not known')
+      await mesh.close({ graceMs: 0 })
+    }
+    const at = (times, share) => times.sort((a, b) => a - b)[Math.floor((times.length - 1) * share)]
+    const line = (name, times) => ({ name, value: at(times, 0.5), more: { p99: at(times, 0.99) } })
+    report({
+      title: 'from Mesh to Mesh, two processes',
+      unit: 'ms',
+      better: 'lower',
+      lines: [
+        line('mesh.connect: TLS, both proofs, its services known', connections),
+        line('Mesh.open before it: identity, engine, socket', opens),
+      ],
+    })
+  } finally {
+    await server.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 export async function idle({ quick }) {
