@@ -14,13 +14,13 @@ use linkmesh_transport::address::{
     Translation, TranslationLimits,
 };
 use linkmesh_transport::core::{
-    Application, CloseReason, Io, Limits, NodeId, PeerInfo, PeerSlot, Reading, StreamId, Target,
+    Application, CloseReason, Io, Limits, PeerInfo, PeerSlot, Reading, StreamId, Target,
 };
 use linkmesh_transport::engine::{Engine, EngineOptions};
 use linkmesh_transport::identity::{
     Clock, IdentityError, IdentityOptions, Joining, NetworkId, NodeIdentity, exchange,
 };
-use support::identity::Authority;
+use support::identity::{Authority, id};
 use support::network::{Faults, Network, address as node_address};
 
 const NETWORK: NetworkId = NetworkId([9; 32]);
@@ -73,12 +73,6 @@ impl LocatorSigner for Named {
     fn sign_locator(&self, _: &[u8]) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
         Ok((b"credential".to_vec(), b"signature".to_vec()))
     }
-}
-
-fn id(name: &str) -> NodeId {
-    let mut id = [0; 32];
-    id[..name.len()].copy_from_slice(name.as_bytes());
-    NodeId(id)
 }
 
 fn record(name: &str, sequence: u64, port: u16) -> Arc<SignedLocator> {

@@ -6,30 +6,16 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use linkmesh_transport::core::{Limits, NodeId, Target, TargetId};
+use linkmesh_transport::core::{NodeId, Target, TargetId};
 use linkmesh_transport::relay::{Quota, RelayOptions, Wanted, is_virtual};
 use support::echo::ECHO;
-use support::identity::Authority;
+use support::identity::{Authority, id};
 use support::network::{Faults, Network, address};
-use support::relayed::Relayed;
+use support::relayed::{Relayed, limits};
 
 const SECOND: Duration = Duration::from_secs(1);
 const A: usize = 0;
 const B: usize = 1;
-
-fn id(name: &str) -> NodeId {
-    let mut id = [0; 32];
-    id[..name.len()].copy_from_slice(name.as_bytes());
-    NodeId(id)
-}
-
-fn limits() -> Limits {
-    Limits {
-        idle_timeout: 3 * SECOND,
-        keep_alive: Some(Duration::from_millis(800)),
-        ..Limits::default()
-    }
-}
 
 fn options(serve: bool) -> RelayOptions {
     RelayOptions {

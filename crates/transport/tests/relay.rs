@@ -4,35 +4,23 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use linkmesh_transport::core::{Limits, NodeId, PeerSlot, Target};
+use linkmesh_transport::core::{PeerSlot, Target};
 use linkmesh_transport::engine::{Engine, EngineOptions};
 use linkmesh_transport::relay::{Quota, Ranking, RelayError, RelayOptions, RelayStats, is_virtual};
 use support::echo::ECHO;
-use support::identity::Authority;
+use support::gate::Gate;
+use support::identity::{Authority, id};
 use support::network::{Faults, Network, Random, address};
-use support::relayed::Relayed;
+use support::relayed::{Relayed, limits};
 
 const SECOND: Duration = Duration::from_secs(1);
 const A: usize = 0;
 const B: usize = 1;
 const R: usize = 2;
-
-fn limits() -> Limits {
-    Limits {
-        idle_timeout: 3 * SECOND,
-        keep_alive: Some(Duration::from_millis(800)),
-        ..Limits::default()
-    }
-}
-
-fn id(name: &str) -> NodeId {
-    let mut id = [0; 32];
-    id[..name.len()].copy_from_slice(name.as_bytes());
-    NodeId(id)
-}
 
 /// Two nodes between which nothing passes, and relays that both are connected to.
 struct World {
@@ -369,44 +357,99 @@ fn over_any_path_what_arrives_over_a_relay_is_what_was_sent() {
     }
 }
 
+/// Two engines on real sockets, both connected to a third that relays, and a way over it from the first to the second.
+struct Engines {
+    a: Engine<Relayed>,
+    b: Engine<Relayed>,
+    relay: Engine<Relayed>,
+    way: SocketAddr,
+}
+
+impl Engines {
+    fn new() -> Self {
+        let authority = Authority::new();
+        let start = |name: &str, serve| {
+            let listen = Some("127.0.0.1:0".parse().unwrap());
+            let quota = Quota::default();
+            let mut options = EngineOptions::new(listen, authority.member(name));
+            options.limits = limits();
+            Engine::start(&options, |_| Relayed::new(RelayOptions { serve, quota })).unwrap()
+        };
+        let (a, b, relay) = (start("a", false), start("b", false), start("r", true));
+        for engine in [&a, &b] {
+            let target = Target::at(relay.local_address());
+            engine.with(|_, io| io.connect(target)).unwrap();
+            wait(engine, |app| app.relays.serving().count() == 1);
+        }
+        let (tell, told) = channel();
+        a.with(|app, io| app.relays.open(io, id("r"), id("b"), tell));
+        let mut way = None;
+        wait(&a, |_| {
+            way = way.or_else(|| told.try_recv().ok());
+            way.is_some()
+        });
+        let way = way.unwrap().unwrap();
+        Self { a, b, relay, way }
+    }
+
+    /// Connects A to B by these addresses, in this order.
+    fn dial(&self, addresses: Vec<SocketAddr>) {
+        let target = Target {
+            expected: Some(id("b")),
+            addresses,
+            ..Target::at(self.way)
+        };
+        self.a.with(|_, io| io.connect(target)).unwrap();
+        wait(&self.a, |app| app.peer_of(&id("b")).is_some());
+    }
+
+    fn path(&self) -> Option<SocketAddr> {
+        self.a.with(|app, io| io.address(app.peer_of(&id("b"))?))
+    }
+
+    /// Bytes there and back; every one is checked by the application.
+    fn echo(&self, bytes: u64) {
+        self.a.with(|app, io| {
+            let peer = app.peer_of(&id("b")).unwrap();
+            app.echo.send(io, peer, ECHO, bytes);
+        });
+        wait(&self.a, |app| app.echo.is_done());
+    }
+
+    fn relayed_bytes(&self) -> u64 {
+        self.relay.with(|_, io| io.relay().stats().forwarder.bytes)
+    }
+}
+
+fn wait(engine: &Engine<Relayed>, mut done: impl FnMut(&mut Relayed) -> bool) {
+    assert!(engine.lease().spin(20 * SECOND, &mut done));
+}
+
 #[test]
 fn engines_meet_over_a_relay_on_real_sockets() {
-    let authority = Authority::new();
-    let start = |name: &str, serve| {
-        let listen = Some("127.0.0.1:0".parse().unwrap());
-        let quota = Quota::default();
-        Engine::start(&EngineOptions::new(listen, authority.member(name)), |_| {
-            Relayed::new(RelayOptions { serve, quota })
-        })
-        .unwrap()
-    };
-    let (a, b, relay) = (start("a", false), start("b", false), start("r", true));
-    let wait = |engine: &Engine<Relayed>, done: &mut dyn FnMut(&mut Relayed) -> bool| {
-        assert!(engine.lease().spin(20 * SECOND, done));
-    };
-    for engine in [&a, &b] {
-        let target = Target::at(relay.local_address());
-        engine.with(|_, io| io.connect(target)).unwrap();
-        wait(engine, &mut |app| app.relays.serving().count() == 1);
-    }
-    let (tell, told) = channel();
-    a.with(|app, io| app.relays.open(io, id("r"), id("b"), tell));
-    let mut way = None;
-    wait(&a, &mut |_| {
-        way = way.or_else(|| told.try_recv().ok());
-        way.is_some()
-    });
-    let target = Target {
-        expected: Some(id("b")),
-        ..Target::at(way.unwrap().unwrap())
-    };
-    a.with(|_, io| io.connect(target)).unwrap();
-    wait(&a, &mut |app| app.peer_of(&id("b")).is_some());
-    a.with(|app, io| {
-        let peer = app.peer_of(&id("b")).unwrap();
-        app.echo.send(io, peer, ECHO, 1_000_000);
-    });
-    wait(&a, &mut |app| app.echo.is_done());
-    let forwarded = relay.with(|_, io| io.relay().stats().forwarder);
-    assert!(forwarded.bytes > 2_000_000, "{forwarded:?}");
+    let engines = Engines::new();
+    engines.dial(vec![engines.way]);
+    engines.echo(1_000_000);
+    assert!(engines.relayed_bytes() > 2_000_000);
+}
+
+#[test]
+fn a_direct_address_that_falls_silent_is_left_for_the_relay_on_real_sockets() {
+    let engines = Engines::new();
+    let gate = Gate::new(engines.b.local_address());
+    engines.dial(vec![gate.address, engines.way]);
+    engines.echo(100_000);
+    assert_eq!(engines.path(), Some(gate.address));
+    let (before, probes) = (engines.a.stats().failovers, 50_000);
+    assert!(
+        engines.relayed_bytes() < probes,
+        "nothing goes over the relay yet"
+    );
+    gate.shut.store(true, Ordering::Relaxed);
+    wait(&engines.a, |app| app.peer_of(&id("b")).is_none());
+    wait(&engines.a, |app| app.peer_of(&id("b")).is_some());
+    assert_eq!(engines.path(), Some(engines.way));
+    assert_eq!(engines.a.stats().failovers, before + 1);
+    engines.echo(100_000);
+    assert!(engines.relayed_bytes() > 200_000);
 }

@@ -116,12 +116,12 @@ impl Core {
         });
     }
 
-    /// A connection that a target had is lost.
-    pub(super) fn target_lost(&mut self, now: Instant, id: TargetId) {
+    /// A connection that a target had is lost; `silent` is its address if nothing was heard from there any more.
+    pub(super) fn target_lost(&mut self, now: Instant, id: TargetId, silent: Option<SocketAddr>) {
         let Some(state) = self.targets.get_mut(&id) else {
             return;
         };
-        if state.lost(now, &mut self.random) {
+        if state.lost(now, silent, &mut self.random) {
             self.timers.push(now, Due::Target(id));
         } else {
             self.targets.remove(&id);
@@ -137,6 +137,13 @@ impl Core {
             return;
         };
         let replaced = state.connected(address);
+        if state
+            .latest
+            .replace(address)
+            .is_some_and(|before| before != address)
+        {
+            self.stats.failovers += 1;
+        }
         self.timers.push(now, Due::Target(id));
         self.watch(now, slot);
         let Some(replaced) = replaced else { return };

@@ -422,6 +422,7 @@ impl Core {
         let reason = link.reason.clone().unwrap_or(CloseReason::Closing);
         let (side, source) = (link.side, link.source);
         let (target, info) = (link.target, link.info.take());
+        let address = link.connection.remote_address();
         if let Some(identity) = link.identity.take()
             && let Some(count) = self.per_node.get_mut(&identity.node_id)
         {
@@ -443,7 +444,8 @@ impl Core {
         if info.is_some() {
             self.stats.peers -= 1;
             if let Some(target) = target {
-                self.target_lost(now, target);
+                let silent = (reason == CloseReason::TimedOut).then_some(address);
+                self.target_lost(now, target, silent);
             }
             application.disconnected(&mut Io::new(now, self), slot, &reason);
         }

@@ -80,6 +80,8 @@ pub struct CoreStats {
     pub refused: u64,
     /// Peers closed because they were revoked.
     pub revoked: u64,
+    /// Times a target was reached at another of its addresses, or over a relay, than the time before.
+    pub failovers: u64,
     /// Notices of peers that did not hold or did not fit.
     pub notices_refused: u64,
     /// Datagrams handed in.
@@ -99,6 +101,7 @@ impl std::ops::AddAssign for CoreStats {
         self.retried += other.retried;
         self.refused += other.refused;
         self.revoked += other.revoked;
+        self.failovers += other.failovers;
         self.notices_refused += other.notices_refused;
         self.datagrams_received += other.datagrams_received;
         self.datagrams_sent += other.datagrams_sent;

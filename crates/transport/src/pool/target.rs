@@ -41,6 +41,8 @@ pub(crate) struct TargetState {
     dialling: u8,
     /// Connections that stand.
     connected: u8,
+    /// Where the latest of them was reached.
+    pub(crate) latest: Option<SocketAddr>,
     /// The connection that the attempt under way is to replace.
     replacing: Option<PeerSlot>,
     backoff: Backoff,
@@ -78,6 +80,7 @@ impl TargetState {
             hopeless: true,
             dialling: 0,
             connected: 0,
+            latest: None,
             replacing: None,
             backoff: Backoff::default(),
             retry_at: None,
@@ -212,14 +215,28 @@ impl TargetState {
         Failed::Retry(wait)
     }
 
-    /// A connection that stood is lost. Whether the target is to be kept.
-    pub(crate) fn lost(&mut self, now: Instant, random: &mut Random) -> bool {
+    /// A connection that stood is lost; `silent` is its address if nothing was heard from there any more. Whether the target is to be
+    /// kept.
+    pub(crate) fn lost(
+        &mut self,
+        now: Instant,
+        silent: Option<SocketAddr>,
+        random: &mut Random,
+    ) -> bool {
         self.connected = self.connected.saturating_sub(1);
         if !self.target.persistent {
             return self.connected + self.dialling > 0;
         }
-        // The first attempt after a loss goes to the address that worked, at once but for a jitter that keeps the peers
-        // of a restarted node apart.
+        let addresses = &self.target.addresses;
+        let place = |silent| addresses.iter().position(|one| *one == silent);
+        if self.dialling == 0
+            && let Some(at) = silent.and_then(place)
+        {
+            // The node may be there, and only the way to this address dead: finding that out would take a whole handshake's limit.
+            self.next = (at + 1) % addresses.len();
+        }
+        // Else the first attempt after a loss goes to the address that worked, at once but for a jitter that keeps the peers of a
+        // restarted node apart.
         self.retry_at = Some(now + Duration::from_micros(random.below(20_000)));
         true
     }
@@ -307,11 +324,23 @@ mod tests {
         state.failed(now, true, &mut random);
         assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
         assert_eq!(state.connected(addresses(3)[1]), None);
-        assert!(state.lost(now, &mut random));
+        assert!(state.lost(now, None, &mut random));
         assert_eq!(
             state.step(now + Duration::from_millis(20)),
             Step::Dial(addresses(3)[1])
         );
+    }
+
+    #[test]
+    fn after_a_silence_the_next_address_is_tried_first() {
+        let (now, mut random) = (Instant::now(), Random::new(9));
+        let mut state = state(3, 1);
+        let later = now + Duration::from_millis(20);
+        for port in [0, 1, 2, 0] {
+            assert_eq!(state.step(later), Step::Dial(addresses(3)[port]));
+            state.connected(addresses(3)[port]);
+            assert!(state.lost(now, Some(addresses(3)[port]), &mut random));
+        }
     }
 
     #[test]
@@ -342,7 +371,7 @@ mod tests {
         assert_eq!(state.step(now), Step::Dial(addresses(3)[1]));
         assert_eq!(state.connected(addresses(3)[1]), None);
         state.readdress(addresses(2)).unwrap();
-        state.lost(now, &mut random);
+        state.lost(now, None, &mut random);
         let later = now + Duration::from_millis(20);
         assert_eq!(state.step(later), Step::Dial(addresses(2)[1]));
     }

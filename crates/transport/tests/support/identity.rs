@@ -17,6 +17,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs::kx_group};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+/// The id of a member: its name.
+pub fn id(name: &str) -> NodeId {
+    let mut id = [0; 32];
+    id[..name.len()].copy_from_slice(name.as_bytes());
+    NodeId(id)
+}
+
 /// A certificate authority and the key under which members prove themselves.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -125,10 +132,8 @@ impl Authority {
             .unwrap();
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.resumption = rustls::client::Resumption::disabled();
-        let mut node_id = [0; 32];
-        node_id[..name.len()].copy_from_slice(name.as_bytes());
         Arc::new(TestIdentity {
-            node_id: NodeId(node_id),
+            node_id: id(name),
             name: name.into(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             server: Arc::new(server),

@@ -6,6 +6,7 @@
 pub mod attacker;
 pub mod channels;
 pub mod echo;
+pub mod gate;
 pub mod identity;
 pub mod members;
 pub mod network;

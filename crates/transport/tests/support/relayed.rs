@@ -4,11 +4,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use linkmesh_transport::core::{
-    Application, CloseReason, Io, NodeId, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
+    Application, CloseReason, Io, Limits, NodeId, PeerInfo, PeerSlot, Reading, StreamId, TargetId,
 };
 use linkmesh_transport::relay::{KIND, Keeper, RelayOptions, Relays};
 
 use super::echo::Echo;
+
+/// A node that falls silent is noticed after three seconds.
+pub fn limits() -> Limits {
+    Limits {
+        idle_timeout: Duration::from_secs(3),
+        keep_alive: Some(Duration::from_millis(800)),
+        ..Limits::default()
+    }
+}
 
 pub struct Relayed {
     pub echo: Echo,
