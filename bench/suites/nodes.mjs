@@ -1,6 +1,6 @@
 /**
  * A request from one process to another on this machine, there and back, a promise each: of 200 bytes, and of 64 as between
- * worker threads (an array of more is memory outside V8's heap, and allocating it costs as much as the way).
+ * worker threads (V8 asks the C allocator for an array of more, which each contender's caller pays for its request here).
  *
  * linkmesh twice: over shared memory, as nodes of one host do, and over QUIC (encrypted), as nodes of two hosts do. Rivals: a
  * Unix socket and TCP (`node:net`) with frames of our own, and HTTP/1.1 with connections kept open, none of them encrypted.
