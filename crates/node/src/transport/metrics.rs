@@ -99,6 +99,12 @@ pub(super) fn collect_engine(out: &mut Collector, stats: &CoreStats) {
         &[],
         stats.revoked as f64,
     );
+    out.counter(
+        "linkmesh_quic_failovers_total",
+        "Times a node was reached at another of its addresses, or over a relay, than the time before.",
+        &[],
+        stats.failovers as f64,
+    );
     let datagrams = [
         ("receive", stats.datagrams_received),
         ("transmit", stats.datagrams_sent),
