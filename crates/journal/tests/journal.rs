@@ -259,6 +259,75 @@ fn a_full_disk_refuses_without_losing_and_goes_on_when_there_is_room() {
     assert!(journal.verify().expect("verify").valid());
 }
 
+/// While one group fails the next is encoded already, chained to records that will never be.
+#[test]
+fn writes_that_find_no_room_under_load_refuse_their_own_records_and_keep_the_chain() {
+    for every in 2..8 {
+        let disk = FaultDisk::default();
+        let (journal, _) = Journal::open(Arc::new(disk.clone()), small()).expect("opens");
+        let journal = Arc::new(journal);
+        disk.set_full_every(Some(every));
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let journal = Arc::clone(&journal);
+                std::thread::spawn(move || {
+                    let (mut kept, mut refused) = (Vec::new(), 0);
+                    for burst in 0..60_u64 {
+                        let queued: Vec<_> = (0..1 + burst % 9)
+                            .map(|n| {
+                                let mut payload = vec![n as u8; 16 + (burst * 97 % 2_000) as usize];
+                                payload[..8].copy_from_slice(
+                                    &(thread << 32 | burst << 8 | n).to_le_bytes(),
+                                );
+                                (journal.append(Kind(1), &payload).expect("queued"), payload)
+                            })
+                            .collect();
+                        for (ticket, payload) in queued {
+                            match journal.wait(ticket) {
+                                Ok(sequence) => kept.push((sequence, payload)),
+                                Err(error) => {
+                                    assert_eq!(error.kind, ErrorKind::DiskFull);
+                                    refused += 1;
+                                }
+                            }
+                        }
+                    }
+                    (kept, refused)
+                })
+            })
+            .collect();
+        let (mut kept, mut refused) = (Vec::new(), 0);
+        for thread in threads {
+            let (own, its_refused) = thread.join().expect("a thread");
+            kept.extend(own);
+            refused += its_refused;
+        }
+        disk.set_full_every(None);
+        journal
+            .wait(journal.append(Kind(1), b"room again").expect("queued"))
+            .expect("durable");
+        journal.close().expect("close");
+        drop(journal);
+        let found = verify(&disk).expect("verify");
+        assert!(found.valid(), "{:?}", found.problems);
+        assert!(
+            refused > 0 && kept.len() > 1,
+            "{refused} refused, {} kept",
+            kept.len()
+        );
+        kept.sort_unstable();
+        kept.push((kept.len() as u64 + 1, b"room again".to_vec()));
+        let (again, _) = Journal::open(Arc::new(disk), small()).expect("opens");
+        let there: Vec<_> = (1..)
+            .zip(all(&again).into_iter().map(|(_, payload)| payload))
+            .collect();
+        assert!(
+            there == kept,
+            "what was acknowledged, by its number, and nothing else"
+        );
+    }
+}
+
 #[test]
 fn a_device_that_fails_stops_the_journal_and_says_so() {
     let disk = FaultDisk::default();

@@ -54,6 +54,9 @@ struct State {
     crashed: bool,
     /// New files are refused for want of room.
     full: bool,
+    /// Every n-th write is, too: a file system that cannot reserve.
+    full_every: Option<u64>,
+    writes: u64,
 }
 
 impl State {
@@ -93,6 +96,11 @@ impl FaultDisk {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.state().full = full;
+    }
+
+    /// Every `n`-th write from now on finds no room and writes nothing.
+    pub(crate) fn set_full_every(&self, n: Option<u64>) {
+        self.state().full_every = n;
     }
 
     /// The power comes back. Of each file the synced bytes are there; of the other sectors some, in any order, and some
@@ -249,7 +257,15 @@ impl StorageFile for FaultFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let alive = self.disk.state().step();
+        let alive = {
+            let mut state = self.disk.state();
+            state.writes += 1;
+            let writes = state.writes;
+            if state.full_every.is_some_and(|n| writes.is_multiple_of(n)) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.step()
+        };
         self.with(|contents| {
             let (from, to) = (offset as usize, offset as usize + bytes.len());
             contents.seen[from..to].copy_from_slice(bytes);
