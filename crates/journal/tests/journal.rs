@@ -273,7 +273,7 @@ fn writes_that_find_no_room_under_load_refuse_their_own_records_and_keep_the_cha
                 std::thread::spawn(move || {
                     let (mut kept, mut refused) = (Vec::new(), 0);
                     for burst in 0..60_u64 {
-                        let queued: Vec<_> = (0..1 + burst % 9)
+                        let queued: Vec<_> = (0..=burst % 9)
                             .map(|n| {
                                 let mut payload = vec![n as u8; 16 + (burst * 97 % 2_000) as usize];
                                 payload[..8].copy_from_slice(
