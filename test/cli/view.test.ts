@@ -91,6 +91,7 @@ describe('the picture', () => {
     expect(low).toHaveLength(12)
     expect(low).toEqual(expect.arrayContaining([expect.stringContaining('you killed catalog-2')]))
     expect(low.join('\n')).toMatch(/… 3 more lines: a higher window shows them/)
+    expect(low.join('\n')).toMatch(/^› +catalog-2/m)
     expect(low.at(-1)).toContain('q quit')
   })
   it('colours only when asked', () => {

@@ -1,6 +1,5 @@
 /** What just happened, for people: a short list of the newest events. */
 import type { Mesh } from '../../index.js'
-import { time } from './format.js'
 import { INSTANCE_FIELD } from './serve-instance.js'
 
 export interface Happening {
@@ -10,6 +9,8 @@ export interface Happening {
 }
 
 const KEPT = 200
+/** A loop that blocks for less is not worth a line: where there are more threads than processors it happens all the time. */
+const BLOCKED_MS = 300
 
 export class Happenings {
   private readonly list: Happening[] = []
@@ -53,13 +54,21 @@ export class Happenings {
       ),
     )
     mesh.on('thread-ended', (event) => this.add(`thread ${event.thread} ended`))
-    mesh.on('loop', ({ thread, blocked, lagUs }) =>
-      this.add(
-        blocked
-          ? `the loop of thread ${thread} is blocked`
-          : `the loop of thread ${thread} turns again${lagUs > 1_000 ? `, ${time(lagUs)} late` : ''}`,
-      ),
-    )
+    const blocked = new Map<number, NodeJS.Timeout>()
+    mesh.on('loop', ({ thread, blocked: isBlocked }) => {
+      const waiting = blocked.get(thread)
+      if (isBlocked) {
+        const tell = () => {
+          blocked.delete(thread)
+          this.add(`the loop of thread ${thread} is blocked`)
+        }
+        blocked.set(thread, waiting ?? setTimeout(tell, BLOCKED_MS).unref())
+      } else if (waiting === undefined) this.add(`the loop of thread ${thread} turns again`)
+      else {
+        clearTimeout(waiting)
+        blocked.delete(thread)
+      }
+    })
     mesh.on('change', (event) => {
       if (event.kind === 'instance-changed') this.add(`${nameOf(event.service, event.instance)} is ${event.health}`)
       else if (event.kind === 'lease-expired') this.add(`the lease of ${nameOf(event.service, event.instance)} ran out`)

@@ -134,6 +134,7 @@ export class Reloader {
     for (const { path, message } of report.problems) say(`reload refused: ${path || '(file)'}: ${message}`)
     if (report.verdict === 'rolled-back') say(`reload rolled back: ${report.reason}`)
     else if (report.verdict === 'applied') say('reload stays')
+    else if (report.verdict === 'unchanged') say('reload: nothing in the file has changed')
     onReport?.(report)
     return report
   }

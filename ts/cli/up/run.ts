@@ -100,7 +100,8 @@ async function placeOf(
   const { listen, join: targets } = config
   const kept = data === undefined ? { deadLetters: false } : { data }
   if (listen === undefined && targets === undefined && nodes === 1)
-    return { options: data === undefined ? {} : { data }, data: data ?? folder, temporary: false }
+    // Without a folder dead letters are kept in memory: for the view, and to redrive.
+    return { options: data === undefined ? { deadLetters: true } : { data }, data: data ?? folder, temporary: false }
   // A network that lasts no longer than this run leaves nothing behind.
   const temporary = data === undefined && listen === undefined && targets === undefined
   const place = data ?? (temporary ? await mkdtemp(join(tmpdir(), 'linkmesh-up-')) : resolve(folder, '.linkmesh'))

@@ -43,10 +43,13 @@ export function render(state: ViewState): string {
     .join('\n')
 }
 
-/** As much of the table as a low terminal has room for: what just happened and the keys stay in sight. */
+/** As much of the table as a low terminal has room for: what just happened, the keys and the chosen one stay in sight. */
 function fitting(table: string[], room: number, color: ReturnType<typeof paint>): string[] {
   if (table.length <= room) return table
-  const shown = table.slice(0, Math.max(0, room - 1))
+  const count = Math.max(0, room - 1)
+  const chosen = table.findIndex((line) => line.includes('›'))
+  const from = Math.max(0, chosen - count + 1)
+  const shown = table.slice(from, from + count)
   return [...shown, color(DIM, `     … ${table.length - shown.length} more lines: a higher window shows them`)]
 }
 
@@ -115,7 +118,7 @@ function instanceLine(instance: InstanceFigures, state: ViewState, color: Return
   return text
 }
 
-const WIDTHS = [2, 20, 10, 9, 10, 6, 8, 20, 8]
+const WIDTHS = [2, 20, 12, 9, 10, 6, 8, 20, 8]
 
 /** One line of the table; the last five columns are numbers and stand to the right. */
 function row(cells: readonly string[]): string {
