@@ -18,7 +18,7 @@ use common::{
     proxy::{Proxy, Weather},
     random::Random,
     record::{ALONE, Asked, Ended, Record},
-    seeds::seeds,
+    seeds::seeds_side_by_side,
 };
 use linkmesh_memory::{
     client::Outcome,
@@ -29,6 +29,8 @@ use linkmesh_memory::{
 
 const CELLS: usize = 3;
 const BURSTS: usize = 20;
+/// Seeds that run at a time.
+const AT_ONCE: u64 = 6;
 
 fn network() -> &'static Network {
     static NETWORK: OnceLock<Network> = OnceLock::new();
@@ -192,7 +194,8 @@ impl Run {
 
 #[test]
 fn what_two_nodes_and_the_exporter_saw_has_an_explanation() {
-    seeds(2, |seed| {
+    // Mostly they wait for what was lost to be sent again.
+    seeds_side_by_side(2, AT_ONCE, |seed| {
         let region: Arc<dyn Region> = Arc::new(HeapRegion::new(CELLS * 8, 1));
         let any = "127.0.0.1:0".parse().unwrap();
         let mut exporter = Some(Run::exporter(&region, any, seed * 5));
