@@ -16,7 +16,7 @@ import { main, runSteps, StepError } from './lib/steps.mjs'
 
 const CONFIG = 'config'
 /** Longest inputs, bytes, where a decoder takes more than libFuzzer's 4 KiB. */
-const LENGTHS = { decompress: 65_536, frames: 70_000, server: 16_384, hello: 16_384, replica: 8_192 }
+const LENGTHS = { decompress: 65_536, frames: 70_000, server: 16_384, hello: 16_384, replica: 8_192, exchange: 8_192 }
 
 /** @returns {Map<string, string>} crate folder by target */
 function rustTargets() {

@@ -72,7 +72,8 @@ impl Subscriber {
                 offers,
                 gone,
             } => {
-                let expected = self.version.map(|version| version + 1);
+                // Nothing follows the last number there is: such a peer has to begin anew.
+                let expected = self.version.and_then(|version| version.checked_add(1));
                 if expected != Some(version) {
                     return Ok((changes, true));
                 }
