@@ -18,7 +18,7 @@ use common::{
 use linkmesh_memory::{
     client::{OperationError, OperationFailure, Outcome, SubmitError},
     endpoint::{CallError, RemoteId, Replicate, ReplicateError},
-    frame::Operation,
+    frame::{Operation, Status},
     grant::{Grant, GrantError, Slice},
     region::Rights,
     replica::{GroupError, Standing, Timing},
@@ -188,6 +188,42 @@ fn a_group_that_does_not_form_leaves_nothing_behind() {
     accept(&nodes[2], 4096);
     let first = nodes[0].as_mut().unwrap();
     assert_eq!(replicate(first, &all[1..], vec![0; 4096]), Ok(()));
+}
+
+/// Its name is free again, its backups have the room for another, and whoever uses it is told.
+#[test]
+fn a_region_that_is_ended_is_gone_everywhere_and_says_so() {
+    let mut nodes = nodes(6);
+    let all = [id(0), id(1), id(2)];
+    for node in nodes.iter().flatten() {
+        let engine = &node.engine;
+        engine.with(|endpoint, _| endpoint.accept_replicas(4096));
+    }
+    let end = |node: &Option<Node>| {
+        let engine = &node.as_ref().unwrap().engine;
+        engine.with(|endpoint, io| endpoint.end_replicated(io, NAME))
+    };
+    let refused = Err(OperationError {
+        failure: OperationFailure::Refused(Status::Revoked, 0),
+        outcome: Outcome::NotDelivered,
+    });
+    let mut client = nodes[3].take().unwrap();
+    for turn in 0..3 {
+        replicate(nodes[0].as_mut().unwrap(), &all[1..], vec![0; 4096]).unwrap();
+        let grant = grant(nodes[0].as_ref().unwrap(), 3, Rights::ALL);
+        let remote = import(&mut client, &grant, &all).unwrap();
+        assert_eq!(client.ask(remote, ADD), Ok(Heard::Value(0)));
+        assert!(!end(&nodes[1]), "a backup may not");
+        assert!(end(&nodes[0]));
+        assert!(!end(&nodes[0]), "it is gone");
+        assert_eq!(client.ask(remote, ADD), refused, "turn {turn}");
+        let read = Operation::Read {
+            offset: 0,
+            length: 8,
+        };
+        assert_eq!(client.ask(remote, read), refused);
+        assert!(import(&mut client, &grant, &all).is_err());
+    }
 }
 
 #[test]

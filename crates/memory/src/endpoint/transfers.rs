@@ -124,7 +124,7 @@ impl Endpoint {
         let at = remote.client;
         let Some(link) = self.clients.get(at as usize) else {
             return Err(CallError::Replicated {
-                reason: "bulk transfers are not for replicated regions: at most 64 KiB at a time",
+                reason: "bulk transfers are not for replicated regions: at most 64 KiB an operation",
             });
         };
         let Imported {

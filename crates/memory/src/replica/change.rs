@@ -107,12 +107,22 @@ impl Mutation {
 pub enum Change {
     /// A new primary begins. Once this is acknowledged, so is everything before it.
     Lead,
+    /// Every member has what the group began with: from here on it takes operations, and may not be given up any more.
+    Form,
     /// A client's session begins, if it has not.
     Open {
         /// Chosen at random by the client.
         session: u128,
         /// The node whose session it is.
         holder: [u8; 32],
+    },
+    /// A client gave up mutations without an answer, and asked for something that comes behind them: they may not be executed
+    /// any more, whenever a copy of one still comes.
+    GiveUp {
+        /// Whose.
+        session: u128,
+        /// Those below this number.
+        below: u64,
     },
     /// A client's session and its results are forgotten.
     End {
@@ -157,10 +167,16 @@ impl Entry {
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
         match &self.change {
             Change::Lead => out.push(1),
+            Change::Form => out.push(5),
             Change::Open { session, holder } => {
                 out.push(2);
                 out.extend_from_slice(&session.to_le_bytes());
                 out.extend_from_slice(holder);
+            }
+            Change::GiveUp { session, below } => {
+                out.push(6);
+                out.extend_from_slice(&session.to_le_bytes());
+                out.extend_from_slice(&below.to_le_bytes());
             }
             Change::End { session } => {
                 out.push(3);
@@ -197,6 +213,11 @@ impl Entry {
                 sequence: reader.u64()?,
                 ack_below: reader.u64()?,
                 mutation: Mutation::decode(reader)?,
+            },
+            5 => Change::Form,
+            6 => Change::GiveUp {
+                session: reader.u128()?,
+                below: reader.u64()?,
             },
             _ => return Err(Malformed),
         };

@@ -442,9 +442,12 @@ impl Client {
         }
     }
 
-    /// True if the session is over: nothing is taken any more.
-    pub fn is_over(&self) -> bool {
-        matches!(self.standing, Standing::Over(_))
+    /// Why the session is over, if it is: nothing is taken any more then.
+    pub const fn over(&self) -> Option<FailureCause> {
+        match self.standing {
+            Standing::Over(cause) => Some(cause),
+            Standing::Opening | Standing::Open => None,
+        }
     }
 
     /// Ends the session: everything that waits fails, and the group forgets the results.

@@ -58,7 +58,7 @@ pub struct MemberInfo {
     pub position: Position,
     /// At the primary: changes that are acknowledged.
     pub acknowledged: u64,
-    /// At the primary: every member has joined.
+    /// At the primary: every member has joined, and whoever leads later will know.
     pub is_formed: bool,
     /// At the primary: backups heard of lately.
     pub reachable: usize,
@@ -101,8 +101,7 @@ impl Member {
             state: State::new(bytes, begin),
             log: Log::new(begin),
         };
-        let is_formed = group.members() == 1;
-        let primary = Primary::begin(&mut core, epoch, is_formed, now);
+        let primary = Primary::begin(&mut core, epoch, now);
         Self {
             core,
             promised: epoch,
@@ -114,7 +113,8 @@ impl Member {
         }
     }
 
-    /// Another member of a new group, number `me`. It has nothing until the primary sends it.
+    /// Another member of a new group, number `me`. It has nothing until the primary sends it. Until it has heard that the group
+    /// has formed it never stands, and after [`Timing::lease`] without a word from the primary it [`is_forsaken`](Self::is_forsaken).
     ///
     /// A process must do this once for a group: what it was before a restart it is not any more.
     pub fn join(group: Group, timing: Timing, me: u8, seed: u64, now: Instant) -> Self {
@@ -130,7 +130,7 @@ impl Member {
             is_led: false,
             role: Role::Backup,
             incoming: None,
-            deadline: now,
+            deadline: now + timing.lease,
             random: seed,
         }
     }
@@ -171,10 +171,15 @@ impl Member {
         self.core.state.position() == Position::default()
     }
 
-    /// When [`timeout`](Self::timeout) has something to do.
+    /// True for a backup of a group that has not formed, as far as it knows, and whose primary has been silent for the lease:
+    /// nobody was promised anything, and it need not be kept.
+    pub fn is_forsaken(&self, now: Instant) -> bool {
+        matches!(self.role, Role::Backup) && !self.core.state.is_formed() && now >= self.deadline
+    }
+
+    /// When [`timeout`](Self::timeout) has something to do, or whether it [`is_forsaken`](Self::is_forsaken) is to be asked.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.role {
-            Role::Backup if self.is_blank() => None,
             Role::Backup => Some(self.deadline),
             Role::Candidate { again, .. } => Some(self.deadline.min(*again)),
             Role::Primary(primary) => Some(primary.next_tick),
@@ -183,7 +188,7 @@ impl Member {
 
     /// Time has passed.
     pub fn timeout(&mut self, now: Instant, out: &mut Outbox) {
-        let may_stand = now >= self.deadline && !self.is_blank();
+        let may_stand = now >= self.deadline && self.core.state.is_formed();
         match &mut self.role {
             Role::Primary(primary) if now >= primary.next_tick => {
                 primary.tick(&mut self.core, now);
@@ -200,8 +205,12 @@ impl Member {
         }
     }
 
-    /// Once to twice the group's patience, by chance, so that two rarely stand at once.
+    /// Once to twice the group's patience, by chance, so that two rarely stand at once. Before the group has formed, when
+    /// nobody stands, its lease.
     fn patience(&mut self) -> Duration {
+        if !self.core.state.is_formed() {
+            return self.core.timing.lease;
+        }
         // SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
@@ -241,7 +250,7 @@ impl Member {
         if (granted.count_ones() as usize) < self.core.group.promises() {
             return;
         }
-        let mut primary = Primary::begin(&mut self.core, self.promised, true, now);
+        let mut primary = Primary::begin(&mut self.core, self.promised, now);
         primary.pump(&self.core, out);
         self.is_led = true;
         self.incoming = None;
@@ -272,7 +281,11 @@ impl Member {
                 entries,
             } => {
                 if self.follow(from, epoch, now, out) {
+                    let was_formed = self.core.state.is_formed();
                     self.append(previous, entries);
+                    if !was_formed && self.core.state.is_formed() {
+                        self.deadline = now + self.patience();
+                    }
                     self.answer(from, round, out);
                 }
             }
@@ -297,7 +310,7 @@ impl Member {
                 if let Role::Primary(primary) = &mut self.role
                     && epoch == self.promised
                 {
-                    primary.appended(&self.core, from, round, position, received, now);
+                    primary.appended(&mut self.core, from, round, position, received, now);
                     primary.pump(&self.core, out);
                 }
             }

@@ -109,6 +109,17 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// Which read (true) or mutation this is, for a refusal; `None` for what concerns the whole session.
+    pub const fn which(&self) -> Option<(bool, u64)> {
+        match self {
+            Self::Mutate { sequence, .. } => Some((false, *sequence)),
+            Self::Read { number, .. } => Some((true, *number)),
+            Self::Open | Self::End => None,
+        }
+    }
+}
+
 /// What a primary answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

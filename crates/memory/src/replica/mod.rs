@@ -17,7 +17,8 @@
 //!
 //! # Consistency
 //!
-//! Mutations and reads of one client are executed in the order in which they were submitted. Every read and atomic is
+//! Mutations and reads of one client are executed in the order in which they were submitted; what it gave up without an answer is
+//! not done any more once something behind it is answered. Every read and atomic is
 //! linearizable, over failovers too: a read is answered only after backups have confirmed that nobody else led when it was
 //! made, and nothing is answered that could still be lost. Words are little-endian on every machine.
 //!

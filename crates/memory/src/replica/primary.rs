@@ -50,10 +50,9 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Primary {
     epoch: Epoch,
-    /// Where its own first change is. What was before is acknowledged together with that.
+    /// Where its own first change is, in the first epoch the one that forms the group. What was before is acknowledged
+    /// together with that.
     lead: u64,
-    /// Every member has the contents that the group began with: until then it takes nothing.
-    is_formed: bool,
     followers: Vec<Follower>,
     /// Counts what was sent to all.
     round: u64,
@@ -70,12 +69,11 @@ pub(super) struct Primary {
 }
 
 impl Primary {
-    pub(super) fn begin(core: &mut Core, epoch: Epoch, is_formed: bool, now: Instant) -> Self {
+    pub(super) fn begin(core: &mut Core, epoch: Epoch, now: Instant) -> Self {
         let followers = core.group.others(core.me).map(Follower::new).collect();
         let mut primary = Self {
             epoch,
             lead: core.state.position().index + 1,
-            is_formed,
             followers,
             round: 0,
             needs_round: true,
@@ -92,11 +90,22 @@ impl Primary {
             next_tick: now + core.timing.heartbeat,
         };
         primary.append(core, Change::Lead);
+        primary.form(core);
         primary
     }
 
+    /// Once every member has what the group began with it takes operations.
+    fn form(&mut self, core: &mut Core) {
+        let has_begun = |follower: &Follower| follower.matched >= self.lead;
+        if !core.state.is_formed() && self.followers.iter().all(has_begun) {
+            self.append(core, Change::Form);
+            self.lead = core.state.position().index;
+        }
+    }
+
+    /// True once enough members know that the group has formed: whoever leads later knows it, too.
     pub(super) const fn is_formed(&self) -> bool {
-        self.is_formed
+        self.acknowledged > 0
     }
 
     pub(super) const fn acknowledged(&self) -> u64 {
@@ -120,7 +129,7 @@ impl Primary {
 
     /// True if a change that is taken now can be hoped to be acknowledged.
     fn is_available(&self, core: &Core, now: Instant) -> bool {
-        self.is_formed
+        core.state.is_formed()
             && self.reachable(core, now) >= core.group.acknowledgements()
             && core.state.position().index - self.acknowledged < MAX_UNACKNOWLEDGED
             && self.waiting.len() < MAX_WAITING
@@ -140,11 +149,7 @@ impl Primary {
             }
             return;
         }
-        let which = match &ask {
-            Ask::Mutate { sequence, .. } => Some((false, *sequence)),
-            Ask::Read { number, .. } => Some((true, *number)),
-            Ask::Open | Ask::End => None,
-        };
+        let which = ask.which();
         let Some(session) = core.state.session(request.session) else {
             return self.refuse(request, which, Refusal::UnknownSession, out);
         };
@@ -289,7 +294,7 @@ impl Primary {
 
     fn read(
         &mut self,
-        core: &Core,
+        core: &mut Core,
         request: &Request,
         (number, after): (u64, u64),
         offset: u64,
@@ -315,10 +320,13 @@ impl Primary {
             .checked_add(length)
             .filter(|end| *end <= bytes.len() as u64);
         let end = end.ok_or(Refusal::OutOfRange)?;
-        let answer = Answer::Bytes {
-            number,
-            bytes: Bytes::copy_from_slice(&bytes[offset as usize..end as usize]),
-        };
+        let bytes = Bytes::copy_from_slice(&bytes[offset as usize..end as usize]);
+        if next < after {
+            // A copy of what its client gave up may still be on its way: it must not be executed behind this.
+            let (session, below) = (request.session, request.ack_below);
+            self.append(core, Change::GiveUp { session, below });
+        }
+        let answer = Answer::Bytes { number, bytes };
         self.read_bytes += length as usize;
         self.needs_round = true;
         self.reads.push_back(WaitingRead {
@@ -336,7 +344,7 @@ impl Primary {
     /// A backup says how far it is.
     pub(super) fn appended(
         &mut self,
-        core: &Core,
+        core: &mut Core,
         from: u8,
         round: u64,
         position: Position,
@@ -351,12 +359,7 @@ impl Primary {
             return;
         };
         follower.answered(&core.log, round.min(self.round), position, received, now);
-        let lead = self.lead;
-        self.is_formed = self.is_formed
-            || self
-                .followers
-                .iter()
-                .all(|follower| follower.matched >= lead);
+        self.form(core);
     }
 
     /// Once per heartbeat: what was lost is sent again, who was not heard of is forgotten.
@@ -436,7 +439,7 @@ impl Primary {
             0 => core.state.position().index,
             needed => matched[needed - 1],
         };
-        if index >= self.lead && self.is_formed {
+        if index >= self.lead && core.state.is_formed() {
             self.acknowledged = self.acknowledged.max(index);
         }
     }

@@ -47,8 +47,8 @@ pub enum Setup {
     },
     /// Node to creator: it does not become one.
     Declined,
-    /// Creator to member: the group did not form, nobody was told of it.
-    GivenUp,
+    /// Member to member: the creator has ended the group, or has given it up before it formed.
+    Ended,
     /// Client to member: what it may do in this session.
     Present {
         /// Whose.
@@ -78,7 +78,7 @@ const CREATE: u8 = 64;
 const DECLINED: u8 = 65;
 const PRESENT: u8 = 66;
 const PRESENTED: u8 = 67;
-const GIVEN_UP: u8 = 68;
+const ENDED: u8 = 68;
 
 impl Packet {
     /// Appends the packet of `group`.
@@ -127,7 +127,7 @@ impl Setup {
                 push_members(out, members);
             }
             Self::Declined => out.push(DECLINED),
-            Self::GivenUp => out.push(GIVEN_UP),
+            Self::Ended => out.push(ENDED),
             Self::Present { session, grant } => {
                 out.push(PRESENT);
                 out.extend_from_slice(&session.to_le_bytes());
@@ -173,7 +173,7 @@ impl Setup {
                 members: members(&mut reader)?,
             },
             DECLINED => Self::Declined,
-            GIVEN_UP => Self::GivenUp,
+            ENDED => Self::Ended,
             PRESENT => Self::Present {
                 session: reader.u128()?,
                 grant: reader.block(MAX_GRANT)?.to_vec(),
@@ -262,7 +262,7 @@ mod tests {
                 members: members.clone(),
             }),
             Packet::Setup(Setup::Declined),
-            Packet::Setup(Setup::GivenUp),
+            Packet::Setup(Setup::Ended),
             Packet::Setup(Setup::Present {
                 session: 7,
                 grant: vec![3; 40],

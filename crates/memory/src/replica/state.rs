@@ -23,6 +23,7 @@ pub(super) struct Session {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct State {
     position: Position,
+    is_formed: bool,
     bytes: Vec<u8>,
     sessions: BTreeMap<u128, Session>,
 }
@@ -32,6 +33,7 @@ impl State {
     pub(super) fn new(bytes: Vec<u8>, position: Position) -> Self {
         Self {
             position,
+            is_formed: false,
             bytes,
             sessions: BTreeMap::new(),
         }
@@ -39,6 +41,11 @@ impl State {
 
     pub(super) const fn position(&self) -> Position {
         self.position
+    }
+
+    /// True from [`Change::Form`] on.
+    pub(super) const fn is_formed(&self) -> bool {
+        self.is_formed
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -75,12 +82,18 @@ impl State {
         };
         match &entry.change {
             Change::Lead => {}
+            Change::Form => self.is_formed = true,
             Change::Open { session, holder } => {
                 if !self.is_full() {
                     self.sessions.entry(*session).or_insert_with(|| Session {
                         holder: *holder,
                         results: Results::default(),
                     });
+                }
+            }
+            Change::GiveUp { session, below } => {
+                if let Some(Session { results, .. }) = self.sessions.get_mut(session) {
+                    results.acknowledge(*below);
                 }
             }
             Change::End { session } => {
@@ -137,6 +150,7 @@ impl State {
         let mut out = Vec::with_capacity(self.bytes.len() + 64 + self.sessions.len() * 64);
         out.extend_from_slice(&self.position.epoch.0.to_le_bytes());
         out.extend_from_slice(&self.position.index.to_le_bytes());
+        out.push(u8::from(self.is_formed));
         out.extend_from_slice(&(self.sessions.len() as u32).to_le_bytes());
         for (session, Session { holder, results }) in &self.sessions {
             out.extend_from_slice(&session.to_le_bytes());
@@ -154,6 +168,7 @@ impl State {
             epoch: Epoch(reader.u64()?),
             index: reader.u64()?,
         };
+        let is_formed = reader.flag()?;
         let count = reader.u32()? as usize;
         if count > MAX_SESSIONS {
             return Err(Malformed);
@@ -171,6 +186,7 @@ impl State {
         let bytes = reader.bytes(reader.left())?.to_vec();
         Ok(Self {
             position,
+            is_formed,
             bytes,
             sessions,
         })
@@ -182,6 +198,7 @@ impl std::fmt::Debug for State {
         // Without content.
         f.debug_struct("State")
             .field("position", &self.position)
+            .field("is_formed", &self.is_formed)
             .field("bytes", &self.bytes.len())
             .field("sessions", &self.sessions.len())
             .finish()
@@ -223,6 +240,7 @@ mod tests {
     #[test]
     fn changes_are_applied_once_and_a_copy_is_the_same() {
         let mut state = State::new(vec![0; 24], Position::default());
+        state.apply(&entry(Change::Form));
         state.apply(&entry(Change::Open {
             session: 5,
             holder: [1; 32],
@@ -260,7 +278,7 @@ mod tests {
         ));
         assert_eq!(state.bytes()[8..16], 7u64.to_le_bytes());
         assert_eq!(state.bytes()[20..], [9; 4]);
-        assert_eq!(state.position().index, 6);
+        assert_eq!(state.position().index, 7);
         let bytes = state.encode();
         assert!(bytes.len() as u64 <= 24 + MAX_OVERHEAD);
         assert!(State::decode(&bytes, 24) == Ok(state));

@@ -55,9 +55,14 @@ fn message(random: &mut Random) -> Message {
             entries: (0..random.below(4))
                 .map(|_| Entry {
                     epoch: position(random).epoch,
-                    change: match random.below(4) {
+                    change: match random.below(6) {
                         0 => Change::Lead,
                         1 => Change::End { session },
+                        3 => Change::Form,
+                        4 => Change::GiveUp {
+                            session,
+                            below: random.next() % 6,
+                        },
                         2 => Change::Open {
                             session,
                             holder: [1; 32],

@@ -7,12 +7,19 @@ mod common;
 mod hostile;
 mod world;
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use common::seeds::seeds;
 use linkmesh_memory::{
     client::Outcome,
-    replica::{FailureCause, Group, Refusal, Standing, Timing},
+    replica::{
+        Answer, Ask, ClientId, FailureCause, Group, Member, Message, Mutation, Outbox, Refusal,
+        Standing, Timing, To,
+    },
 };
 use world::{CELLS, Faults, Node, World};
 
@@ -111,6 +118,114 @@ fn everything_at_once_with_impatient_callers() {
     assert!(answered > 0 && unknown > 0);
     let (answered, _, _) = sum(group(5, 3), Faults { kills: 0, ..faults });
     assert!(answered > 0);
+}
+
+/// Messages between members until there are none; those to or from `dead` are lost.
+fn carry(members: &mut [Member], mut waiting: Vec<(u8, Outbox)>, dead: u8, now: Instant) {
+    while let Some((from, out)) = waiting.pop() {
+        for (to, message) in out {
+            if let To::Member(to) = to
+                && to != dead
+                && from != dead
+            {
+                let mut answers = Outbox::new();
+                members[usize::from(to)].receive(from, message, now, &mut answers);
+                waiting.push((to, answers));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backup_of_a_group_that_never_formed_is_forsaken_and_takes_nothing_over() {
+    let (group, timing, mut now) = (group(3, 1), Timing::default(), Instant::now());
+    let mut members = [
+        Member::create(group, timing, vec![7; 8], 1, now),
+        Member::join(group, timing, 1, 2, now),
+        Member::join(group, timing, 2, 3, now),
+    ];
+    let beat = |members: &mut [Member], dead: u8, now: Instant| {
+        let mut out = Outbox::new();
+        members[0].timeout(now, &mut out);
+        carry(members, vec![(0, out)], dead, now);
+    };
+    for _ in 0..10 {
+        now += timing.heartbeat;
+        beat(&mut members, 2, now);
+    }
+    assert_eq!(
+        members[1].bytes(),
+        members[0].bytes(),
+        "it has the contents"
+    );
+    assert!(!members[0].info(now).is_formed);
+    // The primary is gone. Nobody was told of the group: nobody stands, and at last nobody keeps it.
+    let heard = now;
+    while !members[1].is_forsaken(now) {
+        now = members[1].deadline().unwrap();
+        let mut out = Outbox::new();
+        members[1].timeout(now, &mut out);
+        assert!(out.is_empty());
+    }
+    assert_eq!(now - heard, timing.lease);
+    assert!(
+        members[2].is_forsaken(now),
+        "one that has heard nothing, too"
+    );
+
+    // Had the third joined in time, the second would lead now.
+    for _ in 0..10 {
+        now += timing.heartbeat;
+        beat(&mut members, u8::MAX, now);
+    }
+    assert!(members[0].info(now).is_formed && !members[1].is_forsaken(now));
+    while members[1].info(now).standing != Standing::Primary {
+        now = members[1].deadline().unwrap();
+        assert!(now - heard < 2 * timing.lease);
+        let mut out = Outbox::new();
+        members[1].timeout(now, &mut out);
+        carry(&mut members, vec![(1, out)], 0, now);
+    }
+    assert!(!members[1].is_forsaken(now));
+}
+
+/// Found by a history: an add whose caller had given it up came late, behind a read that its client had made after it.
+#[test]
+fn what_was_given_up_is_not_done_behind_a_later_read() {
+    let now = Instant::now();
+    let mut member = Member::create(group(1, 0), Timing::default(), vec![0; 8], 1, now);
+    let mut say = |ack_below, ask| {
+        let mut out = Outbox::new();
+        member.request(ClientId(1), [9; 32], 5, ack_below, ask, now, &mut out);
+        let answer = |(_, message)| match message {
+            Message::Reply { answer, .. } => Some(answer),
+            _ => None,
+        };
+        out.into_iter().filter_map(answer).collect::<Vec<_>>()
+    };
+    assert_eq!(say(0, Ask::Open), [Answer::Opened]);
+    // Mutation 0 is on its way; its caller stops waiting, and reads.
+    let read = Ask::Read {
+        number: 0,
+        after: 1,
+        offset: 0,
+        length: 8,
+    };
+    let bytes = Bytes::from_static(&[0; 8]);
+    assert_eq!(say(1, read), [Answer::Bytes { number: 0, bytes }]);
+    let late = Ask::Mutate {
+        sequence: 0,
+        mutation: Mutation::FetchAdd {
+            offset: 0,
+            operand: 1,
+        },
+    };
+    let refused = Answer::Refused {
+        which: Some((false, 0)),
+        refusal: Refusal::Stale,
+    };
+    assert_eq!(say(0, late), [refused]);
+    assert_eq!(member.bytes(), [0; CELLS * 8]);
 }
 
 #[test]

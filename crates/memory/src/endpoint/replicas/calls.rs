@@ -43,6 +43,17 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Ends the region that this node replicated under this name: its members free what they hold, operations and imports are
+    /// refused as revoked. Members that cannot be reached now hear of it when they are, from this node or from each other.
+    /// False if there is no such region.
+    pub fn end_replicated(&mut self, io: &mut Io<'_>, name: &str) -> bool {
+        let is_ended = self.with_replicas(io.now(), |replicas, around| {
+            replicas.end(name, around.queues)
+        });
+        self.flush_replicas(io);
+        is_ended
+    }
+
     /// A signed grant for a slice of a region that this node replicated. It is good for all members; a node may be given one for
     /// itself.
     ///

@@ -14,6 +14,7 @@ use crate::{
     endpoint::{CompletionQueues, RemoteId},
     frame::{ImportRefusal, Imported, Operation, Status},
     grant::Grant,
+    region::AccessError,
     replica::{
         self, Client, ClientOptions, FailureCause, Members, Message, Mutation, Packet, Refusal,
         Setup, group_id,
@@ -211,12 +212,17 @@ impl Replicas {
         let id = import.next_id;
         let mut out = Vec::new();
         if !client.submit(operation, deadline, id, now, &mut out) {
-            return Err(Refused::Submit(if client.is_over() {
-                SubmitError::Closed
-            } else {
-                SubmitError::Full {
-                    limit: ClientOptions::default().pending,
+            return Err(Refused::Submit(match client.over() {
+                Some(FailureCause::Refused(Refusal::Revoked)) => {
+                    SubmitError::Access(AccessError::Revoked)
                 }
+                Some(FailureCause::Refused(Refusal::Expired)) => {
+                    SubmitError::Access(AccessError::Expired)
+                }
+                Some(_) => SubmitError::Closed,
+                None => SubmitError::Full {
+                    limit: ClientOptions::default().pending,
+                },
             }));
         }
         import.next_id += 1;

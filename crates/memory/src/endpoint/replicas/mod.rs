@@ -10,9 +10,11 @@ mod calls;
 mod hosted;
 mod imports;
 mod links;
+mod membership;
+mod over;
 mod room;
 
 pub(super) use calls::REPLICATED;
-pub use hosted::{Replicate, ReplicateError};
 pub(super) use imports::Refused;
+pub use membership::{Replicate, ReplicateError};
 pub(super) use room::Replicas;

@@ -11,6 +11,7 @@ use super::{
     hosted::Hosted,
     imports::Import,
     links::{Link, MAX_OUTPUT, OWN, key_of},
+    over::Over,
 };
 use crate::{
     endpoint::{
@@ -18,7 +19,7 @@ use crate::{
     },
     frame::{Decoded, FrameError, Step},
     grant::{Moment, Verifier},
-    replica::{Malformed, Members, Message, Packet, Setup},
+    replica::{Malformed, Message, Packet, Setup},
 };
 
 /// Who speaks, over which connection, about which group.
@@ -45,8 +46,8 @@ pub(in crate::endpoint) struct Replicas {
     /// Bytes that regions of other nodes may take here.
     pub(super) accepted_bytes: u64,
     pub(super) hosted: HashMap<u128, Hosted>,
-    /// Groups of this node's making that did not form, the latest of them: members that cannot be reached hear of it later.
-    pub(super) given_up: VecDeque<(u128, Members)>,
+    /// Memberships of this node that are over.
+    pub(super) over: Over,
     pub(super) imports: Vec<Option<Import>>,
     pub(super) links: HashMap<u64, Link>,
     /// The connection in use, by node.
@@ -62,7 +63,7 @@ impl Replicas {
             node,
             accepted_bytes: 0,
             hosted: HashMap::new(),
-            given_up: VecDeque::new(),
+            over: Over::default(),
             imports: Vec::new(),
             links: HashMap::from([(OWN, own)]),
             by_node: HashMap::from([(node, OWN)]),
@@ -174,7 +175,7 @@ impl Replicas {
         let now = around.moment.instant;
         match packet {
             Packet::Setup(create @ Setup::Create { .. }) => self.asked_to_join(talk, create, now),
-            Packet::Setup(Setup::GivenUp) => self.told_of_end(talk),
+            Packet::Setup(Setup::Ended) => self.told_of_end(talk),
             Packet::Setup(Setup::Declined) => self.declined(talk.node, talk.group, around.queues),
             Packet::Setup(Setup::Present { session, grant }) => {
                 return self.presented(talk, session, &grant, around.verifier, around.moment);
