@@ -40,7 +40,10 @@ export interface RequestOptions {
    */
   idempotencyFingerprint?: string
   signal?: AbortSignal
-  /** Class of service; default the service's `policy.qos.class`. Nested requests do not inherit it. */
+  /**
+   * Class of service; default, for a request within a handler, the class that its caller named; else the service's
+   * `policy.qos.class`.
+   */
   qos?: QosClass
   /** At most 64 entries and 16 KiB. */
   metadata?: Readonly<Record<string, string>>

@@ -77,6 +77,18 @@ describe.skipIf(NO_NATIVE !== '')(`threads${NO_NATIVE === '' ? '' : ` (skipped: 
     expect(await mesh.request('work', { do: 'nested', body: [1] })).toEqual([1])
   })
 
+  it('hands the class of service on from thread to thread, and leaves the window of a stream alone', async () => {
+    await start()
+    mesh.service('class-of', (_, ctx) => ctx.qos)
+    const nested = { do: 'call', service: 'class-of' }
+    expect(await mesh.request('work', nested, { qos: 'critical' })).toBe('critical')
+    expect(await mesh.request('work', nested, { qos: 'best-effort' })).toBe('best-effort')
+    expect(await mesh.request('work', nested)).toBeUndefined()
+    const items: unknown[] = []
+    for await (const item of mesh.stream('count', 5_000, { qos: 'critical', window: 4_096 })) items.push(item)
+    expect(items).toHaveLength(5_000)
+  })
+
   it('rebuilds errors as what they were', async () => {
     await start()
     await expect(mesh.request('work', { do: 'throw' })).rejects.toThrow(RangeError)

@@ -62,6 +62,28 @@ describe('classes of service', () => {
     }
   })
 
+  it('is inherited by nested requests as far as a caller named it', async () => {
+    const mesh = await opened()
+    const picks = new Map<string, QosClass | undefined>()
+    const onPick = ({ service, ticket }: PickMessage) => picks.set(service, mesh.explain(ticket)?.qos)
+    mesh.service('innermost', (_, ctx) => ctx.qos, { policy: { qos: { class: 'high-throughput' } } })
+    mesh.service('inner', async (_, ctx) => [ctx.qos, await ctx.request('innermost')])
+    mesh.service('outer', (named: QosClass | undefined, ctx) =>
+      ctx.request('inner', null, named === undefined ? {} : { qos: named }),
+    )
+    subscribe('linkmesh:pick', onPick as (message: unknown) => void)
+    expect(await mesh.request('outer', undefined, { qos: 'critical' })).toEqual(['critical', 'critical'])
+    expect([...picks]).toEqual([
+      ['outer', 'critical'],
+      ['inner', 'critical'],
+      ['innermost', 'critical'],
+    ])
+    expect(await mesh.request('outer', 'low-latency', { qos: 'critical' })).toEqual(['low-latency', 'low-latency'])
+    expect(await mesh.request('outer')).toEqual([undefined, undefined])
+    expect(picks.get('innermost')).toBe('high-throughput')
+    unsubscribe('linkmesh:pick', onPick as (message: unknown) => void)
+  })
+
   it('tells listeners when a queue fills and when it has emptied', async () => {
     const mesh = await opened()
     const { handler, answer } = gate()

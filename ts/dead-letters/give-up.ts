@@ -42,7 +42,7 @@ export function letterOf(call: Call, error: unknown): StoredLetter | undefined {
     service: call.service.name,
     ...(call.key === undefined ? {} : { key: call.key }),
     ...(call.guarantees?.idempotencyKey === undefined ? {} : { idempotencyKey: call.guarantees.idempotencyKey }),
-    qos: qosWord(call.qos, call.service.qosClass),
+    qos: qosWord(call.qos) ?? call.service.qosClass,
     outcome: outcomeOf(error),
     reason: codeOfError(error),
     message: messageOf(error),

@@ -1,9 +1,11 @@
 /** What a handler is told about the request it serves. */
 import { CancelledError } from '../errors.js'
+import type { Qos, QosClass } from '../binding/contract.js'
 import type { Mesh } from '../mesh.js'
 import type { RequestOptions, StreamOptions } from '../service.js'
 import { nowMs } from './clock.js'
 import type { Guarantees } from './guarantees.js'
+import { qosWord } from './qos.js'
 import { readTrace, type TraceContext } from './trace.js'
 
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({})
@@ -26,6 +28,8 @@ export class Context {
   readonly attempt: number
   /** Milliseconds on the process's monotonic clock when the caller stops waiting; Infinity for never. */
   readonly deadline: number
+  /** @internal Number of the class that the caller named, or inherited. */
+  readonly class: Qos
 
   /** @internal */
   guarantees: Guarantees | undefined = undefined
@@ -42,6 +46,7 @@ export class Context {
     metadata: Readonly<Record<string, string>> | undefined,
     attempt: number,
     deadline: number,
+    qos: Qos,
   ) {
     this.mesh = mesh
     this.service = service
@@ -49,6 +54,15 @@ export class Context {
     this.metadata = metadata ?? NO_METADATA
     this.attempt = attempt
     this.deadline = deadline
+    this.class = qos
+  }
+
+  /**
+   * The class of service that the caller named, or was asked with itself; undefined when nobody named one, and each
+   * service has its own. Nested requests have it, too, unless they name another.
+   */
+  get qos(): QosClass | undefined {
+    return qosWord(this.class)
   }
 
   /** Where the caller stands in a distributed trace; undefined when it said nothing. Nested requests hand it on. */
@@ -89,7 +103,10 @@ export class Context {
     return Math.max(0, this.deadline - nowMs())
   }
 
-  /** A request on behalf of this one: it inherits what is left of the deadline, and ends when this one is cancelled. */
+  /**
+   * A request on behalf of this one: it inherits what is left of the deadline, the class of service and the trace, and
+   * ends when this one is cancelled.
+   */
   request<Reply = unknown>(service: string, body?: unknown, options?: RequestOptions): Promise<Reply> {
     return this.mesh.requestWithin<Reply>(this, service, body, options)
   }

@@ -4,7 +4,7 @@
  * The path to a handler in this thread makes one `pick` and one `complete`, and allocates the promise, the call and the
  * context. Everything rarer (waiting for a slot, retries, cancellation) lives in its own method off that path.
  */
-import { type Handle, Outcome, type Qos, Scratch, Status, type Ticket } from '../binding/contract.js'
+import { type Handle, Outcome, Qos, Scratch, Status, type Ticket } from '../binding/contract.js'
 import { noteAttempt } from '../dead-letters/give-up.js'
 import { errorOf, LinkmeshError, NoInstanceError, TimeoutError } from '../errors.js'
 import type { Handler, RequestOptions, StreamOptions } from '../service.js'
@@ -115,6 +115,7 @@ export class Dispatcher {
     if (parent !== undefined) {
       call.parent = parent
       call.metadata = inheritTrace(call.metadata, parent.metadata)
+      if (call.qos === Qos.Default) call.qos = parent.class
     }
     return call
   }
@@ -209,6 +210,7 @@ export class Dispatcher {
       call.metadata,
       call.attempt,
       call.stream ? Number.POSITIVE_INFINITY : call.deadline,
+      call.qos,
     )
     context.guarantees = call.guarantees
     call.context = context

@@ -14,7 +14,7 @@
  * | 5 | source: id of the sending thread, or of a node; then the thread there << 20 |
  * | 6 | length of the body, bytes |
  * | 7 | length of the extras (JSON: key, metadata) after the body, bytes |
- * | 8 | attempt; window << 16 (stream requests) |
+ * | 8 | attempt; window << 16 (stream requests); class of service << 29, 0 = that of the service |
  * | 9 | hash of the own codec's name, when it made the body |
  * | 10–11 | deadline as float64, milliseconds on the process clock; Infinity for none |
  */
@@ -47,6 +47,11 @@ export const Word = {
   Attempt: 8,
   OwnCodec: 9,
 } as const
+
+/** Parts of the attempt word. */
+export const WINDOW_SHIFT = 16
+export const WINDOW_MASK = 0x1fff
+export const CLASS_SHIFT = 29
 
 /** Index in a Float64Array, relative to the frame's start / 8. */
 export const DEADLINE_F64 = 5

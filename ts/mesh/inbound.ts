@@ -10,8 +10,20 @@ import {
   type LocalInstance,
   streamMisuse,
 } from './dispatcher.js'
-import { DEADLINE_F64, Flag, FrameKind, type LaneMemory, slotOfId, threadOf, Word } from './frame.js'
+import {
+  CLASS_SHIFT,
+  DEADLINE_F64,
+  Flag,
+  FrameKind,
+  type LaneMemory,
+  slotOfId,
+  threadOf,
+  WINDOW_MASK,
+  WINDOW_SHIFT,
+  Word,
+} from './frame.js'
 import { type Extras, guaranteesOf } from './guarantees.js'
+import { qosOf } from './qos.js'
 
 /** How answers go back. */
 export interface ReplyPath {
@@ -93,10 +105,11 @@ export class Inbound {
       extras?.metadata,
       attempt & 0xffff,
       stream ? Number.POSITIVE_INFINITY : deadline,
+      qosOf(attempt >>> CLASS_SHIFT),
     )
     if (extras !== undefined) context.guarantees = guaranteesOf(extras)
     const served = new Served(source, id, context)
-    if (stream) served.credits = attempt >>> 16
+    if (stream) served.credits = (attempt >>> WINDOW_SHIFT) & WINDOW_MASK
     this.#run(served, local, body, stream)
   }
 

@@ -14,7 +14,17 @@ import { BodyCodec, BodyKind, type CodecOption, Encoded } from './codec.js'
 import type { Core } from './core.js'
 import type { Dispatcher, RemotePath } from './dispatcher.js'
 import { errorFromText, errorToText } from './error-data.js'
-import { Flag, FrameKind, farThreadOf, HEADER_BYTES, LaneMemory, threadOf, Word } from './frame.js'
+import {
+  CLASS_SHIFT,
+  Flag,
+  FrameKind,
+  farThreadOf,
+  HEADER_BYTES,
+  LaneMemory,
+  threadOf,
+  WINDOW_SHIFT,
+  Word,
+} from './frame.js'
 import { extrasOf } from './guarantees.js'
 import { Inbound, type ReplyPath } from './inbound.js'
 import { Header, Outbox } from './outbox.js'
@@ -121,7 +131,7 @@ export class Lanes implements RemotePath, ReplyPath {
     header.id = call.requestId
     header.service = call.service.handle
     header.instance = call.instance
-    header.attempt = call.stream ? call.attempt | (call.window << 16) : call.attempt
+    header.attempt = call.attempt | (call.stream ? call.window << WINDOW_SHIFT : 0) | (call.qos << CLASS_SHIFT)
     header.ownCodec = this.#codec.ownHash
     header.deadline = call.deadline
     header.extras = extrasOf(call)

@@ -23,7 +23,12 @@ export function checkQos(value: unknown, field: string): Qos {
   return found
 }
 
-/** The word of a class; `or` for that of the service. */
-export function qosWord(qos: Qos, or: QosClass): QosClass {
-  return WORDS[qos - 1] ?? or
+/** The word of a class; undefined for that of the service. */
+export function qosWord(qos: Qos): QosClass | undefined {
+  return WORDS[qos - 1]
+}
+
+/** A number that came from elsewhere: one that is no class is that of the service. */
+export function qosOf(number: number): Qos {
+  return number <= WORDS.length ? (number as Qos) : Qos.Default
 }
