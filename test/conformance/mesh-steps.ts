@@ -33,6 +33,10 @@ const TAGS = ['eu', 'us', 'gpu', 'canary', 'v2']
 const ZONES = ['a', 'b', '']
 const FORGED = [0, -1, Number.NaN, 0.5, 2 ** 31, 2 ** 32, 2 ** 53, Number.POSITIVE_INFINITY]
 
+/** What a view shows on either backend: the words that have a name, of the state word all but the backend's own flags. */
+const NAMED_WORDS = Object.values(InstanceWord).filter((word) => word !== InstanceWord.Epoch)
+const STATE_SHOWN = 0x3ff
+
 type Json = Record<string, unknown>
 
 export class MeshSteps {
@@ -477,16 +481,17 @@ export class MeshSteps {
     }
   }
 
-  /** Every word of every instance that either side shows, but for the writer's sequence. */
+  /** Every word of every instance that both sides show, but for the writer's sequence and what is a backend's own. */
   compareViews(): void {
     const [native, fallback] = [this.#pair.native.views(this.#mesh), this.#pair.fallback.views(this.#mesh)]
     this.#pair.same('header', [...native.header.subarray(0, 4)], [...fallback.header.subarray(0, 4)])
     const slots = new Set(this.#instances.map((handle) => handle & 0x1ffff))
     for (const slot of slots) {
-      const read = (words: Uint32Array) =>
-        [...words.subarray(slot * INSTANCE_WORDS, (slot + 1) * INSTANCE_WORDS)].filter(
-          (_, word) => word !== InstanceWord.Epoch,
-        )
+      const read = (words: Uint32Array) => {
+        const line = words.slice(slot * INSTANCE_WORDS, (slot + 1) * INSTANCE_WORDS)
+        line[InstanceWord.State] = (line[InstanceWord.State] as number) & STATE_SHOWN
+        return NAMED_WORDS.map((word) => line[word] as number)
+      }
       const [left, right] = [read(native.instances), read(fallback.instances)]
       // Words of a slot that nobody lives in mean nothing.
       if (left[InstanceWord.Handle - 1] === 0 && right[InstanceWord.Handle - 1] === 0) continue

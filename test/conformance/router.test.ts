@@ -239,9 +239,9 @@ onBothBackends('router', (binding) => {
   })
 
   it('explains a pick as things were', () => {
-    const { b, mesh, pick, instances, service, chosen, end } = routed({ balancer: 'round-robin' }, {}, {}, {})
+    const { b, mesh, pick, instances, service, chosen, end } = routed({ balancing: { fullScan: true } }, {}, {}, {})
     b.instanceUpdate(mesh, instances[1] as number, '{"health":"draining"}')
-    const ticket = pick(9)
+    const ticket = pick()
     const picked = chosen()
     end(ticket)
     b.serviceDefine(mesh, 'other', '')
@@ -249,8 +249,8 @@ onBothBackends('router', (binding) => {
     expect(explanation).toMatchObject({
       ticket,
       service: 'a',
-      balancer: 'round-robin',
-      keyHash: 9,
+      balancer: 'least-request',
+      keyHash: 0,
       chosen: picked,
       truncated: false,
     })

@@ -179,13 +179,19 @@ export const LedgerEntry = {
 /** Words in the scratch array. */
 export const SCRATCH_WORDS = 256
 
-/** Layout of one instance in `views().instances`: 16 words of 32 bits. Index = slot * 16 + word. */
+/**
+ * Layout of one instance in `views().instances`: 16 words of 32 bits. Index = slot * 16 + word. Words that are not
+ * named here are the backend's own.
+ */
 export const InstanceWord = {
   /** Sequence: odd while a writer changes the multi-word fields. */
   Epoch: 0,
   /** The whole handle while the instance lives, else 0. */
   Handle: 1,
-  /** `health | breaker << 4 | flags << 8`, flag 1: its event loop is blocked, flag 2: it is late. One word, so it can never be torn. */
+  /**
+   * `health | breaker << 4 | flags << 8`, flag 1: its event loop is blocked, flag 2: it is late; other flags are the
+   * backend's own. One word, so it can never be torn.
+   */
   State: 2,
   Weight: 4,
   /** Concurrency limit; 0 = none. */
@@ -327,7 +333,8 @@ export interface Binding extends NodeBinding, MemoryBinding, ReplicaBinding, Jou
 
   // --- router -------------------------------------------------------------------------------------
   /**
-   * `keyHash` 0: no affinity. `qos` left out: the class of the service. Fills the scratch words Instance, Thread,
+   * `keyHash` 0: no affinity. Else the key stays on one instance while that is eligible; with `adaptive`, no bound and no
+   * ordering, while it is not worse off than twice the usual either. `qos` left out: the class of the service. Fills the scratch words Instance, Thread,
    * RetryAfterMs, Probe, PickedMs. Hot.
    */
   pick(mesh: Handle, service: Handle, keyHash: number, qos?: Qos): Ticket | Status

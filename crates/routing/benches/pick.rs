@@ -13,33 +13,62 @@ use linkmesh_tables::epoch::Domain;
 const ROUND: u64 = 2_000;
 const ROUNDS: usize = 400;
 
-fn measure(label: &str, policy: &str, instances: u32, keyed: bool) {
+/// What is picked from.
+#[derive(Clone, Copy)]
+struct Fleet {
+    services: u32,
+    /// Of each.
+    instances: u32,
+    keyed: bool,
+}
+
+fn of(instances: u32) -> Fleet {
+    Fleet {
+        services: 1,
+        instances,
+        keyed: false,
+    }
+}
+
+fn keyed(instances: u32) -> Fleet {
+    Fleet {
+        keyed: true,
+        ..of(instances)
+    }
+}
+
+fn measure(label: &str, policy: &str, fleet: Fleet) {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     if wanted.is_some_and(|wanted| !label.contains(&wanted)) {
         return;
     }
     let router = Router::new(RouterOptions::default()).expect("memory");
-    let service = router
-        .define_service("orders", policy, 0)
-        .expect("a valid policy");
-    for n in 0..instances {
-        let spec = format!(
-            r#"{{"address":"http://10.0.0.{n}:80","weight":{}}}"#,
-            1 + n % 3
-        );
-        router
-            .add_instance(service, &spec, 0, 0)
-            .expect("a valid spec");
-    }
+    let services: Vec<u32> = (0..fleet.services)
+        .map(|s| {
+            let service = router
+                .define_service(&format!("orders-{s}"), policy, 0)
+                .expect("a valid policy");
+            for n in 0..fleet.instances {
+                let weight = 1 + n % 3;
+                let spec = format!(r#"{{"address":"http://10.0.{s}.{n}:80","weight":{weight}}}"#);
+                router
+                    .add_instance(service, &spec, 0, 0)
+                    .expect("a valid spec");
+            }
+            service
+        })
+        .collect();
     let reader = Domain::global().register();
     let mut caller = router.caller(1).expect("memory");
     let mut now_us = 0;
     let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
+        .map(|round| {
             let start = Instant::now();
             for n in 0..ROUND {
                 now_us += 1;
-                let key = if keyed { fmix32(n as u32 + 1) } else { 0 };
+                let drawn = fmix32((round as u32) << 16 | n as u32);
+                let service = services[(u64::from(drawn) * services.len() as u64 >> 32) as usize];
+                let key = if fleet.keyed { fmix32(n as u32 + 1) } else { 0 };
                 let guard = reader.pin();
                 let mut picked = Picked::default();
                 let ticket = router
@@ -60,38 +89,49 @@ fn measure(label: &str, policy: &str, instances: u32, keyed: bool) {
 }
 
 fn main() {
-    for balancer in ["round-robin", "weighted", "least-request", "peak-ewma"] {
+    for balancer in [
+        "round-robin",
+        "weighted",
+        "random",
+        "least-request",
+        "peak-ewma",
+    ] {
         let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
-        measure(&format!("{balancer}, 10 instances"), &policy, 10, false);
+        measure(&format!("{balancer}, 10 instances"), &policy, of(10));
     }
-    measure("least-request, 3 instances", "{}", 3, false);
-    measure("least-request, 1,000 instances", "{}", 1_000, false);
-    for balancer in ["random", "adaptive"] {
-        let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
-        measure(&format!("{balancer}, 10 instances"), &policy, 10, false);
+    measure("least-request, 3 instances", "{}", of(3));
+    measure("least-request, 1,000 instances", "{}", of(1_000));
+    for instances in [2, 10, 100, 1_000] {
+        measure(
+            &format!("adaptive, {instances} instances"),
+            r#"{"balancer":"adaptive"}"#,
+            of(instances),
+        );
     }
-    measure(
-        "adaptive, 1,000 instances",
-        r#"{"balancer":"adaptive"}"#,
-        1_000,
-        false,
-    );
     measure(
         "least-request, all of 10 instances",
         r#"{"balancing":{"fullScan":true}}"#,
-        10,
-        false,
+        of(10),
     );
-    for balancer in ["consistent-hash", "maglev"] {
+    for balancer in [
+        "least-request",
+        "adaptive",
+        "consistent-hash",
+        "maglev",
+        "rendezvous",
+    ] {
         let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
-        measure(&format!("{balancer}, 10 instances"), &policy, 10, true);
-        measure(
-            &format!("{balancer}, 1,000 instances"),
-            &policy,
-            1_000,
-            true,
-        );
+        for instances in [10, 1_000] {
+            measure(
+                &format!("key, {balancer}, {instances} instances"),
+                &policy,
+                keyed(instances),
+            );
+        }
     }
-    measure("key, 3 instances", "{}", 3, true);
-    measure("key, 10 instances", "{}", 10, true);
+    let many = Fleet {
+        services: 10_000,
+        ..of(2)
+    };
+    measure("least-request, 10,000 services", "{}", many);
 }

@@ -11,7 +11,7 @@
 //! first late answer.
 
 /// Up to this multiple of the usual latency an instance is cold.
-const HOT: f64 = 2.0;
+pub(crate) const HOT: f64 = 2.0;
 /// From this excess over `HOT` on, heat grows by its square.
 const STEEP: f64 = 2.0;
 /// How far one answer moves the latency of an instance.

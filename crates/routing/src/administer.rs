@@ -388,6 +388,8 @@ impl Router {
                 weight: instance.weight,
                 affinity,
                 tier,
+                // Known when the members of its pool are.
+                end: 0,
             },
             node: Node {
                 weight: instance.weight,

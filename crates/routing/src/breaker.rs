@@ -117,13 +117,14 @@ impl Probe {
 
 /// State of one instance's breaker. 160 bytes, all atomic.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct CircuitBreaker {
     word: AtomicU64,
+    window: Window,
     /// Leases of probe places: end in microseconds (48 bits, nine years), sequence number (16 bits) above; 0 = free.
     /// The sequence keeps a late completion from freeing a place that was leased again.
     places: [AtomicU64; PROBE_PLACES],
     sequence: AtomicU64,
-    window: Window,
     /// Good answers only, by whether they were slow; empty unless the policy has `slow_call_ms`.
     slow: Window,
 }

@@ -53,6 +53,9 @@ pub mod instance_word {
     pub const CANCELLED: usize = 13;
     /// How late the event loop of its thread is, microseconds; 0 below a millisecond.
     pub const LAG_US: usize = 12;
+    /// Not the contract's: `adaptive`'s recent latency, an estimate of two words. Here, because every pick reads it of
+    /// sixteen instances, and this line is what it reads anyway.
+    pub(crate) const RECENT: usize = 14;
 }
 
 /// Flags of the state word.
@@ -61,6 +64,12 @@ pub(crate) mod state_flag {
     pub(crate) const BLOCKED: u32 = 1 << 8;
     /// The event loop of its thread is late: [`LAG_US`](super::instance_word::LAG_US) is not 0.
     pub(crate) const LAGGING: u32 = 1 << 9;
+    /// Something of the private block may keep it out or make it look worse: its breaker is not closed, it is or was
+    /// kept out, or a request failed not long ago. Without this a pick need not look there. See
+    /// [`super::calm`](crate::calm).
+    pub(crate) const WATCHED: u32 = 1 << 10;
+    /// With none of these an instance is healthy or degraded, and nothing speaks against it but its load.
+    pub(crate) const UNUSUAL: u32 = 0b1110 | BLOCKED | LAGGING | WATCHED;
 }
 
 /// Index of each word of the header; the contract's `HeaderWord`.
@@ -79,38 +88,62 @@ use instance_word as word;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a>(&'a [AtomicU64; PAIRS]);
 
-/// The private block of one instance: two cache lines that a pick may touch, then the breaker's evidence.
+/// The private block of one instance. In the order written here: the first cache line is what a good answer touches, and
+/// a pick that has to look closer; then the breaker with its evidence; then what few policies use.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct InstanceState {
     /// Peak latency, microseconds.
     pub(crate) latency: Estimate,
     /// Share of recent requests that failed, 0 to 1.
     pub(crate) failing: Estimate,
+    /// `adaptive` only: when it last answered, or was given work after it had none, microseconds.
+    pub(crate) answered_at_us: AtomicU64,
     /// Not eligible before this time, microseconds: it answered Rejected.
     pub(crate) rejected_until_us: AtomicU64,
     /// Kept out by outlier detection.
     pub(crate) ejection: Ejection,
+    /// Which histogram is its own; see `latencies`. 0 = none.
+    pub(crate) series: AtomicU32,
+    pub(crate) breaker: CircuitBreaker,
     /// It begins, or began again, with a small share at this time, microseconds.
     pub(crate) warming_since_us: AtomicU64,
-    /// `adaptive` only: recent latency, microseconds.
-    pub(crate) recent: Estimate,
-    /// `adaptive` only: when it last answered, or was given work after it had none, microseconds.
-    pub(crate) answered_at_us: AtomicU64,
     pub(crate) limiter: Limiter,
-    pub(crate) breaker: CircuitBreaker,
     /// Requests by outcome since registration; of those that ended well only what the view's word has lost by starting
     /// again at 0. See [`View::outcomes`].
     outcomes: [AtomicU64; 7],
-    /// Which histogram is its own; see `latencies`. 0 = none.
-    pub(crate) series: AtomicU32,
 }
+
+// What `repr(C)` is for.
+const _: () = assert!(std::mem::offset_of!(InstanceState, breaker) == 64);
 
 impl InstanceState {
     /// A request ended other than well.
     #[inline]
     pub(crate) fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// After a good answer of an instance that is watched: what is over is forgotten, and when nothing is left, picks
+    /// need not look closer any more.
+    #[cold]
+    pub(crate) fn settle(&self, view: View<'_>, now_us: u64) {
+        for until_us in [&self.rejected_until_us, &self.ejection.until_us] {
+            let seen = until_us.load(Ordering::Relaxed);
+            if seen <= now_us {
+                // Unless somebody wrote a new time meanwhile.
+                let _ = until_us.compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+        crate::calm::unwatch(view.state_pair(), || self.is_calm());
+    }
+
+    /// Whether nothing speaks against it.
+    fn is_calm(&self) -> bool {
+        self.failing.stored() == 0.0
+            && self.rejected_until_us.load(Ordering::Relaxed) == 0
+            && self.ejection.until_us.load(Ordering::Relaxed) == 0
+            && self.breaker.state() == Breaker::Closed
     }
 
     #[cold]
@@ -136,7 +169,7 @@ const fn shift(index: usize) -> u32 {
     index as u32 % 2 * 32
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     #[inline]
     pub(crate) fn get(self, index: usize) -> u32 {
         // Relaxed: each word is complete in itself; readers of several use the epoch.
@@ -163,6 +196,12 @@ impl View<'_> {
         // Acquire pairs with the Release in `place`: the line and the block are those of this instance.
         let pair = self.0[word::HANDLE / 2].load(Ordering::Acquire);
         (pair >> shift(word::HANDLE)) as u32 == handle
+    }
+
+    /// The word of `adaptive`'s estimate; see [`instance_word::RECENT`].
+    #[inline]
+    pub(crate) fn recent(self) -> &'a AtomicU64 {
+        &self.0[word::RECENT / 2]
     }
 
     /// Adds one to a counter, modulo 2^32. The upper word of a pair: it carries into nothing.
@@ -232,6 +271,24 @@ impl View<'_> {
 
     fn set_state(self, mask: u32, bits: u32) {
         self.change(word::STATE, Ordering::Relaxed, |state| state & !mask | bits);
+    }
+
+    /// The pair of the state word, for [`crate::calm`].
+    #[inline]
+    pub(crate) fn state_pair(self) -> &'a AtomicU64 {
+        &self.0[word::STATE / 2]
+    }
+
+    /// Whether picks look closer.
+    #[inline]
+    pub(crate) fn is_watched(self) -> bool {
+        self.get(word::STATE) & state_flag::WATCHED != 0
+    }
+
+    /// Something speaks against the instance: picks look closer. After what speaks against it was written.
+    #[inline]
+    pub(crate) fn watch(self) {
+        crate::calm::watch(self.state_pair());
     }
 
     /// See [`state_flag`].
@@ -367,7 +424,6 @@ impl Cells {
         state
             .warming_since_us
             .store(placement.now_us, Ordering::Relaxed);
-        state.recent.reset();
         state
             .answered_at_us
             .store(placement.now_us, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use linkmesh_tables::epoch::Guard;
 use crate::adaptive::{FORGIVEN_MS, LATENCY_STEP, SERVICE_STEP};
 use crate::cells::{InstanceState, View, instance_word as word};
 use crate::ejection::LONGEST_REJECTED_US;
-use crate::estimate::to_ms;
+use crate::estimate::{faded_to, lean, to_ms};
 use crate::membership::Membership;
 use crate::outcome::Outcome;
 use crate::policy::Balancer;
@@ -171,6 +171,9 @@ impl Router {
                     };
                     if outcome == Outcome::Ok {
                         self.learn_good(&answer);
+                        if view.is_watched() {
+                            state.settle(view, now_us);
+                        }
                         view.release_good(state);
                     } else {
                         self.learn_bad(&answer);
@@ -201,7 +204,7 @@ impl Router {
         if let Some(estimate) = state.latency.peak(sample, now_ms) {
             view.set(word::LATENCY_US, estimate.to_bits());
         }
-        if answer.membership.features.has_learning() {
+        if answer.membership.plan.features.has_learning() {
             self.learn_more(answer, sample);
         } else {
             self.judge(answer, true);
@@ -245,7 +248,9 @@ impl Router {
             let until_us = now_us.saturating_add(rejected_us);
             state.rejected_until_us.store(until_us, Ordering::Relaxed);
         }
-        if membership.features.has_learning() {
+        // After what is known against it was written, as far as that is no transition of the breaker.
+        view.watch();
+        if membership.plan.features.has_learning() {
             self.learn_more(answer, sample);
         } else {
             self.judge(answer, false);
@@ -276,10 +281,10 @@ impl Router {
         }
         if membership.policy.balancer == Balancer::Adaptive {
             let usual_us = membership.service.recent_latency_us();
-            if sample > state.recent.faded_to(usual_us, now_ms, FORGIVEN_MS) {
-                state
-                    .recent
-                    .lean(sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
+            let recent = view.recent();
+            let known = recent.load(Ordering::Relaxed);
+            if sample > faded_to(known, usual_us, now_ms, FORGIVEN_MS) {
+                lean(recent, sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
             }
         }
     }
@@ -305,9 +310,8 @@ impl Router {
                     .recent
                     .lean(sample, SERVICE_STEP, usual_us, now_ms, u32::MAX);
             }
-            state
-                .recent
-                .lean(sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
+            let recent = view.recent();
+            lean(recent, sample, LATENCY_STEP, usual_us, now_ms, FORGIVEN_MS);
             state.answered_at_us.store(now_us, Ordering::Relaxed);
         }
         if policy.adaptive_concurrency.enabled {
@@ -331,7 +335,7 @@ impl Router {
         if policy.outlier.enabled
             && let Some(signal) = ended.outcome.health_signal()
         {
-            self.count_failures(membership, state, signal && good, now_us);
+            self.count_failures(membership, view, state, signal && good, now_us);
         }
         if good && !filled.probe.is_held() && slow_us != 0 {
             let opened = state.breaker.record_duration(&policy.breaker, slow, now_us);

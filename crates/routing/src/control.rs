@@ -69,6 +69,7 @@ impl Router {
                 state
                     .warming_since_us
                     .store(now_us + for_us, Ordering::Relaxed);
+                self.view(instance).watch();
             }
             Control::OpenBreaker => breaker = state.breaker.force(Breaker::Open),
             Control::CloseBreaker => breaker = state.breaker.force(Breaker::Closed),
@@ -82,7 +83,7 @@ impl Router {
                 state.latency.reset();
                 self.view(instance).set(word::LATENCY_US, 0);
                 state.failing.reset();
-                state.recent.reset();
+                self.view(instance).recent().store(0, Ordering::Relaxed);
                 state.warming_since_us.store(now_us, Ordering::Relaxed);
             }
         }

@@ -45,24 +45,10 @@ impl Estimate {
         f64::from(value) * decay(elapsed((word >> 32) as u32, now_ms), HALF_LIFE_MS)
     }
 
-    /// The value as it has faded until now, towards `usual`: that is also what was never set.
-    #[inline]
-    pub(crate) fn faded_to(&self, usual: f64, now_ms: u32, half_life_ms: u32) -> f64 {
-        let word = self.0.load(Ordering::Relaxed);
-        let value = f32::from_bits(word as u32);
-        if value == 0.0 {
-            return usual;
-        }
-        let share = decay(elapsed((word >> 32) as u32, now_ms), half_life_ms);
-        usual + (f64::from(value) - usual) * share
-    }
-
-    /// Moves [`faded_to`](Self::faded_to) by `step` of its distance to the sample.
+    /// See [`lean`].
     #[inline]
     pub(crate) fn lean(&self, sample: f64, step: f64, usual: f64, now_ms: u32, half_life_ms: u32) {
-        let word = self.0.load(Ordering::Relaxed);
-        let from = self.faded_to(usual, now_ms, half_life_ms);
-        self.set(word, from + (sample - from) * step, now_ms);
+        lean(&self.0, sample, step, usual, now_ms, half_life_ms);
     }
 
     /// Forgets.
@@ -124,18 +110,56 @@ impl Estimate {
         self.set(word, if next < floor { 0.0 } else { next }, now_ms);
     }
 
-    /// Another thread that moved it meanwhile wins: both samples are of the same moment.
+    #[inline]
     fn set(&self, seen: u64, value: f64, now_ms: u32) -> f32 {
-        let value = value as f32;
-        let value = if value.is_finite() { value } else { f32::MAX };
-        let _ = self.0.compare_exchange(
-            seen,
-            pack(value, now_ms),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        value
+        set(&self.0, seen, value, now_ms)
     }
+}
+
+/// Another thread that moved it meanwhile wins: both samples are of the same moment.
+#[inline]
+fn set(cell: &AtomicU64, seen: u64, value: f64, now_ms: u32) -> f32 {
+    let value = value as f32;
+    let value = if value.is_finite() { value } else { f32::MAX };
+    let _ = cell.compare_exchange(
+        seen,
+        pack(value, now_ms),
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    );
+    value
+}
+
+/// The value of an estimate's word, without decay. 0 = never set.
+#[inline]
+pub(crate) fn stored(word: u64) -> f32 {
+    f32::from_bits(word as u32)
+}
+
+/// The value of an estimate's word as it has faded until now, towards `usual`: that is also what was never set.
+#[inline]
+pub(crate) fn faded_to(word: u64, usual: f64, now_ms: u32, half_life_ms: u32) -> f64 {
+    let value = stored(word);
+    if value == 0.0 {
+        return usual;
+    }
+    let share = decay(elapsed((word >> 32) as u32, now_ms), half_life_ms);
+    usual + (f64::from(value) - usual) * share
+}
+
+/// Moves [`faded_to`] by `step` of its distance to the sample.
+#[inline]
+pub(crate) fn lean(
+    cell: &AtomicU64,
+    sample: f64,
+    step: f64,
+    usual: f64,
+    now_ms: u32,
+    half_life_ms: u32,
+) {
+    let word = cell.load(Ordering::Relaxed);
+    let from = faded_to(word, usual, now_ms, half_life_ms);
+    set(cell, word, from + (sample - from) * step, now_ms);
 }
 
 #[cfg(test)]

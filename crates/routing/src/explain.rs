@@ -113,6 +113,8 @@ const ENTRIES: usize = REMEMBERED_PICKS + 1;
 pub(crate) struct Trace<'a> {
     entry: &'a [AtomicU64; WORDS],
     len: usize,
+    /// A candidate found no room.
+    full: bool,
 }
 
 impl Trace<'_> {
@@ -138,6 +140,7 @@ impl Trace<'_> {
     #[inline]
     pub(crate) fn push(&mut self, candidate: &Candidate) {
         if self.len == RECORDED_CANDIDATES {
+            self.full = true;
             return;
         }
         let at = CANDIDATES + 3 * self.len;
@@ -156,6 +159,13 @@ impl Trace<'_> {
     #[cold]
     pub(crate) fn clear(&mut self) {
         self.len = 0;
+        self.full = false;
+    }
+
+    /// Whether a candidate found no room.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Adds the chosen one if it is not there yet: in the place of the last when there is no room.
@@ -204,7 +214,11 @@ impl ExplainRing {
         entry[SEQUENCE].store(odd, Ordering::Relaxed);
         // A reader that sees one of the words written from here on sees the odd number, too.
         fence(Ordering::Release);
-        Trace { entry, len: 0 }
+        Trace {
+            entry,
+            len: 0,
+            full: false,
+        }
     }
 
     /// The picks that are remembered, oldest first. One that is being written meanwhile is left out. Cold.

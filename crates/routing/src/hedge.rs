@@ -127,7 +127,7 @@ impl Router {
         {
             return Err(Status::NoMatch);
         }
-        if membership.features.has_rate_limit() {
+        if membership.plan.features.has_rate_limit() {
             Self::admit(membership, 0, now_us).map_err(|refusal| refusal.status)?;
         }
         let trace = caller.explained.begin(caller.picks);
@@ -149,7 +149,7 @@ impl Router {
             thread: caller.thread,
             probe: Probe::NONE,
             picked_at_us: now_us,
-            lease_until_us: membership.lease_until_us(now_us),
+            lease_until_us: membership.plan.lease_until_us(now_us),
         };
         let Some(ticket) = self.tickets.open(&filled) else {
             return Err(self.no_ticket(member.handle, Probe::NONE).status);
@@ -166,7 +166,7 @@ impl Router {
             class,
             hedge: true,
             at_us: now_us,
-            retry_tokens: state.retry_tokens(&policy.retry, now_us),
+            retry_tokens: state.retry_tokens(membership.plan.refill, now_us),
             members: membership.members.len(),
         });
         caller.picks = caller.picks.wrapping_add(1);

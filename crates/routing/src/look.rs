@@ -7,8 +7,7 @@ use crate::breaker::Verdict;
 use crate::candidate::{Candidate, Filter};
 use crate::cells::{InstanceState, View, instance_word as word, state_flag};
 use crate::ejection::LONGEST_REJECTED_US;
-use crate::estimate::to_ms;
-use crate::hash::rendezvous_score;
+use crate::estimate::{faded_to, stored, to_ms};
 use crate::policy::Balancer;
 use crate::select::Selection;
 use crate::sync::Ordering;
@@ -23,6 +22,7 @@ const DEGRADED: u32 = Health::Degraded as u32;
 const DRAINING: u32 = Health::Draining as u32;
 
 impl Selection<'_> {
+    /// Of a calm instance this reads nothing but its public line.
     #[inline(always)]
     pub(crate) fn look(&self, index: usize) -> Candidate {
         let handle = self.membership.members[index].handle;
@@ -37,10 +37,28 @@ impl Selection<'_> {
             state: view.get(word::STATE),
             score: f64::NAN,
         };
+        if candidate.state & state_flag::UNUSUAL != 0 || !view.is(handle) {
+            self.look_closer(&mut candidate, view);
+            return candidate;
+        }
+        let limit = self.limit(view.get(word::LIMIT));
+        if limit != 0 && candidate.in_flight >= limit {
+            candidate.filter = Some(Filter::AtLimit);
+        } else {
+            candidate.score = self.score_of_calm(&candidate, view);
+        }
+        candidate
+    }
+
+    /// At one that is not healthy, is blocked or late, or that something may speak against.
+    #[cold]
+    #[inline(never)]
+    fn look_closer(&self, candidate: &mut Candidate, view: View<'_>) {
+        let handle = candidate.handle;
         let Some(state) = self.cells.state(handle).filter(|_| view.is(handle)) else {
             candidate.filter = Some(Filter::Dead);
             candidate.state = Health::Dead as u32;
-            return candidate;
+            return;
         };
         candidate.filter = match candidate.state & 15 {
             HEALTHY | DEGRADED
@@ -53,7 +71,7 @@ impl Selection<'_> {
             _ => Some(Filter::Dead),
         };
         if candidate.filter.is_some() {
-            return candidate;
+            return;
         }
         let limit = self.limit(view.get(word::LIMIT));
         if limit != 0 && candidate.in_flight >= limit {
@@ -61,12 +79,11 @@ impl Selection<'_> {
         } else if self.is_rejected(state) {
             candidate.filter = Some(Filter::RejectedRecently);
         } else {
-            candidate.score = self.score(&candidate, state);
+            candidate.score = self.score(candidate, view, state);
             if candidate.state & state_flag::LAGGING != 0 {
-                candidate.score = self.score_late(&candidate, view);
+                candidate.score = self.score_late(candidate, view);
             }
         }
-        candidate
     }
 
     /// A score with what the event loop's lag adds to it: as many requests as the service answers in that time. For
@@ -130,17 +147,52 @@ impl Selection<'_> {
         }
     }
 
+    /// The score of an instance that does not fail, and is no probe.
+    #[inline(always)]
+    fn score_of_calm(&self, candidate: &Candidate, view: View<'_>) -> f64 {
+        if self.key_hash != 0 {
+            return f64::NAN;
+        }
+        let busy = f64::from(candidate.in_flight);
+        let weight = f64::from(self.membership.members[candidate.index].weight);
+        match self.membership.plan.balancer {
+            Balancer::RoundRobin | Balancer::Weighted | Balancer::Random => f64::NAN,
+            Balancer::LeastRequest
+            | Balancer::ConsistentHash
+            | Balancer::Maglev
+            | Balancer::Rendezvous => busy / weight,
+            Balancer::Adaptive if self.is_cold(candidate, view) => (busy + 1.0) / weight,
+            Balancer::Adaptive | Balancer::PeakEwma => self.score_by_latency(candidate, view),
+        }
+    }
+
+    /// `adaptive`: whether it is for certain about as fast as usual, which costs no division. Nothing that fades
+    /// towards the usual is further from it than it was.
+    #[inline(always)]
+    pub(crate) fn is_cold(&self, candidate: &Candidate, view: View<'_>) -> bool {
+        f64::from(stored(view.recent().load(Ordering::Relaxed))) <= self.cold_us
+            && (candidate.in_flight == 0 || self.silence_us(candidate) <= self.cold_us)
+    }
+
+    /// `adaptive`: time since it answered, while it has work, microseconds.
     #[inline]
-    fn score(&self, candidate: &Candidate, state: &InstanceState) -> f64 {
-        if self.key_hash != 0 || self.membership.policy.balancer != Balancer::LeastRequest {
-            return self.score_otherwise(candidate, state);
+    fn silence_us(&self, candidate: &Candidate) -> f64 {
+        if candidate.in_flight == 0 {
+            return 0.0;
         }
-        if candidate.probe {
-            return PROBE_SCORE;
+        let state = self.cells.state(candidate.handle);
+        let since_us = state.map_or(self.now_us, |state| {
+            state.answered_at_us.load(Ordering::Relaxed)
+        });
+        self.now_us.saturating_sub(since_us) as f64
+    }
+
+    #[inline(never)]
+    fn score_by_latency(&self, candidate: &Candidate, view: View<'_>) -> f64 {
+        match self.cells.state(candidate.handle) {
+            Some(state) => self.score(candidate, view, state),
+            None => f64::MAX,
         }
-        let failing = state.failing.faded(to_ms(self.now_us));
-        let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
-        busy / f64::from(self.membership.members[candidate.index].weight)
     }
 
     /// Requests in flight and failures by weight, whatever the balancer; lower is better.
@@ -153,16 +205,12 @@ impl Selection<'_> {
         busy / f64::from(self.membership.members[candidate.index].weight)
     }
 
-    /// By any rule but that of `least-request`.
+    /// By the rule of the balancer. A key is no question of scores.
     #[inline(never)]
-    fn score_otherwise(&self, candidate: &Candidate, state: &InstanceState) -> f64 {
-        let member = &self.membership.members[candidate.index];
-        let balancer = self.membership.policy.balancer;
+    fn score(&self, candidate: &Candidate, view: View<'_>, state: &InstanceState) -> f64 {
+        let balancer = self.membership.plan.balancer;
         if self.key_hash != 0 {
-            return match balancer {
-                Balancer::ConsistentHash | Balancer::Maglev => f64::NAN,
-                _ => rendezvous_score(self.key_hash, member.affinity, member.weight),
-            };
+            return f64::NAN;
         }
         if matches!(
             balancer,
@@ -173,47 +221,51 @@ impl Selection<'_> {
         if candidate.probe {
             return PROBE_SCORE;
         }
-        let now_ms = to_ms(self.now_us);
-        let mut failing = state.failing.faded(now_ms);
         if balancer == Balancer::Adaptive {
-            // When all fail alike, the one that fails a little less must not get everything.
-            failing = (failing - self.usual_failing).max(0.0);
+            return self.adaptive_score(candidate, view, state);
         }
+        let now_ms = to_ms(self.now_us);
+        let failing = state.failing.faded(now_ms);
         let busy = f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing);
-        let weight = f64::from(member.weight);
-        let score = match balancer {
-            Balancer::PeakEwma => {
-                let measured = state.latency.faded(now_ms);
-                let latency_us = if measured == 0.0 {
-                    self.membership.service.typical_latency_us()
-                } else {
-                    measured
-                };
-                latency_us * (busy + 1.0) / weight
-            }
-            Balancer::Adaptive => {
-                let silence_us = if candidate.in_flight == 0 {
-                    0
-                } else {
-                    let since_us = state.answered_at_us.load(Ordering::Relaxed);
-                    self.now_us.saturating_sub(since_us)
-                };
-                let usual_us = self.membership.service.recent_latency_us();
-                adaptive::score(adaptive::Signals {
-                    busy,
-                    crowd: (f64::from(candidate.in_flight) + 1.0) / (self.usual_in_flight + 1.0),
-                    weight,
-                    latency_us: state
-                        .recent
-                        .faded_to(usual_us, now_ms, adaptive::FORGIVEN_MS),
-                    usual_us,
-                    silence_us: silence_us as f64,
-                })
-            }
-            // Consistent hashing without a key.
-            _ => busy / weight,
+        let weight = f64::from(self.membership.members[candidate.index].weight);
+        let score = if balancer == Balancer::PeakEwma {
+            let measured = state.latency.faded(now_ms);
+            let latency_us = if measured == 0.0 {
+                self.membership.service.typical_latency_us()
+            } else {
+                measured
+            };
+            latency_us * (busy + 1.0) / weight
+        } else {
+            busy / weight
         };
-        // Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.
-        if score.is_finite() { score } else { f64::MAX }
+        finite(score)
     }
+
+    /// See [`adaptive`].
+    pub(crate) fn adaptive_score(
+        &self,
+        candidate: &Candidate,
+        view: View<'_>,
+        state: &InstanceState,
+    ) -> f64 {
+        let now_ms = to_ms(self.now_us);
+        // When all fail alike, the one that fails a little less must not get everything.
+        let failing = (state.failing.faded(now_ms) - self.usual_failing).max(0.0);
+        let usual_us = self.membership.service.recent_latency_us();
+        let recent = view.recent().load(Ordering::Relaxed);
+        finite(adaptive::score(adaptive::Signals {
+            busy: f64::from(candidate.in_flight) + FAILING_WEIGHT * (failing * failing),
+            crowd: (f64::from(candidate.in_flight) + 1.0) / (self.usual_in_flight + 1.0),
+            weight: f64::from(self.membership.members[candidate.index].weight),
+            latency_us: faded_to(recent, usual_us, now_ms, adaptive::FORGIVEN_MS),
+            usual_us,
+            silence_us: self.silence_us(candidate),
+        }))
+    }
+}
+
+/// Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.
+fn finite(score: f64) -> f64 {
+    if score.is_finite() { score } else { f64::MAX }
 }

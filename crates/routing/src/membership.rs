@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::features::Features;
 use crate::hashing::{HashTable, Node};
-use crate::policy::{Policy, WHOLE};
+use crate::plan::Plan;
+use crate::policy::{Balancer, Policy, WHOLE};
 use crate::pool::Pool;
-use crate::qos::{CODES, Qos};
+use crate::qos::Qos;
 use crate::service::ServiceState;
 use crate::sync::Ordering;
 
@@ -20,6 +20,8 @@ pub(crate) struct Member {
     pub(crate) affinity: u32,
     /// Lower is used first; see [`crate::tiers`].
     pub(crate) tier: u32,
+    /// Sum of the weights of its pool up to and including its own: the first point that is not its any more.
+    pub(crate) end: u32,
 }
 
 /// A member and what only a change of membership needs of it.
@@ -29,20 +31,18 @@ pub(crate) struct NewMember {
     pub(crate) node: Node,
 }
 
-/// A service's members by tier, within one in the order of their registration, and what balancers prepare from them.
+/// A service's members by tier, within one in the order of their registration, and what balancers prepare from them. In
+/// the order written here, so that a pick reads the first two cache lines.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Membership {
-    pub(crate) policy: Policy,
-    pub(crate) features: Features,
-    /// Share of its limit up to which an instance takes requests of a class, thousandths, by the class's number.
-    shares: [u32; CODES],
+    pub(crate) plan: Plan,
     pub(crate) members: Box<[Member]>,
     /// The members of each tier; one pool at least, which may be empty. Most services have one.
     pub(crate) pools: Box<[Pool]>,
-    /// There is one pool and nothing to ignore in a panic: a pick need not look at the health of the whole.
-    pub(crate) plain: bool,
     /// What lives longer than this list of members.
     pub(crate) service: Arc<ServiceState>,
+    pub(crate) policy: Policy,
 }
 
 impl Membership {
@@ -59,16 +59,33 @@ impl Membership {
         // Shares of other tiers; a pick that is under way may keep them for a millisecond.
         service.shares.store(0, Ordering::Relaxed);
         let old = old.map_or(&[][..], |old| &old.pools);
-        let pools = Pool::of_tiers(policy.balancer, &new, old, now_us);
-        Self {
-            plain: pools.len() == 1 && policy.balancing.panic_threshold <= 0.0,
+        let pools = Pool::of_tiers(policy.balancer, &mut new, old, now_us);
+        let membership = Self {
+            plan: Plan::of(&policy, pools.len()),
             members: new.iter().map(|new| new.member).collect(),
             pools: pools.into(),
-            features: Features::of(&policy),
-            shares: policy.qos.shares.thousandths(),
-            policy,
             service,
+            policy,
+        };
+        if membership.service.is_keyed() {
+            membership.prepare_homes();
         }
+        membership
+    }
+
+    /// The memory in which keys' homes are remembered, if the balancer needs it.
+    fn prepare_homes(&self) {
+        if self.plan.balancer != Balancer::Rendezvous {
+            let without_table = self.pools.iter().filter(|pool| pool.table.is_none());
+            without_table.for_each(|pool| pool.homes.prepare());
+        }
+    }
+
+    /// The first key that is looked for: the one pick of a service that takes memory.
+    #[cold]
+    pub(crate) fn note_key(&self) {
+        self.service.note_key();
+        self.prepare_homes();
     }
 
     /// The class of a request that names one or not.
@@ -77,23 +94,9 @@ impl Membership {
         qos.unwrap_or(self.policy.qos.class)
     }
 
-    /// See `shares`.
-    #[inline]
-    pub(crate) fn share_of(&self, class: Qos) -> u32 {
-        self.shares[class as usize]
-    }
-
     /// Whether one class may find a place where another does not.
     pub(crate) fn has_shares(&self) -> bool {
-        self.shares.iter().any(|share| *share != WHOLE)
-    }
-
-    /// When a ticket that is picked now ends by itself, microseconds.
-    #[inline]
-    pub(crate) fn lease_until_us(&self, now_us: u64) -> u64 {
-        now_us
-            .saturating_add(u64::from(self.policy.ticket_lease_ms) * 1_000)
-            .min(u64::MAX - 1)
+        self.plan.shares().iter().any(|share| *share != WHOLE)
     }
 
     /// Same service, other policy or members.

@@ -9,7 +9,7 @@
 
 use linkmesh_tables::epoch::Guard;
 
-use crate::cells::{InstanceState, instance_word as word};
+use crate::cells::{InstanceState, View, instance_word as word};
 use crate::ejection::LONGEST_EJECTION_US;
 use crate::estimate::to_ms;
 use crate::membership::Membership;
@@ -89,7 +89,7 @@ impl Router {
                 continue;
             };
             if outliers.contains(&sample.handle) {
-                self.eject(membership, state, now_us);
+                self.eject(membership, self.view(sample.handle), state, now_us);
             } else {
                 let _ = state.ejection.times.fetch_update(
                     Ordering::Relaxed,
@@ -105,6 +105,7 @@ impl Router {
     pub(crate) fn count_failures(
         &self,
         membership: &Membership,
+        view: View<'_>,
         state: &InstanceState,
         ok: bool,
         now_us: u64,
@@ -121,7 +122,7 @@ impl Router {
         if failures.fetch_add(1, Ordering::Relaxed) + 1 >= most && most != 0 {
             failures.store(0, Ordering::Relaxed);
             if !state.ejection.is_out(now_us) {
-                self.eject(membership, state, now_us);
+                self.eject(membership, view, state, now_us);
             }
         }
     }
@@ -129,7 +130,7 @@ impl Router {
     /// Keeps an instance out, unless enough are out already. Callers take turns, so that the share is never exceeded;
     /// who finds another at it leaves it to the next failure.
     #[cold]
-    fn eject(&self, membership: &Membership, state: &InstanceState, now_us: u64) {
+    fn eject(&self, membership: &Membership, view: View<'_>, state: &InstanceState, now_us: u64) {
         let turn = &membership.service.ejecting;
         // Acquire and Release: what the one before ejected is counted.
         if turn
@@ -154,6 +155,7 @@ impl Router {
             let until_us = now_us + (out_ms * 1_000).min(LONGEST_EJECTION_US);
             state.ejection.until_us.store(until_us, Ordering::Relaxed);
             state.warming_since_us.store(until_us, Ordering::Relaxed);
+            view.watch();
         }
         turn.store(0, Ordering::Release);
     }

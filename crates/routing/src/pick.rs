@@ -47,10 +47,11 @@ impl Router {
     ///
     /// Eligible is an instance that is alive, not draining, admitted by its breaker (or a free probe place), below its
     /// concurrency limit and did not answer Rejected a moment ago. With `key_hash` ≠ 0 a key stays on one instance
-    /// while that is eligible. When the caller's thread ends, so do its tickets.
+    /// while that is eligible; with `adaptive`, no bound and no ordering, while that is no worse off than usual. When the caller's thread ends, so do its tickets.
     ///
-    /// Cost: no lock, no allocation. Two members are looked at with `least-request` and `peak-ewma`, few with
-    /// `round-robin` and `weighted`, all with a key; all before anything is refused.
+    /// Cost: no lock, and no allocation but for the first key of a service. Two members are looked at with `least-request`
+    /// and `peak-ewma`, few with `round-robin` and `weighted` and with a key, sixteen with `adaptive`; all before
+    /// anything is refused.
     ///
     /// # Errors
     /// `StaleHandle`, `NoInstance`, `Draining`, `BreakerOpen`, `Saturated` ([`wait`](Self::wait) may queue), `RateLimited`, or
@@ -131,7 +132,7 @@ impl Router {
         now_us: u64,
         out: &mut Picked,
     ) -> Result<u64, Refusal> {
-        if membership.features.has_rate_limit() {
+        if membership.plan.features.has_rate_limit() {
             Self::admit(membership, key_hash, now_us)?;
         }
         let trace = caller.explained.begin(caller.picks);
@@ -139,7 +140,7 @@ impl Router {
         let Some((index, probe)) = self.choose(&mut selection, &mut caller.rng, service) else {
             return Err(Self::refuse(&selection));
         };
-        let policy = &membership.policy;
+        let plan = &membership.plan;
         let member = &membership.members[index];
         let filled = Filled {
             service,
@@ -147,14 +148,14 @@ impl Router {
             thread,
             probe,
             picked_at_us: now_us,
-            lease_until_us: membership.lease_until_us(now_us),
+            lease_until_us: membership.plan.lease_until_us(now_us),
         };
         let Some(ticket) = self.tickets.open(&filled) else {
             return Err(self.no_ticket(member.handle, probe));
         };
-        let retry_tokens = membership.service.retry_tokens(&policy.retry, now_us);
+        let retry_tokens = membership.service.retry_tokens(plan.refill, now_us);
         membership.service.picks.fetch_add(1, Ordering::Relaxed);
-        if policy.balancer == Balancer::Adaptive {
+        if plan.balancer == Balancer::Adaptive {
             self.note_work(member.handle, now_us);
         }
         selection.trace.finish(&Decision {
@@ -162,7 +163,7 @@ impl Router {
             service,
             key_hash,
             chosen: member.handle,
-            balancer: policy.balancer,
+            balancer: plan.balancer,
             class,
             hedge: false,
             at_us: now_us,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::hashing::{HashTable, Node};
+use crate::hashing::{HashTable, Homes, Node};
 use crate::membership::{Member, NewMember};
 use crate::policy::Balancer;
 use crate::schedule;
@@ -14,23 +14,29 @@ use crate::tiers::MOST_TIERS;
 pub(crate) struct Pool {
     from: usize,
     len: usize,
-    /// Sum of the weights up to and including each member. At most 131,072 × 1,000: fits.
-    cumulative: Box<[u32]>,
-    /// Member that owns the first point of each stretch of 2^`shift` points; about two stretches a member, so that the
-    /// owner of a point is found in a step or two [Chen, Asau 1974: the guide table].
-    guide: Box<[u32]>,
+    /// Sum of all weights. At most 131,072 × 1,000: fits.
+    total: u32,
     shift: u32,
+    /// Member that owns the first point of each stretch of 2^`shift` points; about two stretches a member, so that the
+    /// owner of a point is found in a step or two [Chen, Asau 1974: the guide table]. Empty for the few members that are
+    /// one or two cache lines: they are looked through.
+    guide: Box<[u32]>,
     /// Member indexes in the order of `weighted`; empty for the other balancers.
     pub(crate) schedule: Box<[u32]>,
     /// Where keys find their members, for the balancers that need a table.
     pub(crate) table: Option<Arc<HashTable>>,
+    /// Where they find them with the others.
+    pub(crate) homes: Homes,
 }
+
+/// Members that are looked through for the owner of a point.
+const FEW: usize = 4;
 
 impl Pool {
     /// One pool per tier of members that are sorted by it; the last takes what is beyond [`MOST_TIERS`].
     pub(crate) fn of_tiers(
         balancer: Balancer,
-        members: &[NewMember],
+        members: &mut [NewMember],
         old: &[Self],
         now_us: u64,
     ) -> Vec<Self> {
@@ -44,12 +50,12 @@ impl Pool {
                 members[from..].partition_point(|new| new.member.tier == tier)
             };
             let old = old.get(pools.len()).and_then(|pool| pool.table.as_ref());
-            let tier = &members[from..from + len];
+            let tier = &mut members[from..from + len];
             pools.push(Self::new(balancer, from, tier, old, now_us));
             from += len;
         }
         if pools.is_empty() {
-            pools.push(Self::new(balancer, 0, &[], None, now_us));
+            pools.push(Self::new(balancer, 0, &mut [], None, now_us));
         }
         pools
     }
@@ -57,26 +63,28 @@ impl Pool {
     fn new(
         balancer: Balancer,
         from: usize,
-        members: &[NewMember],
+        members: &mut [NewMember],
         old: Option<&Arc<HashTable>>,
         now_us: u64,
     ) -> Self {
         let weights: Vec<u32> = members.iter().map(|new| new.member.weight).collect();
-        let mut sum = 0u32;
-        let cumulative: Box<[u32]> = weights
-            .iter()
-            .map(|weight| {
-                sum += weight;
-                sum
-            })
-            .collect();
+        let mut total = 0u32;
+        for new in &mut *members {
+            total += new.member.weight;
+            new.member.end = total;
+        }
         let mut shift = 0;
-        while sum >> shift > 2 * weights.len() as u32 {
+        while total >> shift > 2 * weights.len() as u32 {
             shift += 1;
         }
-        let guide = (0..sum.div_ceil(1 << shift))
-            .map(|stretch| cumulative.partition_point(|&end| end <= stretch << shift) as u32)
-            .collect();
+        let owner = |point| members.partition_point(|new| new.member.end <= point) as u32;
+        let guide = if members.len() <= FEW {
+            Box::default()
+        } else {
+            (0..total.div_ceil(1 << shift))
+                .map(|stretch| owner(stretch << shift))
+                .collect()
+        };
         let schedule = if balancer == Balancer::Weighted {
             schedule::smooth(&weights)
                 .into_iter()
@@ -89,11 +97,12 @@ impl Pool {
         Self {
             from,
             len: members.len(),
-            cumulative,
-            guide,
+            total,
             shift,
+            guide,
             schedule,
             table: HashTable::of(balancer, &nodes, old, now_us),
+            homes: Homes::default(),
         }
     }
 
@@ -118,22 +127,18 @@ impl Pool {
     /// Sum of all weights.
     #[inline]
     pub(crate) fn total(&self) -> u32 {
-        self.cumulative.last().copied().unwrap_or(0)
+        self.total
     }
 
-    /// The member that owns a point below [`total`](Self::total), each as many points as its weight.
+    /// The member that owns a point below [`total`](Self::total), each as many points as its weight. `members` are all
+    /// of the membership.
     #[inline]
-    pub(crate) fn owner(&self, point: u32) -> usize {
-        let mut at = self.guide[(point >> self.shift) as usize] as usize;
-        while self.cumulative[at] <= point {
-            at += 1;
+    pub(crate) fn owner(&self, members: &[Member], point: u32) -> usize {
+        let guide = self.guide.get((point >> self.shift) as usize);
+        let mut index = self.from + guide.map_or(0, |&first| first as usize);
+        while members[index].end <= point {
+            index += 1;
         }
-        self.from + at
-    }
-
-    /// First point of a member.
-    #[inline]
-    pub(crate) fn start(&self, index: usize, member: &Member) -> u32 {
-        self.cumulative[index - self.from] - member.weight
+        index
     }
 }

@@ -298,6 +298,7 @@ impl Router {
     ) {
         if let Some(state) = self.cells.state(instance) {
             self.view(instance).show_breaker(&state.breaker);
+            self.view(instance).watch();
         }
         self.note(Change {
             at_us,

@@ -8,7 +8,8 @@
 //! | `peak-ewma` | two random members, drawn by weight, or all | latency · (in-flight + 1 + 1,000·p²) / weight |
 //! | `adaptive` | up to sixteen members in a row from a random one | see [`crate::adaptive`] |
 //! | `consistent-hash`, `maglev`, with a key | the first members at the key's place | none |
-//! | any other, with a key | all members | rendezvous hash of key and member, by weight |
+//! | `rendezvous`, with a key | the key's member, then all | rendezvous hash of key and member, by weight |
+//! | any other, with a key | the key's homes ([`crate::hashing`]), then all | none |
 //!
 //! p is the share of recent requests that failed, 0 to 1: a failure moves it 1/16 towards 1, a success 1/16 towards 0,
 //! and it halves in ten seconds. A failure that answers at once has nothing in flight and looks free: one weighs like 4
@@ -18,13 +19,20 @@
 //! is taken for the service's mean latency (30 ms before there is one): neither flooded nor starved. A half-open
 //! instance whose probe is due scores -1, so that it is found out soon; its probe places bound what that can cost.
 //!
+//! A key stays at home with all but `adaptive`, whose business is load: there it is a preference, given up for as long as
+//! the home is worse off than twice the usual, by in-flight, latency or failures. A service whose order counts keeps it,
+//! and so does one with a bound of its own.
+//!
 //! A member in its slow start is passed over by chance, as often as its share is below the full one, unless there is
 //! nobody else. Of several tiers one is drawn first; see [`crate::tiers`].
 
+use crate::adaptive;
 use crate::candidate::{Candidate, Proposal};
-use crate::cells::{Cells, instance_word as word};
+use crate::cells::{Cells, instance_word as word, state_flag};
 use crate::estimate::to_ms;
 use crate::explain::Trace;
+use crate::hash::rendezvous_score;
+use crate::hashing::nearest;
 use crate::membership::Membership;
 use crate::policy::{Balancer, WHOLE};
 use crate::pool::Pool;
@@ -40,6 +48,8 @@ const DRAWS: usize = 8;
 const PAIRS: usize = 3;
 /// Members that `adaptive` looks at.
 const SAMPLE: usize = 16;
+/// Of the usual latency: an instance below this is cold in every respect, whatever rounding does.
+const CERTAINLY_COLD: f64 = 0.999 * adaptive::HOT;
 /// Positions of a key's walk that are tried before every member is scored.
 const STEPS: usize = 256;
 /// A slow start begins with this share of the full one, thousandths.
@@ -62,6 +72,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) usual_in_flight: f64,
     /// `adaptive` only: mean share of failures of the members it looks at.
     pub(crate) usual_failing: f64,
+    /// `adaptive` only: an instance that is this fast is certainly cold, microseconds.
+    pub(crate) cold_us: f64,
 }
 
 impl<'a> Selection<'a> {
@@ -76,7 +88,7 @@ impl<'a> Selection<'a> {
         Self {
             cells,
             membership,
-            share: membership.share_of(class),
+            share: membership.plan.share_of(class),
             key_hash,
             now_us,
             trace,
@@ -84,6 +96,7 @@ impl<'a> Selection<'a> {
             accept_blocked: false,
             usual_in_flight: 0.0,
             usual_failing: 0.0,
+            cold_us: 0.0,
         }
     }
 
@@ -91,7 +104,7 @@ impl<'a> Selection<'a> {
     #[inline]
     pub(crate) fn propose(&mut self, rng: &mut Rng) -> Option<Proposal> {
         let membership = self.membership;
-        if membership.plain {
+        if membership.plan.plain {
             return self.propose_in(&membership.pools[0], rng);
         }
         self.propose_by_tier(rng)
@@ -118,14 +131,14 @@ impl<'a> Selection<'a> {
             return None;
         }
         if self.key_hash != 0 {
-            return self.by_key(pool);
+            return self.by_key(pool, rng);
         }
-        let policy = &self.membership.policy;
-        match policy.balancer {
+        let plan = &self.membership.plan;
+        match plan.balancer {
             Balancer::RoundRobin | Balancer::Weighted => self.next_in_turn(pool, rng),
             Balancer::Random => self.any(pool, rng),
             Balancer::Adaptive => self.best_of_sample(pool, rng),
-            Balancer::LeastRequest | Balancer::PeakEwma if policy.balancing.full_scan => {
+            Balancer::LeastRequest | Balancer::PeakEwma if plan.full_scan => {
                 self.best_of_all(pool, rng)
             }
             Balancer::LeastRequest
@@ -157,13 +170,15 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Sees to it that a proposed member is among the recorded ones.
+    /// Sees to it that a proposed member is among the recorded ones. It is, unless there was no room.
     #[inline]
     pub(crate) fn record(&mut self, proposal: Proposal) {
-        self.record_at(proposal.index as usize);
+        if self.trace.is_full() {
+            self.record_at(proposal.index as usize);
+        }
     }
 
-    /// The same, by index.
+    /// The same, by index, for one that was perhaps not looked at.
     #[inline]
     pub(crate) fn record_at(&mut self, index: usize) {
         if !self.trace.has(self.membership.members[index].handle) {
@@ -175,7 +190,7 @@ impl<'a> Selection<'a> {
     /// Whether a member gives way by chance: it is in its slow start.
     #[inline]
     fn gives_way(&self, candidate: &Candidate, rng: &mut Rng) -> bool {
-        let slow_start_ms = self.membership.policy.balancing.slow_start_ms;
+        let slow_start_ms = self.membership.plan.slow_start_ms;
         slow_start_ms != 0 && self.is_warming(candidate, u64::from(slow_start_ms), rng)
     }
 
@@ -214,7 +229,8 @@ impl<'a> Selection<'a> {
 
     fn any(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         for _ in 0..DRAWS {
-            let candidate = self.assess(pool.owner(rng.below(pool.total())));
+            let candidate =
+                self.assess(pool.owner(&self.membership.members, rng.below(pool.total())));
             if candidate.is_eligible() && !self.gives_way(&candidate, rng) {
                 return Some(candidate.proposal());
             }
@@ -248,6 +264,7 @@ impl<'a> Selection<'a> {
             let candidate = self.look(index);
             if candidate.filter.is_none() {
                 if point < weigh(index) {
+                    self.record_at(index);
                     return Some(candidate.proposal());
                 }
                 point -= weigh(index);
@@ -266,14 +283,14 @@ impl<'a> Selection<'a> {
         }
         let mut first = pool.from();
         for _ in 0..PAIRS {
-            first = pool.owner(rng.below(pool.total()));
+            first = pool.owner(&membership.members, rng.below(pool.total()));
             // The second is drawn from the others: all points but those of the first.
             let member = &membership.members[first];
             let mut point = rng.below(pool.total() - member.weight);
-            if point >= pool.start(first, member) {
+            if point >= member.end - member.weight {
                 point += member.weight;
             }
-            let second = pool.owner(point);
+            let second = pool.owner(&membership.members, point);
             let (a, b) = (self.assess(first), self.assess(second));
             let a_stays = a.filter.is_none() && !self.gives_way(&a, rng);
             let b_stays = b.filter.is_none() && !self.gives_way(&b, rng);
@@ -288,30 +305,94 @@ impl<'a> Selection<'a> {
     }
 
     fn best_of_all(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
-        let start = pool.owner(rng.below(pool.total()));
+        let start = pool.owner(&self.membership.members, rng.below(pool.total()));
         self.best_from(pool, start, pool.len(), Some(rng))
             .or_else(|| self.best_from(pool, start, pool.len(), None))
     }
 
     /// `adaptive`: some members in a row, so that their load and failures are compared with each other's.
     fn best_of_sample(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
-        let start = pool.owner(rng.below(pool.total()));
+        let start = pool.owner(&self.membership.members, rng.below(pool.total()));
         let count = SAMPLE.min(pool.len());
+        if let Some(best) = self.best_of_calm(pool, start, count) {
+            return Some(best);
+        }
+        self.compare(pool, start, count);
+        self.best_from(pool, start, count, Some(rng))
+            .or_else(|| self.best_from(pool, start, pool.len(), None))
+    }
+
+    /// The same, as long as all of them are calm, cold and below their limits: what is usual among them then changes
+    /// nothing, so each is looked at once and its public line is all that is read. `None`: somebody is not.
+    #[inline]
+    fn best_of_calm(&mut self, pool: &Pool, start: usize, count: usize) -> Option<Proposal> {
+        // Who is in its slow start gives way by chance, and what was seen before is not seen anew.
+        if self.membership.plan.slow_start_ms != 0 || !self.trace.is_empty() {
+            return None;
+        }
+        self.cold_us = self.membership.service.recent_latency_us() * CERTAINLY_COLD;
+        let members = &self.membership.members[pool.range()];
+        let (before, after) = members.split_at(start - pool.from());
+        let (mut best, mut lowest) = (None, f64::INFINITY);
+        for (at, member) in after.iter().chain(before).take(count).enumerate() {
+            let view = self.cells.view(member.handle);
+            let mut candidate = Candidate {
+                index: at,
+                handle: member.handle,
+                filter: None,
+                probe: false,
+                in_flight: view.get(word::IN_FLIGHT),
+                latency_bits: view.get(word::LATENCY_US),
+                state: view.get(word::STATE),
+                score: f64::NAN,
+            };
+            let limit = self.limit(view.get(word::LIMIT));
+            if candidate.state & state_flag::UNUSUAL != 0
+                || !view.is(member.handle)
+                || limit != 0 && candidate.in_flight >= limit
+                || !self.is_cold(&candidate, view)
+            {
+                self.trace.clear();
+                return None;
+            }
+            candidate.score = (f64::from(candidate.in_flight) + 1.0) / f64::from(member.weight);
+            self.trace.push(&candidate);
+            if candidate.score < lowest {
+                (best, lowest) = (Some(at), candidate.score);
+            }
+        }
+        let index = start + best?;
+        let index = if index < pool.range().end {
+            index
+        } else {
+            index - pool.len()
+        };
+        Some(Proposal {
+            index: index as u32,
+            probe: false,
+        })
+    }
+
+    /// `adaptive`: what is usual among `count` members from `start` on.
+    fn compare(&mut self, pool: &Pool, start: usize, count: usize) {
         let end = pool.range().end;
         let now_ms = to_ms(self.now_us);
-        let (mut in_flight, mut failing) = (0.0, 0.0);
+        let (mut in_flight, mut failing) = (0, 0.0);
         for at in start..start + count {
             let index = if at < end { at } else { at - pool.len() };
             let handle = self.membership.members[index].handle;
-            in_flight += f64::from(self.cells.view(handle).get(word::IN_FLIGHT));
-            if let Some(state) = self.cells.state(handle) {
+            let view = self.cells.view(handle);
+            in_flight += u64::from(view.get(word::IN_FLIGHT));
+            // Only of those that are watched anything has failed.
+            if view.is_watched()
+                && let Some(state) = self.cells.state(handle)
+            {
                 failing += state.failing.faded(now_ms);
             }
         }
         self.usual_failing = failing / count as f64;
-        self.usual_in_flight = in_flight / count as f64;
-        self.best_from(pool, start, count, Some(rng))
-            .or_else(|| self.best_from(pool, start, pool.len(), None))
+        self.usual_in_flight = in_flight as f64 / count as f64;
+        self.cold_us = self.membership.service.recent_latency_us() * CERTAINLY_COLD;
     }
 
     /// The lowest score of `count` members from `start` on, around; the first one at equal scores. With `rng`, members
@@ -348,13 +429,38 @@ impl<'a> Selection<'a> {
 
     /// The first member in the key's order that is eligible and below its bound; when all are above, the first that is
     /// eligible.
-    fn by_key(&mut self, pool: &Pool) -> Option<Proposal> {
-        let factor = self.membership.policy.balancing.hash_balance_factor;
+    fn by_key(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
+        let plan = &self.membership.plan;
+        if pool.table.is_none()
+            && !pool.homes.is_prepared()
+            && plan.balancer != Balancer::Rendezvous
+        {
+            self.membership.note_key();
+        }
+        if plan.homes_give_way {
+            return self.near_home(pool, rng);
+        }
+        let factor = plan.hash_balance_factor;
         let load = if factor == 0 { 0 } else { self.load_of(pool) };
+        if plan.balancer == Balancer::Rendezvous {
+            return self.nearest(pool, load);
+        }
+        let membership = self.membership;
+        let mut last = u32::MAX;
         let Some(table) = &pool.table else {
+            let members = &membership.members[pool.range()];
+            for at in pool.homes.walk(members, self.key_hash) {
+                if at == last {
+                    continue;
+                }
+                last = at;
+                let candidate = self.assess(pool.from() + at as usize);
+                if candidate.is_eligible() && self.is_below_bound(pool, &candidate, load) {
+                    return Some(candidate.proposal());
+                }
+            }
             return self.nearest(pool, load);
         };
-        let mut last = u32::MAX;
         let mut first = None;
         for at in table.walk(self.key_hash).take(STEPS) {
             if at == last {
@@ -373,12 +479,57 @@ impl<'a> Selection<'a> {
         first.or_else(|| self.nearest(pool, load))
     }
 
-    /// By rendezvous hash.
-    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Proposal> {
-        if load == 0 {
-            return self.best_from(pool, pool.from(), pool.len(), None);
+    /// `adaptive` with a key: the first of its homes that is no worse off than usual; when none of them is, whoever is
+    /// best.
+    fn near_home(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
+        let membership = self.membership;
+        let members = &membership.members[pool.range()];
+        let mut last = u32::MAX;
+        for at in pool.homes.walk(members, self.key_hash) {
+            if at == last {
+                continue;
+            }
+            let index = pool.from() + at as usize;
+            if last == u32::MAX {
+                self.compare(pool, index, SAMPLE.min(pool.len()));
+            }
+            last = at;
+            let candidate = self.assess(index);
+            if candidate.is_eligible() && self.is_no_worse_off(pool, &candidate) {
+                return Some(candidate.proposal());
+            }
         }
-        // The best of all, and the best of those below their bound.
+        // As a pick without a key.
+        let key_hash = std::mem::take(&mut self.key_hash);
+        let best = self.best_of_sample(pool, rng);
+        self.key_hash = key_hash;
+        best
+    }
+
+    /// Whether a member's score is at most [`adaptive::HOT`] times that of a member as the compared ones are on average.
+    fn is_no_worse_off(&self, pool: &Pool, candidate: &Candidate) -> bool {
+        let usual = (self.usual_in_flight + 1.0) * pool.len() as f64 / f64::from(pool.total());
+        let view = self.cells.view(candidate.handle);
+        let score = self
+            .cells
+            .state(candidate.handle)
+            .map_or(f64::MAX, |state| {
+                self.adaptive_score(candidate, view, state)
+            });
+        score <= adaptive::HOT * usual
+    }
+
+    /// By rendezvous hash of key and member.
+    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Proposal> {
+        let membership = self.membership;
+        let members = &membership.members[pool.range()];
+        // Mostly the best is eligible, and nobody else need be looked at.
+        let best = nearest(members, self.key_hash)?;
+        let candidate = self.assess(pool.from() + best);
+        if candidate.is_eligible() && self.is_below_bound(pool, &candidate, load) {
+            return Some(candidate.proposal());
+        }
+        // The best of those that are eligible, and the best of those below their bound.
         let (mut any, mut below) = (None, None);
         let (mut lowest, mut lowest_below) = (f64::INFINITY, f64::INFINITY);
         for index in pool.range() {
@@ -386,15 +537,15 @@ impl<'a> Selection<'a> {
             if !candidate.is_eligible() {
                 continue;
             }
-            if any.is_none() || candidate.score < lowest {
+            let member = &membership.members[index];
+            let score = rendezvous_score(self.key_hash, member.affinity, member.weight);
+            if score < lowest {
                 any = Some(candidate.proposal());
-                lowest = candidate.score;
+                lowest = score;
             }
-            if (below.is_none() || candidate.score < lowest_below)
-                && self.is_below_bound(pool, &candidate, load)
-            {
+            if score < lowest_below && self.is_below_bound(pool, &candidate, load) {
                 below = Some(candidate.proposal());
-                lowest_below = candidate.score;
+                lowest_below = score;
             }
         }
         below.or(any)
@@ -415,7 +566,7 @@ impl<'a> Selection<'a> {
         if load == 0 {
             return true;
         }
-        let factor = u64::from(self.membership.policy.balancing.hash_balance_factor);
+        let factor = u64::from(self.membership.plan.hash_balance_factor);
         let weight = u64::from(self.membership.members[candidate.index].weight);
         let bound = (load * factor * weight).div_ceil(100 * u64::from(pool.total()));
         u64::from(candidate.in_flight) < bound

@@ -77,6 +77,44 @@ fn without_a_bound_a_key_stays_whatever_the_load() {
 }
 
 #[test]
+fn a_key_stays_at_home_with_balancers_that_do_not_hash_too() {
+    for balancer in [
+        "round-robin",
+        "weighted",
+        "random",
+        "least-request",
+        "peak-ewma",
+    ] {
+        let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}","concurrency":0}}"#));
+        fleet(&mut mesh, 10);
+        assert_eq!(hold(&mut mesh, 500, |_| 7).len(), 1, "{balancer}");
+    }
+}
+
+#[test]
+fn with_adaptive_a_key_leaves_a_home_that_is_worse_off_unless_its_order_counts() {
+    let mut mesh = Mesh::new(r#"{"balancer":"adaptive","concurrency":0}"#);
+    fleet(&mut mesh, 10);
+    let home = mesh.pick_key(7).unwrap();
+    mesh.complete(home.0, Outcome::Ok, 100).unwrap();
+    for _ in 0..100 {
+        let (ticket, picked) = mesh.pick_key(7).unwrap();
+        assert_eq!(
+            picked.instance, home.1.instance,
+            "nothing speaks against it"
+        );
+        mesh.complete(ticket, Outcome::Ok, 100).unwrap();
+    }
+    let counts = hold(&mut mesh, 500, |_| 7);
+    let most = counts.values().max().unwrap();
+    assert!(*most <= 103, "{counts:?}: twice the mean of 50");
+    let policy = r#"{"balancer":"adaptive","concurrency":0,"ordering":"key"}"#;
+    let mut ordered = Mesh::new(policy);
+    fleet(&mut ordered, 10);
+    assert_eq!(hold(&mut ordered, 500, |_| 7).len(), 1);
+}
+
+#[test]
 fn a_key_comes_back_when_its_instance_does() {
     for balancer in ["consistent-hash", "maglev", "rendezvous"] {
         let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}"}}"#));

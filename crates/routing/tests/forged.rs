@@ -59,8 +59,9 @@ fn a_hundred_thousand_forged_numbers_do_nothing() {
 
 #[test]
 fn an_explanation_says_what_the_pick_saw() {
-    let mut mesh =
-        Mesh::new(r#"{"concurrency":1,"breaker":{"consecutiveFailures":1},"rejectedMs":1000}"#);
+    let mut mesh = Mesh::new(
+        r#"{"concurrency":1,"breaker":{"consecutiveFailures":1},"rejectedMs":1000,"balancing":{"fullScan":true}}"#,
+    );
     let instances: Vec<u32> = (0..5)
         .map(|n| mesh.add(&format!(r#"{{"address":"http://h/{n}"}}"#)))
         .collect();
@@ -80,34 +81,52 @@ fn an_explanation_says_what_the_pick_saw() {
     mesh.router
         .update_instance(instances[3], r#"{"health":"draining"}"#, 0)
         .unwrap();
-    let (ticket, picked) = mesh.pick_key(77).unwrap();
+    let (ticket, picked) = mesh.pick().unwrap();
     assert_eq!(picked.instance, instances[4]);
     let why: serde_json::Value =
         serde_json::from_str(&mesh.router.explain_json(ticket).unwrap()).unwrap();
     assert_eq!(why["ticket"], ticket);
     assert_eq!(
         (why["service"].as_str(), why["keyHash"].as_u64()),
-        (Some("orders"), Some(77))
+        (Some("orders"), Some(0))
     );
     assert_eq!(why["truncated"], false);
-    let filters: Vec<_> = why["candidates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["filter"].as_str())
-        .collect();
-    assert_eq!(
-        filters,
-        [
-            Some("at-limit"),
-            Some("breaker-open"),
-            Some("rejected-recently"),
-            Some("draining"),
-            None
-        ]
-    );
-    assert!(why["candidates"][4]["score"].as_f64().unwrap() > 0.0);
+    let candidates = why["candidates"].as_array().unwrap();
+    let of = |instance: u32| {
+        let found = candidates
+            .iter()
+            .find(|one| one["instance"].as_u64() == Some(u64::from(instance)));
+        found.expect("all were looked at")
+    };
+    let filters = instances.iter().map(|&one| of(one)["filter"].as_str());
+    assert!(filters.eq([
+        Some("at-limit"),
+        Some("breaker-open"),
+        Some("rejected-recently"),
+        Some("draining"),
+        None
+    ]));
+    assert_eq!(of(instances[4])["score"].as_f64(), Some(0.0), "idle");
+    assert_eq!(of(instances[0])["score"].as_f64(), None);
     assert!(why["retryBudget"].as_f64().unwrap() >= 5.0);
+}
+
+#[test]
+fn with_a_key_an_explanation_names_the_homes_that_were_asked() {
+    let mut mesh = Mesh::new("{}");
+    for n in 0..100 {
+        mesh.add(&format!(r#"{{"address":"http://h/{n}"}}"#));
+    }
+    let home = mesh.pick_key(77).unwrap().1.instance;
+    mesh.router
+        .update_instance(home, r#"{"health":"draining"}"#, 0)
+        .unwrap();
+    let (ticket, picked) = mesh.pick_key(77).unwrap();
+    let why = mesh.router.explain(ticket).unwrap();
+    assert_eq!((why.key_hash, why.chosen), (77, picked.instance));
+    let asked: Vec<u32> = why.candidates.iter().map(|one| one.instance).collect();
+    assert_eq!(asked, [home, picked.instance]);
+    assert!(why.truncated);
 }
 
 #[test]

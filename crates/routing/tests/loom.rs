@@ -1,5 +1,6 @@
 //! Every interleaving of the hand-made protocols of a cell: the in-flight reservation, the probe places of the breaker,
-//! the announcement of a waiter. The modules are the crate's own, compiled here over loom's atomics.
+//! the announcement of a waiter, the bit that says whether anything speaks against an instance. The modules are the
+//! crate's own, compiled here over loom's atomics.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -11,6 +12,8 @@ mod sync {
 }
 #[path = "../src/breaker.rs"]
 mod breaker;
+#[path = "../src/calm.rs"]
+mod calm;
 #[path = "../src/policy/breaker.rs"]
 mod policy;
 #[path = "../src/reserve.rs"]
@@ -168,5 +171,23 @@ fn a_freed_place_and_a_waiter_never_miss_each_other() {
         let found = reserve::reserve(&places, 1);
         completer.join().unwrap();
         assert!(found || granted.load(Ordering::SeqCst) == 1, "a lost wake");
+    });
+}
+
+#[test]
+fn what_speaks_against_an_instance_never_lacks_its_bit_for_good() {
+    model(|| {
+        let state = Arc::new(AtomicU64::new(calm::WATCHED));
+        let against = Arc::new(AtomicU32::new(0));
+        let settling = {
+            let (state, against) = (Arc::clone(&state), Arc::clone(&against));
+            thread::spawn(move || {
+                calm::unwatch(&state, || against.load(Ordering::Relaxed) == 0);
+            })
+        };
+        against.store(1, Ordering::Relaxed);
+        calm::watch(&state);
+        settling.join().unwrap();
+        assert_ne!(state.load(Ordering::Relaxed) & calm::WATCHED, 0);
     });
 }

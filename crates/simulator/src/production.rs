@@ -15,7 +15,7 @@ pub(crate) struct Production {
     service: u32,
     reader: Reader,
     caller: Caller,
-    /// Keys are for the balancers that are made for them; others spread them.
+    /// Keys are for the balancers that do something with them: hashing, or a preference. Others spread them.
     by_key: bool,
     /// Instance and its server, in the order of instances.
     servers: Vec<(u32, u32)>,
@@ -49,7 +49,10 @@ impl Production {
             service,
             reader: Domain::global().register(),
             caller,
-            by_key: matches!(balancer, Some("consistent-hash" | "maglev" | "rendezvous")),
+            by_key: matches!(
+                balancer,
+                Some("adaptive" | "consistent-hash" | "maglev" | "rendezvous")
+            ),
             servers: Vec::new(),
             waiting: 0,
             grants: Vec::new(),

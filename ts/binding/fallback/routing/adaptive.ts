@@ -1,7 +1,7 @@
 /** The score of `adaptive`, to the bit of `crates/routing/src/adaptive.rs`, which says why. */
 
 /** Up to this multiple of the usual latency an instance is cold. */
-const HOT = 2
+export const HOT = 2
 /** From this excess over `HOT` on, heat grows by its square. */
 const STEEP = 2
 /** How far one answer moves the latency of an instance. */

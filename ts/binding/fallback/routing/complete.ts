@@ -75,6 +75,9 @@ function learn(state: RouterState, membership: Membership, closed: OpenTicket, e
     state.cells.count(instance, Word.Succeeded)
     service.latency.mean(sample, nowMs)
     cell.failing.approach(0, FAILING_STEP, FAILING_FLOOR, nowMs)
+    // What is over is forgotten.
+    if (cell.rejectedUntilUs <= nowUs) cell.rejectedUntilUs = 0
+    if (cell.ejectedUntilUs <= nowUs) cell.ejectedUntilUs = 0
   } else {
     state.cells.count(instance, Word.Failed)
     sample = Math.max(sample, cell.latency.stored, service.typicalLatencyUs)

@@ -4,7 +4,6 @@ import { adaptiveScore, FORGIVEN_MS } from './adaptive.js'
 import type { Candidate, Filter } from './candidate.js'
 import type { Cells, InstanceState } from './cells.js'
 import { toMs } from './estimate.js'
-import { rendezvousScore } from './hash.js'
 import type { Membership } from './membership.js'
 import type { Rank } from './qos.js'
 
@@ -100,6 +99,7 @@ function filterOf(
   return null
 }
 
+/** A key is no question of scores. */
 function scoreOf(
   candidate: Candidate,
   state: InstanceState,
@@ -108,36 +108,46 @@ function scoreOf(
   nowUs: number,
   usual: Usual,
 ): number {
-  const member = membership.member(candidate.index)
   const { balancer } = membership.policy
-  if (keyHash !== 0) {
-    if (balancer === 'consistent-hash' || balancer === 'maglev') return Number.NaN
-    return rendezvousScore(keyHash, member.affinity, member.weight)
-  }
+  if (keyHash !== 0) return Number.NaN
   if (balancer === 'round-robin' || balancer === 'weighted' || balancer === 'random') return Number.NaN
   if (candidate.probe) return PROBE_SCORE
+  if (balancer === 'adaptive') return adaptiveScoreOf(candidate, state, membership, nowUs, usual)
   const nowMs = toMs(nowUs)
-  let failing = state.failing.faded(nowMs)
-  // When all fail alike, the one that fails a little less must not get everything.
-  if (balancer === 'adaptive') failing = Math.max(failing - usual.failing, 0)
+  const failing = state.failing.faded(nowMs)
   const busy = candidate.inFlight + FAILING_WEIGHT * (failing * failing)
-  let score: number
-  if (balancer === 'adaptive') {
-    score = adaptiveScore({
-      busy,
-      weight: member.weight,
+  const { weight } = membership.member(candidate.index)
+  if (balancer !== 'peak-ewma') return finite(busy / weight)
+  const measured = state.latency.faded(nowMs)
+  const latencyUs = measured === 0 ? membership.service.typicalLatencyUs : measured
+  return finite((latencyUs * (busy + 1)) / weight)
+}
+
+/** See `adaptive.ts`. */
+export function adaptiveScoreOf(
+  candidate: Candidate,
+  state: InstanceState,
+  membership: Membership,
+  nowUs: number,
+  usual: Usual,
+): number {
+  const nowMs = toMs(nowUs)
+  // When all fail alike, the one that fails a little less must not get everything.
+  const failing = Math.max(state.failing.faded(nowMs) - usual.failing, 0)
+  const usualUs = membership.service.recentLatencyUs
+  return finite(
+    adaptiveScore({
+      busy: candidate.inFlight + FAILING_WEIGHT * (failing * failing),
+      weight: membership.member(candidate.index).weight,
       crowd: (candidate.inFlight + 1) / (usual.inFlight + 1),
-      latencyUs: state.recent.fadedTo(membership.service.recentLatencyUs, nowMs, FORGIVEN_MS),
-      usualUs: membership.service.recentLatencyUs,
+      latencyUs: state.recent.fadedTo(usualUs, nowMs, FORGIVEN_MS),
+      usualUs,
       silenceUs: candidate.inFlight === 0 ? 0 : Math.max(nowUs - state.answeredAtUs, 0),
-    })
-  } else if (balancer !== 'peak-ewma') {
-    score = busy / member.weight
-  } else {
-    const measured = state.latency.faded(nowMs)
-    const latencyUs = measured === 0 ? membership.service.typicalLatencyUs : measured
-    score = (latencyUs * (busy + 1)) / member.weight
-  }
-  // Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning.
+    }),
+  )
+}
+
+/** Estimates are finite and weights at least 1; should that ever break, the member loses instead of winning. */
+function finite(score: number): number {
   return Number.isFinite(score) ? score : Number.MAX_VALUE
 }

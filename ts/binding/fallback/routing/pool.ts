@@ -1,6 +1,7 @@
 /** The members of one tier, and what balancers prepare from their weights. As `crates/routing/src/pool.rs`. */
 import type { Balancer } from '../../contract.js'
 import { HashTable } from './hashing.js'
+import { Homes } from './homes.js'
 import type { Member } from './membership.js'
 import { smooth } from './schedule.js'
 import { MOST_TIERS } from './tiers.js'
@@ -14,6 +15,8 @@ export class Pool {
   readonly schedule: readonly number[]
   /** Where keys find their members, for the balancers that need a table. */
   readonly table: HashTable | undefined
+  /** Where they find them with the others. */
+  readonly homes: Homes
   /** Sum of all weights. */
   readonly total: number
   /** Sum of the weights up to and including each member. */
@@ -35,6 +38,7 @@ export class Pool {
     this.#uniform = weights.every((weight) => weight === first) ? first : 0
     this.schedule = balancer === 'weighted' ? smooth(weights).map((index) => from + index) : []
     this.table = HashTable.of(balancer, members)
+    this.homes = new Homes(members)
   }
 
   /** One past the last index. */

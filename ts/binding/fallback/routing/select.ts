@@ -4,10 +4,13 @@
  */
 import { InstanceWord as Word } from '../../contract.js'
 import type { Rng } from '../random.js'
+import { HOT } from './adaptive.js'
 import { type Candidate, note } from './candidate.js'
 import type { Cells } from './cells.js'
 import { toMs } from './estimate.js'
-import { loadOf, look } from './look.js'
+import { rendezvousScore } from './hash.js'
+import { nearest } from './homes.js'
+import { adaptiveScoreOf, loadOf, look, type Usual } from './look.js'
 import type { Membership } from './membership.js'
 import type { Pool } from './pool.js'
 import type { Rank } from './qos.js'
@@ -29,16 +32,14 @@ const FIRST_SHARE = 100
 export class Selection {
   readonly membership: Membership
   readonly class: Rank
-  readonly keyHash: number
+  keyHash: number
   readonly nowUs: number
   /** The candidates that were looked at, as many as are recorded. */
   readonly trace: Candidate[] = []
   /** Breakers and ejections are ignored. */
   #panic = false
-  /** `adaptive` only: mean requests in flight of the members it looks at. */
-  #usualInFlight = 0
-  /** `adaptive` only: mean share of failures of the members it looks at. */
-  #usualFailing = 0
+  /** `adaptive` only: means of the members it looks at. */
+  #usual: Usual = { inFlight: 0, failing: 0 }
   readonly #cells: Cells
 
   constructor(cells: Cells, membership: Membership, rank: Rank, keyHash: number, nowUs: number) {
@@ -67,7 +68,7 @@ export class Selection {
 
   #proposeIn(pool: Pool, rng: Rng): Candidate | undefined {
     if (pool.length === 0) return undefined
-    if (this.keyHash !== 0) return this.#byKey(pool)
+    if (this.keyHash !== 0) return this.#byKey(pool, rng)
     const { balancer, balancing } = this.membership.policy
     switch (balancer) {
       case 'round-robin':
@@ -94,10 +95,7 @@ export class Selection {
   }
 
   look(index: number): Candidate {
-    return look(this.#cells, this.membership, index, this.class, this.keyHash, this.nowUs, this.#panic, {
-      inFlight: this.#usualInFlight,
-      failing: this.#usualFailing,
-    })
+    return look(this.#cells, this.membership, index, this.class, this.keyHash, this.nowUs, this.#panic, this.#usual)
   }
 
   /** Requests in flight and failures by weight. */
@@ -187,6 +185,12 @@ export class Selection {
   #bestOfSample(pool: Pool, rng: Rng): Candidate | undefined {
     const start = pool.owner(rng.below(pool.total))
     const count = Math.min(SAMPLE, pool.length)
+    this.#compare(pool, start, count)
+    return this.#bestFrom(pool, start, count, rng) ?? this.#bestFrom(pool, start, pool.length, undefined)
+  }
+
+  /** `adaptive`: what is usual among `count` members from `start` on. */
+  #compare(pool: Pool, start: number, count: number): void {
     const nowMs = toMs(this.nowUs)
     let inFlight = 0
     let failing = 0
@@ -195,9 +199,7 @@ export class Selection {
       inFlight += this.#cells.get(handle, Word.InFlight)
       failing += this.#cells.state(handle)?.failing.faded(nowMs) ?? 0
     }
-    this.#usualFailing = failing / count
-    this.#usualInFlight = inFlight / count
-    return this.#bestFrom(pool, start, count, rng) ?? this.#bestFrom(pool, start, pool.length, undefined)
+    this.#usual = { inFlight: inFlight / count, failing: failing / count }
   }
 
   /** The lowest score of `count` members from `start` on, around; with `rng`, those in their slow start may give way. */
@@ -213,10 +215,22 @@ export class Selection {
   }
 
   /** The first member in the key's order that is eligible and below its bound; when all are above, the first eligible. */
-  #byKey(pool: Pool): Candidate | undefined {
-    const load = this.membership.policy.balancing.hashBalanceFactor === 0 ? 0 : this.#loadOf(pool)
-    if (pool.table === undefined) return this.#nearest(pool, load)
+  #byKey(pool: Pool, rng: Rng): Candidate | undefined {
+    const { balancer, balancing, ordering } = this.membership.policy
+    if (balancer === 'adaptive' && balancing.hashBalanceFactor === 0 && ordering === 'none')
+      return this.#nearHome(pool, rng)
+    const load = balancing.hashBalanceFactor === 0 ? 0 : this.#loadOf(pool)
+    if (balancer === 'rendezvous') return this.#nearest(pool, load)
     let last = -1
+    if (pool.table === undefined) {
+      for (const at of pool.homes.walk(this.keyHash)) {
+        if (at === last) continue
+        last = at
+        const candidate = this.assess(pool.from + at)
+        if (candidate.filter === null && this.#isBelowBound(pool, candidate, load)) return candidate
+      }
+      return this.#nearest(pool, load)
+    }
     let first: Candidate | undefined
     let step = 0
     for (const at of pool.table.walk(this.keyHash)) {
@@ -231,17 +245,58 @@ export class Selection {
     return first ?? this.#nearest(pool, load)
   }
 
-  /** By rendezvous hash. */
+  /** `adaptive` with a key: the first of its homes that is no worse off than usual, else whoever is best. */
+  #nearHome(pool: Pool, rng: Rng): Candidate | undefined {
+    let last = -1
+    for (const at of pool.homes.walk(this.keyHash)) {
+      if (at === last) continue
+      const index = pool.from + at
+      if (last === -1) this.#compare(pool, index, Math.min(SAMPLE, pool.length))
+      last = at
+      const candidate = this.assess(index)
+      if (candidate.filter === null && this.#isNoWorseOff(pool, candidate)) return candidate
+    }
+    // As a pick without a key.
+    const { keyHash } = this
+    this.keyHash = 0
+    const best = this.#bestOfSample(pool, rng)
+    this.keyHash = keyHash
+    return best
+  }
+
+  /** Whether a member's score is at most {@link HOT} times that of a member as the compared ones are on average. */
+  #isNoWorseOff(pool: Pool, candidate: Candidate): boolean {
+    const usual = ((this.#usual.inFlight + 1) * pool.length) / pool.total
+    const state = this.#cells.state(candidate.handle)
+    return (
+      state !== undefined && adaptiveScoreOf(candidate, state, this.membership, this.nowUs, this.#usual) <= HOT * usual
+    )
+  }
+
+  /** By rendezvous hash of key and member. */
   #nearest(pool: Pool, load: number): Candidate | undefined {
-    if (load === 0) return this.#bestFrom(pool, pool.from, pool.length, undefined)
+    const { membership, keyHash } = this
+    // Mostly the best is eligible, and nobody else need be looked at.
+    const members = membership.members.slice(pool.from, pool.end)
+    const best = this.assess(pool.from + nearest(members, keyHash))
+    if (best.filter === null && this.#isBelowBound(pool, best, load)) return best
     let below: Candidate | undefined
     let any: Candidate | undefined
+    let lowestBelow = Number.POSITIVE_INFINITY
+    let lowest = Number.POSITIVE_INFINITY
     for (const index of this.#indexes(pool)) {
       const candidate = this.assess(index)
       if (candidate.filter !== null) continue
-      if (any === undefined || candidate.score < any.score) any = candidate
-      if ((below === undefined || candidate.score < below.score) && this.#isBelowBound(pool, candidate, load))
+      const { affinity, weight } = membership.member(index)
+      const score = rendezvousScore(keyHash, affinity, weight)
+      if (score < lowest) {
+        any = candidate
+        lowest = score
+      }
+      if (score < lowestBelow && this.#isBelowBound(pool, candidate, load)) {
         below = candidate
+        lowestBelow = score
+      }
     }
     return below ?? any
   }
