@@ -160,22 +160,9 @@ fn history(balancer: &str, seed: u32) {
                 model.tickets.remove(&ticket);
             }
             85..91 => {
-                let guard = mesh.reader.pin();
                 let timeout_ms = f64::from(random.below(200));
-                let waiting = mesh.router.wait(
-                    &guard,
-                    mesh.service,
-                    0,
-                    None,
-                    thread,
-                    timeout_ms,
-                    mesh.now_us,
-                );
-                if let Ok(waiting) = waiting {
-                    assert!(
-                        model.waits.insert(waiting.id, thread).is_none(),
-                        "a wait twice"
-                    );
+                if let Ok(id) = mesh.wait(0, None, thread, timeout_ms) {
+                    assert!(model.waits.insert(id, thread).is_none(), "a wait twice");
                 }
                 assert!(model.waits.len() <= 8 + 64);
             }

@@ -8,45 +8,23 @@ use mesh::Mesh;
 
 const TIGHT: &str = r#"{"concurrency":1,"queueLimit":2}"#;
 
-fn grants(mesh: &Mesh, thread: u32) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    mesh.router.take_grants(thread, 64, &mut grants);
-    grants
-}
-
-fn wait(mesh: &Mesh, thread: u32, timeout_ms: f64) -> Result<u32, Status> {
-    let guard = mesh.reader.pin();
-    let waiting = mesh.router.wait(
-        &guard,
-        mesh.service,
-        0,
-        None,
-        thread,
-        timeout_ms,
-        mesh.now_us,
-    );
-    waiting
-        .map(|waiting| waiting.id)
-        .map_err(|refused| refused.status)
-}
-
 #[test]
 fn first_come_first_served_and_bounded() {
     let mut mesh = Mesh::new(TIGHT);
     let instance = mesh.add("{}");
     let (ticket, _) = mesh.pick().unwrap();
-    let first = wait(&mesh, 2, 1_000.0).unwrap();
-    let second = wait(&mesh, 3, 1_000.0).unwrap();
-    assert_eq!(wait(&mesh, 4, 1_000.0), Err(Status::QueueFull));
+    let first = mesh.wait(0, None, 2, 1_000.0).unwrap();
+    let second = mesh.wait(0, None, 3, 1_000.0).unwrap();
+    assert_eq!(mesh.wait(0, None, 4, 1_000.0), Err(Status::QueueFull));
     assert_eq!(mesh.complete(ticket, Outcome::Ok, 100), Ok(Some(2)));
-    let granted = grants(&mesh, 2);
+    let granted = mesh.grants(2);
     assert_eq!((granted[0].wait_id, granted[0].instance), (first, instance));
     assert_eq!(mesh.in_flight(instance), 1, "a real ticket with its place");
     assert_eq!(
         mesh.complete(granted[0].result.unwrap(), Outcome::Ok, 100),
         Ok(Some(3))
     );
-    let granted = grants(&mesh, 3);
+    let granted = mesh.grants(3);
     assert_eq!(granted[0].wait_id, second);
     assert_eq!(
         mesh.complete(granted[0].result.unwrap(), Outcome::Ok, 100),
@@ -59,14 +37,14 @@ fn first_come_first_served_and_bounded() {
 fn a_free_place_is_granted_at_once() {
     let mut mesh = Mesh::new(TIGHT);
     mesh.add("{}");
-    let id = wait(&mesh, 1, 10.0).unwrap();
+    let id = mesh.wait(0, None, 1, 10.0).unwrap();
     assert_eq!(
         mesh.router.next_deadline(),
         Some(0),
         "somebody must be woken"
     );
     assert_eq!(mesh.router.tick(0), [1]);
-    let granted = grants(&mesh, 1);
+    let granted = mesh.grants(1);
     assert_eq!(granted[0].wait_id, id);
     assert!(
         !mesh.router.wait_cancel(id, mesh.now_us),
@@ -81,14 +59,14 @@ fn a_wait_times_out_and_a_cancelled_one_is_never_answered() {
     let mut mesh = Mesh::new(TIGHT);
     mesh.add("{}");
     let (ticket, _) = mesh.pick().unwrap();
-    let late = wait(&mesh, 2, 50.0).unwrap();
-    let cancelled = wait(&mesh, 2, 50.0).unwrap();
+    let late = mesh.wait(0, None, 2, 50.0).unwrap();
+    let cancelled = mesh.wait(0, None, 2, 50.0).unwrap();
     assert!(mesh.router.wait_cancel(cancelled, mesh.now_us));
     assert!(!mesh.router.wait_cancel(cancelled, mesh.now_us));
     assert_eq!(mesh.router.next_deadline(), Some(50_000));
     assert!(mesh.router.tick(49_999).is_empty());
     assert_eq!(mesh.router.tick(50_000), [2]);
-    let answers = grants(&mesh, 2);
+    let answers = mesh.grants(2);
     assert_eq!(
         answers,
         [Grant {
@@ -105,7 +83,7 @@ fn a_wait_times_out_and_a_cancelled_one_is_never_answered() {
         (-1.0, Status::InvalidArgument),
         (f64::INFINITY, Status::InvalidArgument),
     ] {
-        assert_eq!(wait(&mesh, 2, timeout_ms), Err(expected));
+        assert_eq!(mesh.wait(0, None, 2, timeout_ms), Err(expected));
     }
 }
 
@@ -116,10 +94,10 @@ fn time_alone_frees_a_place_for_whoever_waits() {
     let (ticket, _) = mesh.pick().unwrap();
     mesh.complete(ticket, Outcome::Rejected, 10).unwrap();
     assert_eq!(mesh.pick(), Err(Status::Saturated));
-    wait(&mesh, 5, 1_000.0).unwrap();
+    mesh.wait(0, None, 5, 1_000.0).unwrap();
     assert_eq!(mesh.router.next_deadline(), Some(200_000));
     assert_eq!(mesh.router.tick(200_000), [5]);
-    assert!(grants(&mesh, 5)[0].result.is_ok());
+    assert!(mesh.grants(5)[0].result.is_ok());
 }
 
 #[test]
@@ -127,17 +105,17 @@ fn new_instances_and_raised_limits_serve_the_queue_and_a_removed_service_ends_it
     let mut mesh = Mesh::new(TIGHT);
     let instance = mesh.add("{}");
     let (_held, _) = mesh.pick().unwrap();
-    wait(&mesh, 2, 1_000.0).unwrap();
-    wait(&mesh, 3, 1_000.0).unwrap();
+    mesh.wait(0, None, 2, 1_000.0).unwrap();
+    mesh.wait(0, None, 3, 1_000.0).unwrap();
     mesh.router
         .update_instance(instance, r#"{"concurrency":2}"#, 0)
         .unwrap();
-    assert!(grants(&mesh, 2)[0].result.is_ok());
+    assert!(mesh.grants(2)[0].result.is_ok());
     mesh.add("{}");
-    assert!(grants(&mesh, 3)[0].result.is_ok());
-    wait(&mesh, 4, 1_000.0).unwrap();
+    assert!(mesh.grants(3)[0].result.is_ok());
+    mesh.wait(0, None, 4, 1_000.0).unwrap();
     mesh.router.remove_service(mesh.service, 0).unwrap();
-    assert_eq!(grants(&mesh, 4)[0].result, Err(Status::NotFound));
+    assert_eq!(mesh.grants(4)[0].result, Err(Status::NotFound));
 }
 
 #[test]
@@ -145,14 +123,14 @@ fn a_dead_thread_leaks_neither_ticket_nor_place() {
     let mut mesh = Mesh::new(TIGHT);
     let instance = mesh.router.add_instance(mesh.service, "{}", 9, 0).unwrap();
     let (ticket, _) = mesh.pick().unwrap();
-    wait(&mesh, 2, 1_000.0).unwrap();
-    wait(&mesh, 2, 1_000.0).unwrap();
+    mesh.wait(0, None, 2, 1_000.0).unwrap();
+    mesh.wait(0, None, 2, 1_000.0).unwrap();
     // The grant is made; its thread dies before taking it, with another wait in the queue.
     mesh.complete(ticket, Outcome::Ok, 100).unwrap();
     assert_eq!(mesh.in_flight(instance), 1);
     mesh.router.thread_ended(2, 0);
     assert_eq!(mesh.in_flight(instance), 0);
-    assert!(grants(&mesh, 2).is_empty());
+    assert!(mesh.grants(2).is_empty());
     let (ticket, _) = mesh.pick().unwrap();
     // Now the thread of the instance dies: it is gone, the caller can still complete.
     mesh.router.thread_ended(9, 0);

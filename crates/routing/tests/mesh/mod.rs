@@ -97,10 +97,27 @@ impl Mesh {
 
     /// A wait of this class for `thread`, for ten seconds: its id, or why not.
     pub fn wait_for(&self, qos: Qos, thread: u32) -> Result<u32, Status> {
-        let (guard, qos) = (self.reader.pin(), Some(qos));
-        let waiting = self
-            .router
-            .wait(&guard, self.service, 0, qos, thread, 10_000.0, self.now_us);
+        self.wait(0, Some(qos), thread, 10_000.0)
+    }
+
+    /// A wait for a place: its id, or why not.
+    pub fn wait(
+        &self,
+        key_hash: u32,
+        qos: Option<Qos>,
+        thread: u32,
+        timeout_ms: f64,
+    ) -> Result<u32, Status> {
+        let guard = self.reader.pin();
+        let waiting = self.router.wait(
+            &guard,
+            self.service,
+            key_hash,
+            qos,
+            thread,
+            timeout_ms,
+            self.now_us,
+        );
         waiting
             .map(|waiting| waiting.id)
             .map_err(|refused| refused.status)
