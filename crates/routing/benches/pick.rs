@@ -67,7 +67,7 @@ fn measure(label: &str, policy: &str, fleet: Fleet) {
             for n in 0..ROUND {
                 now_us += 1;
                 let drawn = fmix32((round as u32) << 16 | n as u32);
-                let service = services[(u64::from(drawn) * services.len() as u64 >> 32) as usize];
+                let service = services[((u64::from(drawn) * services.len() as u64) >> 32) as usize];
                 let key = if fleet.keyed { fmix32(n as u32 + 1) } else { 0 };
                 let guard = reader.pin();
                 let mut picked = Picked::default();
