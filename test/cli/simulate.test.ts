@@ -74,7 +74,14 @@ describe.skipIf(NO_NATIVE !== '')('linkmesh simulate', () => {
       'llm.json',
       JSON.stringify({ ...SCENARIO, deadlineMs: 120_000, servers: [fleet], faults: [] }),
     )
-    const { code, json } = await simulate(scenario, '--trace', MOONCAKE, '--policy', 'rendezvous,least-request', '--json')
+    const { code, json } = await simulate(
+      scenario,
+      '--trace',
+      MOONCAKE,
+      '--policy',
+      'rendezvous,least-request',
+      '--json',
+    )
     expect(code).toBe(0)
     const [byKey, spread] = (json[0] as { policies: { whole: { requests: number }; moves: number }[] }).policies
     expect(byKey?.whole.requests).toBe(12_031)
