@@ -106,6 +106,22 @@ describe.skipIf(NO_NATIVE !== '')(`threads${NO_NATIVE === '' ? '' : ` (skipped: 
     expect(busy).toMatchObject({ code: 'LM_SATURATED', retryAfterMs: 9 })
   })
 
+  it.each([[undefined], [null], [7], ['text'], [{ a: 1 }], [[]]])(
+    'a handler that throws %j fails, and its worker goes on',
+    async (value) => {
+      await start()
+      const error = await mesh.request('work', { do: 'throwValue', value }).catch((thrown: unknown) => thrown)
+      expect(error).toBeInstanceOf(RemoteError)
+      // JSON has no undefined.
+      expect((error as RemoteError).data).toEqual(value === undefined ? {} : { value })
+      expect(await mesh.request('echo', 'still here')).toBe('still here')
+      expect(mesh.services().find(({ name }) => name === 'work')?.instances[0]).toMatchObject({
+        failed: 1,
+        inFlight: 0,
+      })
+    },
+  )
+
   it('cancels over there by signal and by deadline', async () => {
     await start()
     const controller = new AbortController()

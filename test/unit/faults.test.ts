@@ -1,6 +1,7 @@
 /**
  * What goes wrong in a user's program, and what is wanted then. Faults that have a room of their own are tested there: bad
- * options and forged numbers in `mesh-bad-input`, blocked loops in `process/heartbeat`, clocks that step back in
+ * options and forged numbers in `mesh-bad-input`, blocked loops in `process/heartbeat`, handlers of worker threads that never
+ * answer or throw anything in `process/threads`, clocks that step back in
  * `conformance/router`, thresholds in `config/check` and `crates/routing/src/policy`, journals in `crates/journal/tests`.
  */
 import { expect, it } from 'vitest'
