@@ -1,74 +1,63 @@
-//! Whether an event loop waits for events at this moment, read from another thread.
+//! Whether a thread is at work, seen from another one: by the processor time that it has used.
 //!
-//! libuv counts the time that a loop spends waiting (what `performance.eventLoopUtilization()` shows) and lets any thread
-//! read the count. While the loop waits the count grows, so two reads tell. An idle loop is seen to be idle without being
-//! woken; only one that is at work has to be asked.
+//! A loop that the mesh left asleep may be at work on something the mesh knows nothing of. One that is has to be asked at
+//! once; one that is idle uses no processor and is left alone. A thread that waits inside a call uses none either: it is
+//! found by the wake that every sleeping loop gets now and then, as everything is where a thread's time cannot be read.
 
-use std::ffi::CStr;
-use std::sync::OnceLock;
-
-use napi::Env;
-use napi::bindgen_prelude::*;
-use napi::sys::uv_loop_s;
-
-/// `uint64_t uv_metrics_idle_time(uv_loop_t*)`, nanoseconds; libuv ≥ 1.39, "the call is thread safe".
-type IdleTime = unsafe extern "C" fn(*mut uv_loop_s) -> u64;
-
-/// Reads until the count has moved: the coarsest clock (Windows, 100 ns) moves within a few.
-const READS: u32 = 32;
-
-/// One thread's loop. Must not be used once its environment has begun to go away.
+/// One thread's processor time, as it was at the last look.
 #[derive(Debug)]
 pub(crate) struct LoopProbe {
-    uv_loop: *mut uv_loop_s,
-    idle_time: IdleTime,
+    #[cfg(target_os = "linux")]
+    clock: libc::clockid_t,
+    used: std::time::Duration,
+    at: std::time::Instant,
 }
 
-// SAFETY: the pointer is only passed to `uv_metrics_idle_time`, which any thread may call.
-unsafe impl Send for LoopProbe {}
-
+#[cfg(target_os = "linux")]
 impl LoopProbe {
-    /// Of this thread's loop. None where the runtime does not offer it: loops are woken for an answer there.
-    pub(crate) fn of(env: &Env) -> Option<Self> {
-        let idle_time = idle_time_function()?;
-        // Other runtimes export libuv's names to end the process when one is called.
-        let process = env
-            .get_global()
-            .ok()?
-            .get_named_property::<Object<'_>>("process")
-            .ok()?;
-        let versions = process.get_named_property::<Object<'_>>("versions").ok()?;
-        for other in ["bun", "deno"] {
-            if versions.has_named_property(other).ok()? {
-                return None;
-            }
-        }
-        let uv_loop = env.get_uv_event_loop().ok()?;
-        (!uv_loop.is_null()).then_some(Self { uv_loop, idle_time })
+    /// Of the calling thread.
+    pub(crate) fn here() -> Option<Self> {
+        let mut clock = 0;
+        // SAFETY: the calling thread is alive, and `clock` is there to be written to.
+        let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+        let used = (failed == 0).then(|| read(clock)).flatten()?;
+        let at = std::time::Instant::now();
+        Some(Self { clock, used, at })
     }
 
-    /// Whether the loop waits for events now. None: it has never waited, or does not count (Node.js lets its loops count).
-    pub(crate) fn waits(&self) -> Option<bool> {
-        // SAFETY: `of` got the loop from its environment, and `Peer::end` drops this before the loop is closed.
-        let read = || unsafe { (self.idle_time)(self.uv_loop) };
-        let first = read();
-        if first == 0 {
-            return None;
-        }
-        Some((0..READS).any(|_| read() > first))
+    /// Whether it has used a processor for more than a quarter of the time since the last call.
+    pub(crate) fn works(&mut self) -> bool {
+        // A thread that has ended has no clock any more.
+        let Some(used) = read(self.clock) else {
+            return false;
+        };
+        let at = std::time::Instant::now();
+        let works = used.saturating_sub(self.used) > at.duration_since(self.at) / 4;
+        (self.used, self.at) = (used, at);
+        works
     }
 }
 
-/// Looked up once in the program itself: it is the runtime that has libuv, if it has.
-fn idle_time_function() -> Option<IdleTime> {
-    static FOUND: OnceLock<Option<IdleTime>> = OnceLock::new();
-    const NAME: &CStr = c"uv_metrics_idle_time";
-    *FOUND.get_or_init(|| {
-        #[cfg(unix)]
-        let program = libloading::os::unix::Library::this();
-        #[cfg(windows)]
-        let program = libloading::os::windows::Library::this().ok()?;
-        // SAFETY: the function has this signature in every version of libuv that has it. The program is never unloaded.
-        unsafe { program.get::<IdleTime>(NAME).ok().map(|found| *found) }
-    })
+#[cfg(target_os = "linux")]
+fn read(clock: libc::clockid_t) -> Option<std::time::Duration> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is there to be written to; a clock that is gone is refused by the kernel.
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    let nanoseconds = u32::try_from(time.tv_nsec).ok()?;
+    (failed == 0).then(|| std::time::Duration::new(seconds, nanoseconds))
+}
+
+#[cfg(not(target_os = "linux"))]
+impl LoopProbe {
+    pub(crate) fn here() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn works(&mut self) -> bool {
+        false
+    }
 }

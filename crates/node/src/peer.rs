@@ -41,7 +41,6 @@ pub(crate) struct Peer {
     /// Set before the bell is rung for anything that is not in a lane: grants, changes, ended threads.
     notice: AtomicBool,
     wake: Mutex<Option<Arc<Wake>>>,
-    /// Under its lock, so that the loop is not closed while it is looked at.
     probe: Mutex<Option<LoopProbe>>,
     incoming: Mutex<Vec<Arc<LaneLink>>>,
     incoming_version: AtomicU32,
@@ -104,9 +103,10 @@ impl Peer {
         lock(&self.incoming).clear();
     }
 
-    pub(crate) fn set_wake(&self, wake: Wake, probe: Option<LoopProbe>) {
+    /// The calling thread can be woken from now on, and seen to be at work.
+    pub(crate) fn set_wake(&self, wake: Wake) {
         *lock(&self.wake) = Some(Arc::new(wake));
-        *lock(&self.probe) = probe;
+        *lock(&self.probe) = LoopProbe::here();
     }
 
     /// There is something outside the lanes; wakes the thread if it sleeps.
@@ -145,10 +145,10 @@ impl Peer {
         if !self.is_asleep() {
             return Seen::Awake;
         }
-        match lock(&self.probe).as_ref().and_then(LoopProbe::waits) {
-            Some(true) => Seen::Waiting,
-            Some(false) => Seen::Elsewhere,
-            None => Seen::Asleep,
+        if lock(&self.probe).as_mut().is_some_and(LoopProbe::works) {
+            Seen::Elsewhere
+        } else {
+            Seen::Asleep
         }
     }
 

@@ -8,7 +8,6 @@ use napi_derive::napi;
 use linkmesh_registry::Status;
 
 use crate::external;
-use crate::loop_probe::LoopProbe;
 use crate::mesh::json;
 use crate::state::{Failure, ThreadState};
 
@@ -70,7 +69,7 @@ pub fn on_wake(env: &Env, mesh: u32, callback: Function<'_, (), ()>) -> f64 {
             .callee_handled::<false>()
             .build()
             .map_err(|error| Failure::new(Status::Internal, error.reason.clone()))?;
-        joined.peer.set_wake(wake, LoopProbe::of(env));
+        joined.peer.set_wake(wake);
         Ok(0.0)
     })
 }

@@ -1,9 +1,9 @@
 //! Which event loops are blocked and how late they are, told from outside them.
 //!
-//! A loop is asked by a word and answers in its next turn, at no cost to it but a look at that word. One that is seen to
-//! wait for events is not asked, as it has answered by that; where that cannot be seen a sleeping loop is woken, rarely.
-//! A loop that was woken, or is at work, and does not answer for [`BLOCKED_AFTER_US`] is blocked. So a blocked loop cannot
-//! hide, and an idle one is never taken for blocked. How long answers take is the loop's lag: what a request would wait
+//! A loop is asked by a word and answers in its next turn, at no cost to it but a look at that word. A loop that
+//! sleeps is woken for it: at once when it is seen to be at work on something else, rarely when it is not. One that was
+//! woken, or is at work, and does not answer for [`BLOCKED_AFTER_US`] is blocked. So a blocked loop cannot hide, and an
+//! idle one is never taken for blocked. How long answers take is the loop's lag: what a request would wait
 //! before it is even seen. Nothing here sleeps or has a thread; see `crates/node` for both.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ pub const BLOCKED_AFTER_US: u64 = 50_000;
 pub const LOOK_US: u64 = 10_000;
 /// The same without traffic: the watching thread turns ten times a second, and no idle loop does.
 const CALM_LOOK_US: u64 = 100_000;
-/// Loops that sleep, and cannot be seen to, are woken for an answer this often while there is traffic, microseconds.
+/// Loops that sleep are woken for an answer this often while there is traffic, microseconds.
 const PING_US: u64 = 200_000;
 /// The same without traffic.
 const CALM_PING_US: u64 = 1_000_000;
@@ -45,11 +45,9 @@ pub struct Pulse {
 pub enum Seen {
     /// It is awake for the mesh, or was woken: it looks for questions.
     Awake,
-    /// The mesh sleeps there, and the loop waits for events: it would turn at once.
-    Waiting,
     /// The mesh sleeps there, and the loop is at work on something else.
     Elsewhere,
-    /// The mesh sleeps there; what the loop does cannot be seen.
+    /// The mesh sleeps there, and so the loop seems to.
     Asleep,
 }
 
@@ -93,8 +91,7 @@ impl Pulse {
         recovered
     }
 
-    /// An answer after `waited_us` goes into lag and utilisation. Loop and watcher may come at once: then one of two
-    /// answers counts, which an estimate bears.
+    /// An answer after `waited_us` goes into lag and utilisation.
     fn note(&self, waited_us: u64, recovered: bool) {
         let shown = self.lag_us.load(Ordering::Relaxed);
         let waited = u32::try_from(waited_us).unwrap_or(u32::MAX);
@@ -117,20 +114,12 @@ impl Pulse {
     /// Looks at a loop, of which `seen` is seen.
     pub fn look(&self, now_us: u64, seen: Seen, round: Round) -> Look {
         let asked = self.asked.load(Ordering::SeqCst);
-        if seen == Seen::Waiting && !self.is_blocked() {
-            // A question that came when it was about to sleep is answered by this, one that comes now is not.
-            let _ = self
-                .asked
-                .compare_exchange(asked, 0, Ordering::SeqCst, Ordering::Relaxed);
-            self.note(0, false);
-            return Look::Fine;
-        }
         if asked == 0 {
             let wake = match seen {
                 Seen::Awake => false,
                 Seen::Elsewhere => true,
-                Seen::Waiting | Seen::Asleep if round.ping => true,
-                Seen::Waiting | Seen::Asleep => return Look::Fine,
+                Seen::Asleep if round.ping => true,
+                Seen::Asleep => return Look::Fine,
             };
             self.ask(now_us);
             return if wake { Look::Wake } else { Look::Fine };
@@ -210,7 +199,7 @@ pub struct Watch {
 /// One look at all loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
-    /// Loops that sleep, and cannot be seen to, are to be woken for an answer.
+    /// Loops that sleep are to be woken for an answer.
     pub ping: bool,
     /// The watcher itself was kept from looking, so nothing can be said of how long an answer took.
     pub late: bool,
@@ -326,25 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_is_seen_to_wait_is_not_woken_and_one_that_works_elsewhere_is() {
+    fn a_loop_that_is_at_work_on_something_else_is_asked_at_once() {
         let pulse = Pulse::default();
-        pulse.ask(0);
-        pulse.answer(20_000);
-        for look in 1..=100 {
-            let now_us = look * 100_000;
-            assert_eq!(pulse.look(now_us, Seen::Waiting, PING), Look::Fine);
-            assert!(!pulse.is_asked());
-        }
-        assert_eq!(pulse.lag_us(), 0, "it has rested");
-        assert!(pulse.utilisation() < 0.01);
-        // At work on something that the mesh does not know: asked with a wake, and given the same time as any.
-        assert_eq!(pulse.look(10_100_000, Seen::Elsewhere, QUIET), Look::Wake);
-        assert_eq!(pulse.look(10_149_999, Seen::Awake, QUIET), Look::Fine);
-        assert_eq!(pulse.look(10_150_000, Seen::Awake, QUIET), Look::Blocked);
-        assert!(pulse.answer(10_160_000));
-        // Asked just before it went to sleep: that it waits is the answer.
-        pulse.ask(10_170_000);
-        assert_eq!(pulse.look(10_300_000, Seen::Waiting, QUIET), Look::Fine);
+        assert_eq!(pulse.look(0, Seen::Elsewhere, QUIET), Look::Wake);
+        // Given the same time as any.
+        assert_eq!(pulse.look(49_999, Seen::Awake, QUIET), Look::Fine);
+        assert_eq!(pulse.look(50_000, Seen::Awake, QUIET), Look::Blocked);
+        assert!(pulse.answer(60_000));
         assert!(!pulse.is_asked() && !pulse.is_blocked());
     }
 
