@@ -102,22 +102,96 @@ describe.skipIf(NO_NATIVE !== '')(`replicated regions${NO_NATIVE === '' ? '' : `
     expect(wider.error).toMatchObject({ code: 'LM_DENIED' })
     const { grant } = await node.ask('grant', { name: 'long', options: { to: mesh.nodeId, rights: 'r' } })
     const long = await mesh.memory.import(grant, { members })
-    expect(await ending(long.read(0, 1 << 17))).toMatchObject(bulk)
     expect(await ending(long.readVersioned(0, 8, { version: 8 }))).toMatchObject(bulk)
     expect((await node.ask('revoke', { grant })).error).toMatchObject({ code: 'LM_NOT_FOUND' })
     long.close()
   })
 
+  it('is read and written in pieces where one operation does not hold it', async () => {
+    const { node } = holder(members[0] as string)
+    const bytes = 3 * (1 << 16) + 24
+    const replicas = { backups: members.slice(1) }
+    await node.ask('replicate', { name: 'pieces', bytes, options: { rights: 'rw', replicas } })
+    const { grant } = await node.ask('grant', { name: 'pieces', options: { to: mesh.nodeId, rights: 'rw' } })
+    const pieces = await mesh.memory.import(grant, { members, operationTimeoutMs: 15_000 })
+    const sent = Uint8Array.from({ length: bytes - 8 }, (_, at) => (at * 31) >>> 3)
+    const progress: number[] = []
+    const body = sent.slice()
+    const written = pieces.write(8, body, { onProgress: (done, total) => progress.push(done, total) })
+    body.fill(0)
+    await written
+    const [whole, total] = [1 << 16, bytes - 8]
+    expect(progress).toEqual([whole, total, 2 * whole, total, 3 * whole, total, total, total])
+    const target = new Uint8Array(bytes)
+    expect(await pieces.read(0, bytes, target)).toBe(target)
+    expect(Buffer.compare(target.subarray(8), sent)).toBe(0)
+    const beyond = { code: 'LM_INVALID_ARGUMENT', field: 'length', limit: bytes }
+    expect(await ending(pieces.read(8, bytes))).toMatchObject(beyond)
+
+    // Ended in the middle of a long write: how far it came is said, and that it did not leave things as they were.
+    let isBegun = (): void => {}
+    const begun = new Promise<void>((resolve) => (isBegun = resolve))
+    const cut = ending(pieces.write(8, sent, { onProgress: () => isBegun() }))
+    await begun
+    await node.ask('endReplicas', { name: 'pieces' })
+    const result = await cut
+    if (!('value' in result)) expect(result).toMatchObject({ code: 'LM_REVOKED', outcome: 'unknown' })
+    expect(await ending(pieces.read(0, 8))).toMatchObject({ code: 'LM_REVOKED', outcome: 'not-delivered' })
+    pieces.close()
+  })
+
+  it('is ended by whoever made it, everywhere', async () => {
+    const { node } = holder(members[0] as string)
+    const request = { name: 'brief', bytes: 700_000, options: { replicas: { backups: members.slice(1) } } }
+    // The backups accept a mebibyte: a second one is possible only when the first is gone.
+    for (let turn = 0; turn < 3; turn++) {
+      await node.ask('replicate', request)
+      const { grant } = await node.ask('grant', { name: 'brief', options: { to: mesh.nodeId, rights: 'rwa' } })
+      const brief = await mesh.memory.import(grant, { members })
+      expect(await brief.fetchAdd(0, 1n)).toBe(0n)
+      await node.ask('endReplicas', { name: 'brief' })
+      const revoked = { code: 'LM_REVOKED', outcome: 'not-delivered', retryable: false }
+      for (const work of [brief.fetchAdd(0, 1n), brief.read(0, 8), brief.write(0, new Uint8Array(8)), brief.fence()])
+        expect(await ending<unknown>(work)).toMatchObject(revoked)
+      expect(await ending(mesh.memory.import(grant, { members }))).toMatchObject({ code: 'LM_REVOKED' })
+      expect((await node.ask('replica', { creator: members[0], name: 'brief' })).info).toBeUndefined()
+      brief.close()
+    }
+    // The others are as they were.
+    expect(await remote.fetchAdd(0, 0n)).toBe(0n)
+  })
+
   it('goes on when the one that leads is killed, and every acknowledged add counts once', async () => {
     const before = await standings(members)
     const adds: Promise<bigint>[] = []
+    // Beside the adds a word that only this client changes, in order: whoever leads, it reads what it wrote.
+    const cell: Promise<unknown>[] = []
+    const expected: unknown[] = []
+    const bytesOf = (word: bigint) => new Uint8Array(new BigUint64Array([word]).buffer)
+    let word = 0n
     for (let at = 0; at < ADDS; at++) {
       adds.push(remote.fetchAdd(0, 1n))
+      const next = BigInt(at) << 32n
+      if (at % 4 === 0) {
+        cell.push(remote.write(256, bytesOf(next)))
+        expected.push(undefined)
+        word = next
+      } else if (at % 4 === 1) {
+        cell.push(remote.read(256, 8))
+        expected.push(bytesOf(word))
+      } else {
+        // One that finds what it expects, and one that does not.
+        cell.push(remote.compareAndSwap(256, at % 4 === 2 ? word : word + 1n, next))
+        expected.push(word)
+        if (at % 4 === 2) word = next
+      }
       if (at === ADDS / 2) holder(members[0] as string).node.child.kill('SIGKILL')
       if (at % 10 === 0) await new Promise(setImmediate)
     }
     expect(await Promise.all(adds)).toEqual(adds.map((_, at) => BigInt(at)))
+    expect(await Promise.all(cell)).toEqual(expected)
     expect(await remote.fetchAdd(0, 0n)).toBe(BigInt(ADDS))
+    expect(await remote.read(256, 8)).toEqual(bytesOf(word))
     expect(new TextDecoder().decode(await remote.read(64, 4))).toBe('kept')
 
     const after = [...(await standings(members.slice(1))).values()]

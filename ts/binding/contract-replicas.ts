@@ -10,6 +10,8 @@ export interface ReplicaBinding {
    * begins with, copied. Resolves to '' once every backup has joined; a refusal rejects with JSON of `ErrorData`.
    */
   replicaCreate(mesh: Handle, options: string, bytes: Uint8Array): Promise<string>
+  /** Ends the region that this node made under `name`, wherever it is held. Members out of reach hear of it later. */
+  replicaEnd(mesh: Handle, name: string): 0 | Status
   /** JSON of {@link ReplicaInfo} for the region that `creator` made under `name`; '' when this node does not hold it. */
   replicaInfo(mesh: Handle, creator: string, name: string): string
   /**

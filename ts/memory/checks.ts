@@ -1,5 +1,4 @@
 /** Arguments of memory operations, refused before anything leaves this thread. */
-import { BULK_BYTES } from '../binding/contract-memory.js'
 import { LinkmeshError } from '../errors.js'
 import { invalid, shown } from '../mesh/checks.js'
 
@@ -86,6 +85,3 @@ export function checkNodeId(value: unknown, field: string): string {
     throw invalid(field, `${field} must be a node id of 64 hexadecimal digits (mesh.nodeId), not ${shown(value)}`)
   return value
 }
-
-/** Longest transfer that is one operation; longer ones are split. */
-export const PIECE_BYTES = BULK_BYTES

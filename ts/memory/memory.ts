@@ -1,5 +1,12 @@
 /** `mesh.memory`: regions of this process, grants, and the regions of others. */
-import type { GrantInfo, GrantOptions, RemoteInfo, Rights } from '../binding/contract-memory.js'
+import {
+  BULK_BYTES,
+  type GrantInfo,
+  type GrantOptions,
+  INLINE_BYTES,
+  type RemoteInfo,
+  type Rights,
+} from '../binding/contract-memory.js'
 import type { NodeInfo } from '../binding/contract-node.js'
 import type { ReplicaInfo } from '../binding/contract-replicas.js'
 import { CancelledError, errorOf, errorOfRejection, type LinkmeshError, NATIVE_HINT } from '../errors.js'
@@ -126,7 +133,7 @@ export class Memory {
 
   /**
    * Signs a grant for one node. It is text: send it by any way, it opens nothing for anybody else. Ends at its expiry,
-   * by {@link revoke}, or with its region; that of a replicated region by its expiry alone.
+   * by {@link revoke}, or with its region; that of a replicated region by its expiry or with the region.
    */
   async grant(region: string | Region | ReplicatedRegion, options: GrantRequest): Promise<string> {
     this.#mustHaveNode()
@@ -184,7 +191,8 @@ export class Memory {
         ? binding.remoteImport(handle, grant, timeoutMs)
         : binding.replicaImport(handle, grant, JSON.stringify(members), timeoutMs),
     )
-    const remote = new RemoteRegion(this.#page(), JSON.parse(text) as RemoteInfo, operationTimeoutMs)
+    const pieceBytes = members === undefined ? BULK_BYTES : INLINE_BYTES
+    const remote = new RemoteRegion(this.#page(), JSON.parse(text) as RemoteInfo, operationTimeoutMs, pieceBytes)
     if (signal?.aborted === true) {
       remote.close()
       throw new CancelledError('the import was cancelled', { cause: signal.reason })

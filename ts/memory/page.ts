@@ -47,6 +47,7 @@ export class OperationPage {
     const length = this.u32[(record >>> 2) + Completion.Length] as number
     const start = COMPLETE_DATA_AT + (this.u32[(record >>> 2) + Completion.Data] as number)
     if (target === undefined) return this.bytes.slice(start, start + length)
+    if (target.length < length) throw new TypeError('the target is detached')
     const { bytes } = this
     // Up to here a loop beats the view and the call that `set` needs.
     if (length <= 32) for (let index = 0; index < length; index++) target[index] = bytes[start + index] as number

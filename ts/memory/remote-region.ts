@@ -1,14 +1,14 @@
 /** Memory of another process. */
 import { Status } from '../binding/contract.js'
-import { INLINE_BYTES, MemoryOp, type RemoteInfo, SyncWord } from '../binding/contract-memory.js'
+import { BULK_BYTES, INLINE_BYTES, MemoryOp, type RemoteInfo, SyncWord } from '../binding/contract-memory.js'
 import { errorOf, LinkmeshError } from '../errors.js'
 import { checkTimeout } from '../mesh/checks.js'
 import { Batch } from './batch.js'
-import { checkBody, checkLength, checkOffset, checkOperand, checkTarget, checkWord, PIECE_BYTES } from './checks.js'
+import { checkBody, checkLength, checkOffset, checkOperand, checkTarget, checkWord } from './checks.js'
 import { nameOf, type OperationOptions, type TransferOptions } from './operation.js'
 import type { Operations } from './operations.js'
 import { bodyRoom } from './page.js'
-import { Atomic, Fence, type Place, Read, type Single, Versioned, type VersionedRead, Write } from './single.js'
+import { Atomic, Fence, type Place, Read, type Single, tell, Versioned, type VersionedRead, Write } from './single.js'
 
 /** Most bytes of one call: longer transfers go piece by piece. */
 const MAX_TRANSFER = 2 ** 40
@@ -51,13 +51,16 @@ export class RemoteRegion implements Place {
   readonly #operations: Operations
   readonly #handle: number
   readonly #timeoutMs: number
+  /** Longest transfer that is one operation; longer ones are split. */
+  readonly #pieceBytes: number
   #closed = false
 
   /** @internal */
-  constructor(operations: Operations, info: RemoteInfo, timeoutMs: number) {
+  constructor(operations: Operations, info: RemoteInfo, timeoutMs: number, pieceBytes: number) {
     this.#operations = operations
     this.#handle = info.handle
     this.#timeoutMs = timeoutMs
+    this.#pieceBytes = pieceBytes
     this.name = info.region
     this.node = info.node
     this.length = info.length
@@ -75,7 +78,8 @@ export class RemoteRegion implements Place {
 
   /**
    * Copies `length` bytes from `offset`, into `target` or an array of their own. More than 64 KiB go as a bulk transfer
-   * over a stream of their own, more than 16 MiB piece by piece.
+   * over a stream of their own, more than 16 MiB piece by piece. Of a replicated region all that is longer goes in pieces of
+   * 64 KiB: each is linearizable, the whole is not.
    */
   read(offset: number, length: number, target?: Uint8Array, options?: TransferOptions): Promise<Uint8Array> {
     try {
@@ -84,7 +88,7 @@ export class RemoteRegion implements Place {
       checkLength(length, MAX_TRANSFER)
       this.#mustBeInside(offset, length)
       const into = target === undefined ? undefined : checkTarget(target, length)
-      if (length <= PIECE_BYTES) return this.#read(offset, length, into, options)
+      if (length <= this.#pieceBytes) return this.#read(offset, length, into, options)
       return this.#readPieces(offset, length, into ?? new Uint8Array(length), options)
     } catch (error) {
       return Promise.reject(error)
@@ -125,22 +129,27 @@ export class RemoteRegion implements Place {
     target: Uint8Array,
     options: TransferOptions | undefined,
   ): Promise<Uint8Array> {
-    for (let at = 0; at < length; at += PIECE_BYTES) {
-      const size = Math.min(PIECE_BYTES, length - at)
+    for (let at = 0; at < length; at += this.#pieceBytes) {
+      const size = Math.min(this.#pieceBytes, length - at)
       await this.#read(offset + at, size, target.subarray(at, at + size), pieceOf(options, at, length))
+      // Only bulk transfers tell of themselves.
+      if (size <= INLINE_BYTES) tell(options?.onProgress, at + size, length)
     }
     return target
   }
 
-  /** Copies `bytes` to `offset`. They are taken before the call returns; more than 16 MiB are taken piece by piece. */
+  /**
+   * Copies `bytes` to `offset`. They are taken before the call returns; more than 16 MiB are taken piece by piece. To a
+   * replicated region all that is longer than 64 KiB goes in pieces of that, one after the other.
+   */
   write(offset: number, bytes: Uint8Array, options?: TransferOptions): Promise<void> {
     try {
       this.#mustBeOpen()
       checkOffset(offset)
       const body = checkBody(bytes, MAX_TRANSFER)
       this.#mustBeInside(offset, body.length)
-      if (body.length <= PIECE_BYTES) return this.#write(offset, body, options)
-      return this.#writePieces(offset, body, options)
+      if (body.length <= this.#pieceBytes) return this.#write(offset, body, options)
+      return this.#writePieces(offset, body.length > BULK_BYTES ? body : body.slice(), options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -165,13 +174,14 @@ export class RemoteRegion implements Place {
   }
 
   async #writePieces(offset: number, body: Uint8Array, options: TransferOptions | undefined): Promise<void> {
-    for (let at = 0; at < body.length; at += PIECE_BYTES) {
-      const piece = body.subarray(at, at + PIECE_BYTES)
+    for (let at = 0; at < body.length; at += this.#pieceBytes) {
+      const piece = body.subarray(at, at + this.#pieceBytes)
       try {
         await this.#write(offset + at, piece, pieceOf(options, at, body.length))
       } catch (cause) {
         throw at === 0 ? cause : partly(cause, at, body.length)
       }
+      if (piece.length <= INLINE_BYTES) tell(options?.onProgress, at + piece.length, body.length)
     }
   }
 

@@ -44,7 +44,7 @@ export interface ReplicatedExportOptions {
 
 /**
  * A region that this node made and that lives on its members: whichever of them leads, it is the same memory, and it is
- * reached by {@link Memory.import} only, from its members, too. It lasts while enough of their processes do.
+ * reached by {@link Memory.import} only, from its members, too. It lasts until it is ended, while enough of their processes do.
  */
 export class ReplicatedRegion {
   readonly name: string
@@ -52,6 +52,7 @@ export class ReplicatedRegion {
   /** Node ids of those that hold it, this one first: what `import` takes as `members`. */
   readonly members: readonly string[]
   readonly #core: Core
+  #ended = false
 
   /** @internal */
   constructor(core: Core, name: string, length: number, members: readonly string[]) {
@@ -63,9 +64,31 @@ export class ReplicatedRegion {
 
   /** How this node stands among the members. */
   info(): ReplicaInfo {
+    if (this.#ended) throw errorOf('LM_STALE_HANDLE', `the region ${this.name} is ended`)
     const info = replicaInfo(this.#core, this.members[0] as string, this.name)
     if (info === undefined) throw errorOf('LM_CLOSED', `the node that holds ${this.name} is closed`)
     return info
+  }
+
+  /**
+   * Ends it for good: its members free what they hold, operations and imports fail with `LM_REVOKED`, and its name is free. What
+   * was under way and not answered yet may have been applied; its error's `outcome` says so. Members that cannot be
+   * reached now end it when they are, by this node or by one that has heard of it. Does nothing the second time.
+   *
+   * A mesh that closes ends none: a replicated region outlives the node that made it.
+   */
+  end(): void {
+    if (this.#ended) return
+    this.#core.must(this.#core.binding.replicaEnd(this.#core.handle, this.name), `the replicated region ${this.name}`)
+    this.#ended = true
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end()
   }
 }
 

@@ -193,6 +193,6 @@ export class Versioned extends Single<VersionedRead> {
 }
 
 /** Runs the listener later: completions are taken from a page that its own operations would overwrite. */
-function tell(listener: TransferOptions['onProgress'], bytes: number, total: number): void {
+export function tell(listener: TransferOptions['onProgress'], bytes: number, total: number): void {
   if (listener !== undefined) queueMicrotask(() => listener(bytes, total))
 }

@@ -67,6 +67,7 @@ export function nodeFunctions(edge: Edge): NodeBinding & MemoryBinding & Replica
     memoryTake: memory,
     replicaAccept: memory,
     replicaCreate: memoryLater,
+    replicaEnd: memory,
     replicaInfo: () => '',
     replicaImport: memoryLater,
     identityRun: () => reject('an identity'),

@@ -1,4 +1,4 @@
-//! Replicated regions: made, imported, looked at. `ts/binding/contract-replicas.ts`.
+//! Replicated regions: made, ended, imported, looked at. `ts/binding/contract-replicas.ts`.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -159,6 +159,20 @@ pub fn replica_create(
         Err(failure) => Later::refused(failure),
         Ok((node, options)) => Later::new(move || node.replicate(&options, bytes)),
     }
+}
+
+#[napi]
+pub fn replica_end(env: &Env, mesh: u32, name: String) -> f64 {
+    ThreadState::of(env).edge_number(|state| {
+        let is_ended = node(state, mesh)?
+            .with(|app, io| app.memory.end_replicated(io, &name))
+            .ok_or_else(closed)?;
+        if is_ended {
+            Ok(0.0)
+        } else {
+            Err(GrantError::UnknownRegion.refusal("name"))
+        }
+    })
 }
 
 #[napi]
