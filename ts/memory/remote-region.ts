@@ -34,7 +34,8 @@ export interface SyncOptions {
  * # Order
  * Operations of one thread on one remote region are executed in the order of the calls up to 64 KiB each; a longer
  * transfer is on its own, and {@link fence} waits for everything before it. An aligned 8-byte word is never torn. A longer
- * read may meet a write half way: {@link readVersioned} says so.
+ * read may meet a write half way: {@link readVersioned} says so. A read of a replicated region that its primary left without
+ * an answer is made again by the next one, and may see changes of this thread that were called behind it.
  *
  * # Exactly once
  * An atomic that is answered was applied once, whatever the network did. When the node is lost with an operation in its

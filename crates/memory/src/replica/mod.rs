@@ -17,8 +17,10 @@
 //!
 //! # Consistency
 //!
-//! Mutations and reads of one client are executed in the order in which they were submitted; what it gave up without an answer is
-//! not done any more once something behind it is answered. Every read and atomic is
+//! Mutations of one client are executed in the order in which they were submitted, and a read behind those that came before it.
+//! A read that its primary left without an answer is made again by the next one: changes of the same client that were submitted
+//! behind it, and that backups had by then, are in it. Whoever must not see them awaits the read first. What a client gave up
+//! without an answer is not done any more once something behind it is answered. Every read and atomic is
 //! linearizable, over failovers too: a read is answered only after backups have confirmed that nobody else led when it was
 //! made, and nothing is answered that could still be lost. Words are little-endian on every machine.
 //!
