@@ -120,9 +120,76 @@ const MAX_ATTEMPTS = 1_024
 const MAX_TIME_MS = 8.64e15
 const NO_HEADERS: Record<string, string> = Object.freeze({})
 
+/**
+ * The entry's fields in an object that always has the same shape. Callers' objects come in many, and each read of a field
+ * would look for it anew, which took a sixth of an append.
+ */
+function fieldsOf(entry: unknown): DeadLetterEntry {
+  const given = checkRecord(entry, 'entry')
+  const names = Object.keys(given)
+  const values = Object.values(given)
+  const fields: Record<string, unknown> = {
+    service: undefined,
+    body: undefined,
+    reason: undefined,
+    message: undefined,
+    outcome: undefined,
+    key: undefined,
+    qos: undefined,
+    headers: undefined,
+    attempts: undefined,
+    firstDeathMs: undefined,
+    lastDeathMs: undefined,
+    idempotent: undefined,
+  }
+  for (let at = 0; at < names.length; at++) {
+    switch (names[at]) {
+      case 'service':
+        fields.service = values[at]
+        break
+      case 'body':
+        fields.body = values[at]
+        break
+      case 'reason':
+        fields.reason = values[at]
+        break
+      case 'message':
+        fields.message = values[at]
+        break
+      case 'outcome':
+        fields.outcome = values[at]
+        break
+      case 'key':
+        fields.key = values[at]
+        break
+      case 'qos':
+        fields.qos = values[at]
+        break
+      case 'headers':
+        fields.headers = values[at]
+        break
+      case 'attempts':
+        fields.attempts = values[at]
+        break
+      case 'firstDeathMs':
+        fields.firstDeathMs = values[at]
+        break
+      case 'lastDeathMs':
+        fields.lastDeathMs = values[at]
+        break
+      case 'idempotent':
+        fields.idempotent = values[at]
+        break
+      default:
+        checkFields(given, FIELDS, 'entry')
+    }
+  }
+  return fields as unknown as DeadLetterEntry
+}
+
 /** JSON of a letter as it is stored. Throws for what is no letter, naming the field. */
-export function encodeEntry(entry: DeadLetterEntry): string {
-  checkFields(checkRecord(entry, 'entry'), FIELDS, 'entry')
+export function encodeEntry(given: DeadLetterEntry): string {
+  const entry = fieldsOf(given)
   const { service, reason, outcome = 'unknown', key, qos = 'best-effort', headers, attempts = [] } = entry
   checkName(service, 'entry.service')
   checkName(reason, 'entry.reason')

@@ -8,9 +8,10 @@ import type { JournalOpened, JournalOptions, JournalRequest } from '../binding/c
 import { codeOf, errorOf, errorOfRejection, errorOfStatus, type LinkmeshError } from '../errors.js'
 import type { Core } from '../mesh/core.js'
 
-/** Bytes and records that are gathered before they cross. */
+/** Bytes that are gathered before they cross. */
 const GATHER_BYTES = 1 << 20
-const GATHER_RECORDS = 2_048
+/** Records, the same. Few, so that the disk begins with the first of many appends while this thread encodes the others. */
+const GATHER_RECORDS = 128
 /** Runs read by one call. */
 const RUNS = 64
 /** Longest interval of the runtime; only there to keep the process alive. */
