@@ -79,8 +79,9 @@ describe.skipIf(NO_NATIVE !== '')(`hedging${NO_NATIVE === '' ? '' : ` (skipped: 
       expect(hedges).toBeGreaterThan(0)
       expect(hedges).toBeLessThanOrEqual(8)
       expect(new Set(late)).toEqual(new Set(['LM_DEADLINE_EXCEEDED']))
-      // Of those that hung first only the hedged ones were answered.
-      expect(late.length).toBe(20 - hedges)
+      // Of those that hung first only hedged ones were answered; a hedge may also go to one that was slow to be answered.
+      expect(late.length).toBeGreaterThanOrEqual(20 - hedges)
+      expect(late.length).toBeLessThanOrEqual(20)
     })
 
     it('ends with the caller: neither handler goes on', async () => {
