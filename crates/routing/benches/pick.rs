@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use linkmesh_routing::{Picked, Router, RouterOptions, fmix32};
+use linkmesh_routing::{Balancer, Picked, Router, RouterOptions, fmix32};
 use linkmesh_tables::epoch::Domain;
 
 const ROUND: u64 = 2_000;
@@ -89,13 +89,11 @@ fn measure(label: &str, policy: &str, fleet: Fleet) {
 }
 
 fn main() {
-    for balancer in [
-        "round-robin",
-        "weighted",
-        "random",
-        "least-request",
-        "peak-ewma",
-    ] {
+    // `adaptive` is measured by size below.
+    let others = Balancer::ALL
+        .into_iter()
+        .filter(|it| !it.hashes() && *it != Balancer::Adaptive);
+    for balancer in others.map(Balancer::as_str) {
         let policy = format!(r#"{{"balancer":"{balancer}"}}"#);
         measure(&format!("{balancer}, 10 instances"), &policy, of(10));
     }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::cells::{View, instance_word as word, state_flag};
+
 /// Why an instance could not be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,6 +70,27 @@ pub(crate) struct Proposal {
 }
 
 impl Candidate {
+    /// What the public line of a member says, nothing decided yet.
+    #[inline(always)]
+    pub(crate) fn of(index: usize, handle: u32, view: View<'_>) -> Self {
+        Self {
+            index,
+            handle,
+            filter: None,
+            probe: false,
+            in_flight: view.get(word::IN_FLIGHT),
+            latency_bits: view.get(word::LATENCY_US),
+            state: view.get(word::STATE),
+            score: f64::NAN,
+        }
+    }
+
+    /// Whether the line says all there is to know: nothing but load speaks against the instance, and it is still there.
+    #[inline(always)]
+    pub(crate) fn is_calm(&self, view: View<'_>) -> bool {
+        self.state & state_flag::UNUSUAL == 0 && view.is(self.handle)
+    }
+
     #[inline]
     pub(crate) fn is_eligible(&self) -> bool {
         self.filter.is_none()

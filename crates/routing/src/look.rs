@@ -27,27 +27,24 @@ impl Selection<'_> {
     pub(crate) fn look(&self, index: usize) -> Candidate {
         let handle = self.membership.members[index].handle;
         let view = self.cells.view(handle);
-        let mut candidate = Candidate {
-            index,
-            handle,
-            filter: None,
-            probe: false,
-            in_flight: view.get(word::IN_FLIGHT),
-            latency_bits: view.get(word::LATENCY_US),
-            state: view.get(word::STATE),
-            score: f64::NAN,
-        };
-        if candidate.state & state_flag::UNUSUAL != 0 || !view.is(handle) {
+        let mut candidate = Candidate::of(index, handle, view);
+        if !candidate.is_calm(view) {
             self.look_closer(&mut candidate, view);
             return candidate;
         }
-        let limit = self.limit(view.get(word::LIMIT));
-        if limit != 0 && candidate.in_flight >= limit {
+        if self.is_at_limit(&candidate, view) {
             candidate.filter = Some(Filter::AtLimit);
         } else {
             candidate.score = self.score_of_calm(&candidate, view);
         }
         candidate
+    }
+
+    /// Whether it has as many requests in flight as one of this class may add to.
+    #[inline(always)]
+    pub(crate) fn is_at_limit(&self, candidate: &Candidate, view: View<'_>) -> bool {
+        let limit = self.limit(view.get(word::LIMIT));
+        limit != 0 && candidate.in_flight >= limit
     }
 
     /// At one that is not healthy, is blocked or late, or that something may speak against.
@@ -73,8 +70,7 @@ impl Selection<'_> {
         if candidate.filter.is_some() {
             return;
         }
-        let limit = self.limit(view.get(word::LIMIT));
-        if limit != 0 && candidate.in_flight >= limit {
+        if self.is_at_limit(candidate, view) {
             candidate.filter = Some(Filter::AtLimit);
         } else if self.is_rejected(state) {
             candidate.filter = Some(Filter::RejectedRecently);

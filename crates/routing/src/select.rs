@@ -28,7 +28,7 @@
 
 use crate::adaptive;
 use crate::candidate::{Candidate, Proposal};
-use crate::cells::{Cells, instance_word as word, state_flag};
+use crate::cells::{Cells, instance_word as word};
 use crate::estimate::to_ms;
 use crate::explain::Trace;
 use crate::hash::rendezvous_score;
@@ -336,20 +336,9 @@ impl<'a> Selection<'a> {
         let (mut best, mut lowest) = (None, f64::INFINITY);
         for (at, member) in after.iter().chain(before).take(count).enumerate() {
             let view = self.cells.view(member.handle);
-            let mut candidate = Candidate {
-                index: at,
-                handle: member.handle,
-                filter: None,
-                probe: false,
-                in_flight: view.get(word::IN_FLIGHT),
-                latency_bits: view.get(word::LATENCY_US),
-                state: view.get(word::STATE),
-                score: f64::NAN,
-            };
-            let limit = self.limit(view.get(word::LIMIT));
-            if candidate.state & state_flag::UNUSUAL != 0
-                || !view.is(member.handle)
-                || limit != 0 && candidate.in_flight >= limit
+            let mut candidate = Candidate::of(at, member.handle, view);
+            if !candidate.is_calm(view)
+                || self.is_at_limit(&candidate, view)
                 || !self.is_cold(&candidate, view)
             {
                 self.trace.clear();

@@ -58,6 +58,11 @@ impl Balancer {
         }
     }
 
+    /// Whether a key's instance is its very business; with the others a key has a home by the way.
+    pub const fn hashes(self) -> bool {
+        matches!(self, Self::ConsistentHash | Self::Maglev | Self::Rendezvous)
+    }
+
     /// By the word of the contract.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL
