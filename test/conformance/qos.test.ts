@@ -73,6 +73,23 @@ onBothBackends('classes of service', (binding) => {
     expect(metrics).toContain('linkmesh_shed_total{service="a",qos="critical"} 0')
   })
 
+  it('counts who waits by an older policy as shed once, and sends nobody away for it', () => {
+    for (const policy of [{ backpressure: 'reject' }, { queueLimit: 0 }]) {
+      const { define, pick, wait, grants, info } = routed({
+        concurrency: 1,
+        queueLimit: 2,
+        backpressure: 'drop-oldest',
+      })
+      pick()
+      wait(Qos.Critical)
+      define('a', { concurrency: 1, ...policy })
+      expect(pick(Qos.Critical)).toBe(Status.Saturated)
+      expect(wait(Qos.Critical)).toBe(Status.Saturated)
+      expect(info().shed).toEqual({ critical: 1 })
+      expect(grants()).toEqual([])
+    }
+  })
+
   it('says once when a queue fills, and once when it has emptied', () => {
     const { events, pick, wait, b, mesh } = routed({
       concurrency: 1,

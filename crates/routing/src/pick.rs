@@ -9,7 +9,7 @@ use crate::candidate::{Filter, Proposal};
 use crate::cells::instance_word as word;
 use crate::explain::Decision;
 use crate::membership::Membership;
-use crate::policy::{Backpressure, Balancer};
+use crate::policy::Balancer;
 use crate::qos::Qos;
 use crate::random::Rng;
 use crate::router::{Picked, Router};
@@ -109,9 +109,7 @@ impl Router {
     /// Who may not wait is shed by this refusal; of the others the queue knows what becomes.
     #[cold]
     fn note_refusal(membership: &Membership, class: Qos, refusal: &Refusal) {
-        let policy = &membership.policy;
-        let may_wait = policy.backpressure != Backpressure::Reject && policy.queue_limit != 0;
-        if refusal.status == Status::Saturated && !may_wait {
+        if refusal.status == Status::Saturated && !membership.policy.may_wait() {
             membership.service.count_shed(class);
         }
     }

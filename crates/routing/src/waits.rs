@@ -234,7 +234,8 @@ impl Router {
         let class = membership.class_of(qos);
         let mut queue = self.queue();
         let waits = &mut *queue;
-        if membership.policy.backpressure == Backpressure::Reject {
+        // Not counted as shed: the refusal of the `pick` before was. Also of who knows an older policy.
+        if !membership.policy.may_wait() {
             let refusal = Refusal {
                 retry_after_ms: self.drain_time_ms(membership, 1),
                 ..Refusal::of(Status::Saturated)

@@ -155,6 +155,30 @@ fn who_may_not_wait_is_counted_as_shed_once() {
 }
 
 #[test]
+fn who_still_knows_a_policy_with_a_queue_is_counted_as_shed_once() {
+    for policy in [
+        r#"{"concurrency":1,"backpressure":"reject"}"#,
+        r#"{"concurrency":1,"queueLimit":0,"backpressure":"drop-oldest"}"#,
+    ] {
+        let mut mesh =
+            Mesh::new(r#"{"concurrency":1,"queueLimit":2,"backpressure":"drop-oldest"}"#);
+        mesh.add("{}");
+        mesh.pick().unwrap();
+        let waits = mesh.wait_for(Qos::Critical, 2).unwrap();
+        mesh.router
+            .define_service("orders", policy, mesh.now_us)
+            .unwrap();
+        // What a thread does that has not read the new policy yet.
+        assert_eq!(mesh.pick_for(Qos::Critical), Err(Status::Saturated));
+        assert_eq!(mesh.wait_for(Qos::Critical, 3), Err(Status::Saturated));
+        assert_eq!(mesh.info()["shed"], serde_json::json!({"critical": 1}));
+        // Who waits already was promised a place.
+        assert!(mesh.grants(2).is_empty(), "{waits} is not sent away");
+        assert_eq!(mesh.info()["queued"], 1);
+    }
+}
+
+#[test]
 fn the_queue_says_when_it_fills_and_when_it_has_emptied() {
     let mut mesh =
         Mesh::new(r#"{"concurrency":1,"queueLimit":10,"watermarks":{"high":0.5,"low":0.2}}"#);

@@ -101,6 +101,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether requests queue when every instance is at its limit.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.backpressure != Backpressure::Reject && self.queue_limit != 0
+    }
+
     /// From JSON of the contract's `Policy`. Fields that are not given have their defaults.
     ///
     /// # Errors

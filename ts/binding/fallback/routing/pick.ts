@@ -5,6 +5,7 @@ import type { Probe } from './breaker.js'
 import { type Candidate, note } from './candidate.js'
 import type { Decision, ExplainRing } from './explain.js'
 import type { Membership } from './membership.js'
+import { mayWait } from './policy.js'
 import { classWord, type Rank } from './qos.js'
 import { Selection } from './select.js'
 import type { RouterState } from './state.js'
@@ -128,8 +129,7 @@ export function openTicket(
 
 /** Who may not wait is shed by this refusal; of the others the queue knows what becomes. */
 export function noteRefusal({ policy, service }: Membership, rank: Rank, refusal: Refusal): void {
-  const mayWait = policy.backpressure !== 'reject' && policy.queueLimit !== 0
-  if (refusal.status === Status.Saturated && !mayWait) service.countShed(rank)
+  if (refusal.status === Status.Saturated && !mayWait(policy)) service.countShed(rank)
 }
 
 /** An eligible member with its place taken. */

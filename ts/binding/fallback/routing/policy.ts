@@ -131,6 +131,11 @@ export const DEFAULT_POLICY: FullPolicy = {
   ticketLeaseMs: 60_000,
 }
 
+/** Whether requests queue when every instance is at its limit. */
+export function mayWait({ backpressure, queueLimit }: FullPolicy): boolean {
+  return backpressure !== 'reject' && queueLimit !== 0
+}
+
 /** From JSON of the contract's `Policy`. Throws a refusal with the path of the field (`policy.breaker.openMs`). */
 export function readPolicy(json: string): FullPolicy {
   const or = DEFAULT_POLICY

@@ -2,6 +2,7 @@
 import { type Backpressure, type Handle, type Qos, Status, type Ticket, InstanceWord as Word } from '../../contract.js'
 import type { Membership } from './membership.js'
 import { clampAdvice, noPick, type Picked, pickFrom, type Request } from './pick.js'
+import { mayWait } from './policy.js'
 import { highMark, lowMark } from './policy-qos.js'
 import { BY_URGENCY, type Rank } from './qos.js'
 import type { RouterState } from './state.js'
@@ -48,7 +49,8 @@ export function wait(
   const { queueLimit: limit, backpressure } = membership.policy
   const rank = membership.classOf(qos)
   const length = waits.length(service)
-  if (backpressure === 'reject') {
+  // Not counted as shed: the refusal of the `pick` before was. Also of who knows an older policy.
+  if (!mayWait(membership.policy)) {
     const message = 'requests do not wait for this service'
     return { status: Status.Saturated, retryAfterMs: drainTimeMs(state, membership, 1), message }
   }
