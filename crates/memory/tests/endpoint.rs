@@ -383,7 +383,7 @@ fn a_node_that_is_given_up_fails_what_waits_and_may_be_imported_from_again() {
     assert_ne!(again, remote);
     assert_eq!(client.ask(again, ADD), Ok(Heard::Value(1)));
     assert_eq!(region.load(0), Ok(2));
-    assert_eq!(client.engine.with(|_, io| io.peers().count()), 1);
+    assert_eq!(client.engine.with(|_, io| io.peers().len()), 1);
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn a_revoked_node_loses_its_grants_with_its_connection() {
     let deadline = Instant::now() + LONG;
     let is_cut = || {
         server.engine.with(|endpoint, io| {
-            endpoint.exports().holders().is_empty() && io.peers().next().is_none()
+            endpoint.exports().holders().is_empty() && io.peers().is_empty()
         })
     };
     while !is_cut() {

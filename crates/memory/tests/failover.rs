@@ -78,7 +78,7 @@ impl World {
     /// Where the client's newest connection goes.
     fn address(&self) -> Option<SocketAddr> {
         self.client.engine.with(|_, io| {
-            let (peer, _) = io.peers().last()?;
+            let (peer, _) = io.peers().pop()?;
             io.address(peer)
         })
     }

@@ -56,7 +56,7 @@ fn nodes(seed: u64) -> Vec<Option<Node>> {
     }
     for (at, node) in nodes.iter().enumerate() {
         let end = Instant::now() + LONG;
-        let is_there = || node.engine.with(|_, io| io.peers().count() >= 3);
+        let is_there = || node.engine.with(|_, io| io.peers().len() >= 3);
         while !is_there() {
             assert!(Instant::now() < end, "node {at} is not connected");
             let mut lease = node.engine.lease();

@@ -160,7 +160,7 @@ impl EngineTransport {
     /// When the engine does not start or the peer is not reached.
     pub fn connect(options: &EngineOptions, address: SocketAddr) -> Result<Self, TransportError> {
         let engine =
-            Engine::start(options, |_| Collector::default()).map_err(TransportError::Start)?;
+            Engine::start(options, Collector::default()).map_err(TransportError::Start)?;
         let target = Target {
             persistent: false,
             ..Target::at(address)

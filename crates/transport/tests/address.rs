@@ -385,10 +385,8 @@ fn a_record_is_believed_from_its_own_node_with_its_own_chain_alone() {
     let options = |name: &str| IdentityOptions::new(place.path().join(name));
     let hub = NodeIdentity::open_or_create(options("hub"), "shop").unwrap();
     let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let engine = Engine::start(&EngineOptions::new(Some(listen), hub.clone()), |_| {
-        support::echo::Echo::default()
-    })
-    .unwrap();
+    let options_of_hub = EngineOptions::new(Some(listen), hub.clone());
+    let engine = Engine::start(&options_of_hub, support::echo::Echo::default()).unwrap();
     let join = |name: &str| {
         let token = hub.invite("", 60).unwrap();
         let joining = Joining::new(&token.to_text(), options(name)).unwrap();

@@ -18,7 +18,7 @@ fn options(authority: &Authority, name: &str, listen: Option<&str>) -> EngineOpt
 }
 
 fn start(options: &EngineOptions) -> Engine<Echo> {
-    Engine::start(options, |_| Echo::default()).unwrap()
+    Engine::start(options, Echo::default()).unwrap()
 }
 
 /// Drives an engine from this thread until its application says so.
@@ -53,9 +53,8 @@ fn bytes_go_both_ways_over_ipv4_ipv6_and_both_at_once() {
         ("[::]:0", "::1"),
         ("0.0.0.0:0", "127.0.0.1"),
     ] {
-        let server = match Engine::start(&options(&authority, "server", Some(listen)), |_| {
-            Echo::default()
-        }) {
+        let options_of_server = options(&authority, "server", Some(listen));
+        let server = match Engine::start(&options_of_server, Echo::default()) {
             Ok(server) => server,
             Err(StartError::Bind { source, .. }) if listen.contains(':') => {
                 eprintln!("skipped {listen}: {source}");
@@ -159,18 +158,24 @@ fn a_graceful_close_delivers_what_was_written() {
     assert!(placed as u64 >= sent, "{placed} of {sent}: {events:?}");
 }
 
-#[test]
-fn several_threads_each_have_their_peers_and_a_peer_keeps_its_thread() {
+/// An engine of three threads, where there can be such.
+fn three_threads(authority: &Authority) -> Option<Engine<Echo>> {
     if !cfg!(target_os = "linux") {
         eprintln!("skipped: several engine threads need Linux");
-        return;
+        return None;
     }
-    let authority = Authority::new();
-    let threads = EngineOptions {
+    Some(start(&EngineOptions {
         threads: 3,
-        ..options(&authority, "server", Some("127.0.0.1:0"))
+        ..options(authority, "server", Some("127.0.0.1:0"))
+    }))
+}
+
+#[test]
+fn several_threads_have_the_packets_of_some_peers_each_and_one_application() {
+    let authority = Authority::new();
+    let Some(server) = three_threads(&authority) else {
+        return;
     };
-    let server = start(&threads);
     let clients: Vec<_> = (0..12)
         .map(|_| start(&options(&authority, "client", None)))
         .collect();
@@ -180,14 +185,52 @@ fn several_threads_each_have_their_peers_and_a_peer_keeps_its_thread() {
     for client in &clients {
         echo(client, 20_000);
     }
-    let peers: Vec<usize> = (0..3)
-        .map(|shard| server.with_shard(shard, |echo, _| echo.peers().len()))
-        .collect();
-    assert_eq!(peers.iter().sum::<usize>(), 12, "{peers:?}");
+    let shards: Vec<u8> = server.with(|echo, io| {
+        let peers = echo.peers();
+        assert_eq!(peers.len(), io.peers().len());
+        peers.iter().map(|peer| io.shard(*peer)).collect()
+    });
+    assert_eq!(shards.len(), 12);
     assert!(
-        peers.iter().filter(|&&count| count > 0).count() > 1,
-        "one thread has them all: {peers:?}"
+        shards.iter().any(|shard| *shard != shards[0]),
+        "one thread has them all: {shards:?}"
     );
+    assert_eq!(server.stats().peers, 12, "the threads' counts add up");
+}
+
+#[test]
+fn from_one_thread_the_application_reaches_the_peers_of_all_and_dials_on_each() {
+    let authority = Authority::new();
+    let Some(hub) = three_threads(&authority) else {
+        return;
+    };
+    let servers: Vec<_> = (0..6)
+        .map(|_| start(&options(&authority, "server", Some("127.0.0.1:0"))))
+        .collect();
+    for (known, server) in servers.iter().enumerate() {
+        let target = Target::at(server.local_address());
+        hub.with(|_, io| io.connect(target)).unwrap();
+        wait(&hub, |echo| echo.peers().len() == known + 1);
+    }
+    let shards = hub.with(|echo, io| {
+        let peers = echo.peers();
+        // All from the first thread's call.
+        for peer in &peers {
+            echo.send(io, *peer, ECHO, 40_000);
+        }
+        let mut shards: Vec<u8> = peers.iter().map(|peer| io.shard(*peer)).collect();
+        shards.sort_unstable();
+        shards
+    });
+    assert_eq!(shards, [0, 0, 1, 1, 2, 2]);
+    wait(&hub, |echo| echo.is_done());
+    // A close from another thread's call is told of, once.
+    hub.with_shard(1, |echo, io| {
+        for peer in echo.peers() {
+            io.close(peer, 300);
+        }
+    });
+    wait(&hub, |echo| echo.disconnects().len() == 6);
 }
 
 #[test]
@@ -199,7 +242,7 @@ fn what_cannot_start_says_why() {
         "other",
         Some(&server.local_address().to_string()),
     );
-    let error = Engine::start(&taken, |_| Echo::default())
+    let error = Engine::start(&taken, Echo::default())
         .map(drop)
         .unwrap_err();
     assert!(
@@ -208,7 +251,7 @@ fn what_cannot_start_says_why() {
     );
     let mut wrong = options(&authority, "other", None);
     wrong.threads = 0;
-    let error = Engine::start(&wrong, |_| Echo::default())
+    let error = Engine::start(&wrong, Echo::default())
         .map(drop)
         .unwrap_err();
     assert!(
@@ -226,7 +269,7 @@ fn what_cannot_start_says_why() {
         mtu: 100,
         ..Limits::default()
     };
-    let error = Engine::start(&wrong, |_| Echo::default())
+    let error = Engine::start(&wrong, Echo::default())
         .map(drop)
         .unwrap_err();
     assert!(

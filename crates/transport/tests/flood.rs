@@ -19,7 +19,7 @@ fn start(authority: &Authority, name: &str, listen: bool, limits: Limits) -> Eng
     let listen = listen.then(|| "127.0.0.1:0".parse().unwrap());
     let mut options = EngineOptions::new(listen, authority.member(name));
     options.limits = limits;
-    Engine::start(&options, |_| Echo::default()).unwrap()
+    Engine::start(&options, Echo::default()).unwrap()
 }
 
 fn wait(engine: &Engine<Echo>, mut done: impl FnMut(&mut Echo) -> bool) {

@@ -96,7 +96,7 @@ impl Cable {
             ..Limits::default()
         };
         self.inside(side, || {
-            Engine::start(&options, |_| Echo::default()).unwrap()
+            Engine::start(&options, Echo::default()).unwrap()
         })
     }
 }

@@ -373,7 +373,7 @@ impl Engines {
             let quota = Quota::default();
             let mut options = EngineOptions::new(listen, authority.member(name));
             options.limits = limits();
-            Engine::start(&options, |_| Relayed::new(RelayOptions { serve, quota })).unwrap()
+            Engine::start(&options, Relayed::new(RelayOptions { serve, quota })).unwrap()
         };
         let (a, b, relay) = (start("a", false), start("b", false), start("r", true));
         for engine in [&a, &b] {

@@ -74,7 +74,7 @@ impl Node {
         let mut options = EngineOptions::new(listen, member.0.clone());
         options.limits.idle_timeout = Duration::from_secs(2);
         options.limits.keep_alive = Some(Duration::from_millis(500));
-        let engine = Engine::start(&options, |_| {
+        let engine = Engine::start(&options, {
             let began = (Instant::now(), unix_ms());
             Endpoint::new(EndpointOptions {
                 node: member.0.node_id(),
@@ -245,8 +245,7 @@ impl Node {
     /// Ends every connection, as if the network had.
     pub fn cut(&self) {
         self.engine.with(|_, io| {
-            let peers: Vec<_> = io.peers().map(|(peer, _)| peer).collect();
-            for peer in peers {
+            for (peer, _) in io.peers() {
                 io.close(peer, 300);
             }
         });

@@ -71,7 +71,7 @@ impl Node {
         let same_host = Arc::new(SameHost::open(options()).unwrap());
         let authenticator: Arc<dyn Authenticator> = identity.clone();
         let listen = listen.map(|address| address.parse().unwrap());
-        let engine = Engine::start(&EngineOptions::new(listen, authenticator), |_| {
+        let engine = Engine::start(&EngineOptions::new(listen, authenticator), {
             let mut session = u128::from_le_bytes(id.0[..16].try_into().unwrap());
             let mut endpoint = Endpoint::new(EndpointOptions {
                 node: id,

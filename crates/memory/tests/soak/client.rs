@@ -202,7 +202,7 @@ impl Client {
 
     /// Whether all its connections stand and its import is good.
     pub fn is_whole(&self, wanted: usize) -> bool {
-        self.remote.is_some() && self.engine.with(|_, io| io.peers().count()) == wanted
+        self.remote.is_some() && self.engine.with(|_, io| io.peers().len()) == wanted
     }
 }
 

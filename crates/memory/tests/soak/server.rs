@@ -37,7 +37,7 @@ pub fn engine(identity: &Arc<NodeIdentity>, listen: Option<SocketAddr>) -> Engin
     options.limits.handshakes_per_second = 1000;
     options.limits.idle_timeout = Duration::from_secs(8);
     options.limits.keep_alive = Some(Duration::from_secs(3));
-    Engine::start(&options, |_| {
+    Engine::start(&options, {
         Endpoint::new(EndpointOptions {
             node: identity.node_id(),
             boot_epoch: u128::from_le_bytes(random_bytes()),

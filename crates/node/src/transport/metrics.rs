@@ -21,7 +21,7 @@ pub(super) struct PeerTotals {
     health: f32,
 }
 
-/// Adds what the connections of one engine thread have counted.
+/// Adds what all connections have counted.
 pub(super) fn sum_peers(io: &Io<'_>, sums: &mut BTreeMap<NodeId, PeerTotals>) {
     for (slot, info) in io.peers() {
         let node = info.identity.node_id;

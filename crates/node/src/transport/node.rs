@@ -371,9 +371,7 @@ impl Node {
     pub(crate) fn collect_metrics(&self, out: &mut Collector) {
         let Some((stats, peers)) = self.quic().as_ref().map(|quic| {
             let mut peers = BTreeMap::new();
-            for shard in 0..quic.shards() {
-                quic.with_shard(shard, |_, io| sum_peers(io, &mut peers));
-            }
+            quic.with(|_, io| sum_peers(io, &mut peers));
             (quic.stats(), peers)
         }) else {
             return;

@@ -69,7 +69,7 @@ impl Node {
                 io.address(*slot)
                     .is_some_and(|address| addresses.contains(&address))
             };
-            io.peers().map(|(slot, _)| slot).find(there)
+            io.peers().into_iter().map(|(slot, _)| slot).find(there)
         });
         match connected.ok_or_else(Failure::node_closed)? {
             Some(peer) => Ok(peer),

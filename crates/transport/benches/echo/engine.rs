@@ -124,7 +124,7 @@ pub(super) fn start(listen: Option<SocketAddr>, name: &str) -> Engine<Bench> {
     options.limits = limits();
     options.latency = LatencyMode::Adaptive;
     let server = listen.is_some();
-    Engine::start(&options, |_| Bench::new(server)).expect("the engine starts")
+    Engine::start(&options, Bench::new(server)).expect("the engine starts")
 }
 
 pub(super) fn connect(address: SocketAddr) -> Ours {

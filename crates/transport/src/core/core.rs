@@ -1,8 +1,8 @@
 //! The state of one engine, without sockets, threads or a clock.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,14 +11,16 @@ use quinn_proto::{DatagramEvent, EcnCodepoint, Endpoint, Transmit};
 use super::admission::Admission;
 use super::application::Application;
 use super::auth::AuthJob;
-use super::authenticator::{Authenticator, NodeId};
+use super::authenticator::Authenticator;
 use super::config::{self, Configs};
+use super::group::{Group, PerNode};
 use super::io::Io;
 use super::limits::Limits;
 use super::link::Phase;
 use super::links::Links;
 use super::peer::{PeerSlot, StreamId, TargetId};
 use super::random::Random;
+use super::shard::ShardBits;
 use super::stats::CoreStats;
 use super::timers::{Due, Timers};
 use crate::pool::TargetState;
@@ -79,8 +81,8 @@ pub struct Core {
     pub(super) random: Random,
     pub(super) admission: Admission,
     pub(super) auth_jobs: VecDeque<AuthJob>,
-    /// Connections of each node that has been proved.
-    pub(super) per_node: HashMap<NodeId, u32>,
+    /// Connections of each node that has been proved, those of the other engine threads included.
+    pub(super) per_node: Arc<PerNode>,
     pub(super) targets: BTreeMap<TargetId, TargetState>,
     pub(super) next_target: u64,
     /// Own handshakes under way.
@@ -106,6 +108,11 @@ pub struct Core {
     /// Set while closing gracefully: the latest time to be done.
     pub(super) closing: Option<Instant>,
     pub(super) stats: CoreStats,
+    pub(super) shard: ShardBits,
+    /// The cores of the other engine threads, for what the application does with their peers.
+    pub(super) group: Weak<Group>,
+    /// Nobody drives this core: what another engine thread leaves for it needs a wake.
+    pub(super) asleep: bool,
 }
 
 impl std::fmt::Debug for Core {
@@ -131,6 +138,7 @@ impl Core {
     pub fn new(options: &CoreOptions) -> Result<Self, String> {
         options.limits.check().map_err(|error| error.to_string())?;
         let (shard, shards) = options.shard;
+        let shard_bits = ShardBits::new(shard, shards);
         let mut configs = Configs::new(
             &options.limits,
             options.authenticator.clone(),
@@ -146,14 +154,14 @@ impl Core {
             boot_epoch: options.boot_epoch,
             accept: options.accept,
             endpoint: Endpoint::new(endpoint, server, options.unfragmented, None),
-            links: Links::default(),
+            links: Links::new(shard_bits),
             timers: Timers::default(),
             random: Random::new(options.seed.iter().fold(u64::from(shard), |mixed, &byte| {
                 mixed.rotate_left(8).wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
             })),
             admission: Admission::new(options.limits.handshakes_per_second),
             auth_jobs: VecDeque::new(),
-            per_node: HashMap::new(),
+            per_node: Arc::default(),
             targets: BTreeMap::new(),
             next_target: 0,
             dialling: 0,
@@ -170,6 +178,9 @@ impl Core {
             revocation_at: None,
             closing: None,
             stats: CoreStats::default(),
+            shard: shard_bits,
+            group: Weak::new(),
+            asleep: false,
         })
     }
 
@@ -344,6 +355,17 @@ impl Core {
     /// Whether a call of the application has left something to send.
     pub fn is_dirty(&self) -> bool {
         self.links.first_dirty().is_some()
+    }
+
+    /// From now on nobody drives this core until a packet, a time or a wake. Whether there is something left to do after all.
+    pub(crate) fn sleeps(&mut self) -> bool {
+        self.asleep = true;
+        self.is_pending() || self.is_dirty()
+    }
+
+    /// Somebody drives this core.
+    pub(crate) fn wakes(&mut self) {
+        self.asleep = false;
     }
 
     /// Whether something is to be done without waiting for a packet or a time.

@@ -39,7 +39,7 @@ impl Core {
             return Err("targets");
         }
         let state = TargetState::new(target)?;
-        let id = TargetId(self.next_target);
+        let id = TargetId(self.shard.number(self.next_target));
         self.next_target += 1;
         self.targets.insert(id, state);
         self.dial_due(now, id);

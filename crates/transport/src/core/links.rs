@@ -4,6 +4,7 @@ use quinn_proto::ConnectionHandle;
 
 use super::link::Link;
 use super::peer::PeerSlot;
+use super::shard::ShardBits;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -12,8 +13,12 @@ struct Entry {
 }
 
 /// All connections of an engine, and which of them have something to do at the end of this turn.
-#[derive(Debug, Default)]
+///
+/// An index is the place in the table and, in its low bits, the shard: so indexes stay dense, and each names one connection
+/// of all shards.
+#[derive(Debug)]
 pub(super) struct Links {
+    shard: ShardBits,
     entries: Vec<Entry>,
     free: Vec<u32>,
     /// quinn-proto's handles are dense: an array finds their slots.
@@ -24,6 +29,27 @@ pub(super) struct Links {
 }
 
 impl Links {
+    pub(super) fn new(shard: ShardBits) -> Self {
+        Self {
+            shard,
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_handle: Vec::new(),
+            dirty: Vec::new(),
+            len: 0,
+        }
+    }
+
+    #[inline]
+    fn entry(&self, index: u32) -> Option<&Entry> {
+        self.entries.get(self.shard.place(index) as usize)
+    }
+
+    #[inline]
+    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(self.shard.place(index) as usize)
+    }
+
     /// Connections in any state.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -34,15 +60,13 @@ impl Links {
         let index = if let Some(&index) = self.free.last() {
             index
         } else {
+            let index = self.shard.number(self.entries.len() as u64) as u32;
             self.entries.push(Entry::default());
-            let index = self.entries.len() as u32 - 1;
             self.free.push(index);
             index
         };
-        PeerSlot {
-            index,
-            generation: self.entries[index as usize].generation,
-        }
+        let generation = self.entry(index).map_or(0, |entry| entry.generation);
+        PeerSlot { index, generation }
     }
 
     /// Stores a link made for the slot that `vacant` gave.
@@ -55,14 +79,16 @@ impl Links {
             self.by_handle.resize(handle + 1, u32::MAX);
         }
         self.by_handle[handle] = slot.index;
-        self.entries[slot.index as usize].link = Some(link);
-        self.len += 1;
+        if let Some(entry) = self.entry_mut(slot.index) {
+            entry.link = Some(link);
+            self.len += 1;
+        }
         self.mark(slot.index);
     }
 
     /// Takes a link out. Its slot is not valid any more.
     pub(super) fn remove(&mut self, index: u32) -> Option<Box<Link>> {
-        let entry = self.entries.get_mut(index as usize)?;
+        let entry = self.entry_mut(index)?;
         let link = entry.link.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         // quinn-proto frees a handle before the application is told: what it dialled then may have the handle already.
@@ -84,7 +110,10 @@ impl Links {
     }
 
     pub(super) fn get(&self, slot: PeerSlot) -> Option<&Link> {
-        let entry = self.entries.get(slot.index as usize)?;
+        if !self.shard.owns(slot.index.into()) {
+            return None;
+        }
+        let entry = self.entry(slot.index)?;
         entry
             .link
             .as_deref()
@@ -92,15 +121,19 @@ impl Links {
     }
 
     pub(super) fn get_mut(&mut self, slot: PeerSlot) -> Option<&mut Link> {
-        let entry = self.entries.get_mut(slot.index as usize)?;
+        if !self.shard.owns(slot.index.into()) {
+            return None;
+        }
+        let entry = self.entry_mut(slot.index)?;
+        let generation = entry.generation;
         entry
             .link
             .as_deref_mut()
-            .filter(|_| entry.generation == slot.generation)
+            .filter(|_| generation == slot.generation)
     }
 
     pub(super) fn at(&mut self, index: u32) -> Option<&mut Link> {
-        self.entries.get_mut(index as usize)?.link.as_deref_mut()
+        self.entry_mut(index)?.link.as_deref_mut()
     }
 
     /// As `get_mut`, and the link is served at the end of the turn.
@@ -112,10 +145,7 @@ impl Links {
 
     /// Has a link served at the end of the turn.
     pub(super) fn mark(&mut self, index: u32) {
-        if let Some(link) = self
-            .entries
-            .get_mut(index as usize)
-            .and_then(|entry| entry.link.as_deref_mut())
+        if let Some(link) = self.at(index)
             && !link.dirty
         {
             link.dirty = true;

@@ -18,6 +18,7 @@ mod control;
 )]
 mod core;
 mod dial;
+mod group;
 mod io;
 mod leave;
 mod limits;
@@ -29,6 +30,7 @@ mod prove;
 mod random;
 mod send_window;
 mod serve;
+mod shard;
 mod stats;
 mod timers;
 
@@ -43,6 +45,8 @@ pub use authenticator::{
 pub use close::{CloseCode, CloseReason};
 #[cfg(fuzzing)]
 pub use control::fuzz_control_stream;
+pub use group::Group;
+pub(crate) use group::patiently;
 pub use io::{Io, StreamError};
 pub use limits::{LimitError, Limits};
 pub use peer::{Direction, PeerInfo, PeerSlot, StreamId, Target, TargetId};

@@ -7,7 +7,7 @@ use super::authenticator::{NodeId, PeerIdentity, Side};
 /// One connection to a peer while it lasts. Slots are reused under another generation, so that a stale one is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerSlot {
-    /// The place in the table: dense, small, good for indexing arrays.
+    /// The place in the table, in its low bits the engine thread: dense, small, good for indexing arrays.
     pub index: u32,
     /// How often the place has been used.
     pub generation: u32,

@@ -296,12 +296,11 @@ impl Core {
                 CloseReason::NotAuthenticated(error),
             );
         }
-        let count = self.per_node.get(&identity.node_id).copied().unwrap_or(0);
-        if count >= self.limits.connections_per_node {
+        let most = self.limits.connections_per_node;
+        if !self.per_node.enter(identity.node_id, most) {
             let reason = CloseReason::Limit("connections_per_node");
             return self.close_for(now, slot, CloseCode::TooManyConnections, reason);
         }
-        self.per_node.insert(identity.node_id, count + 1);
         let Some(link) = self.links.touch(slot) else {
             return;
         };

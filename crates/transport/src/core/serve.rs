@@ -423,13 +423,8 @@ impl Core {
         let (side, source) = (link.side, link.source);
         let (target, info) = (link.target, link.info.take());
         let address = link.connection.remote_address();
-        if let Some(identity) = link.identity.take()
-            && let Some(count) = self.per_node.get_mut(&identity.node_id)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.per_node.remove(&identity.node_id);
-            }
+        if let Some(identity) = link.identity.take() {
+            self.per_node.leave(&identity.node_id);
         }
         if matches!(before, Phase::Handshake | Phase::Proving | Phase::Joining) {
             self.leave_handshake(side, source);

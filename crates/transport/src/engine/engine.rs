@@ -1,23 +1,24 @@
 //! An engine: its shards, their threads, its end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 
 use super::driver::Driver;
+use super::home::Home;
 use super::lease::Lease;
 use super::options::{EngineOptions, StartError};
 use super::proofs::Proofs;
-use super::shared::Shared;
+use super::shared::{Bell, Shared};
 use super::socket::{self, Datagrams, PortableSocket};
 use super::wait::Waker;
-use crate::core::{Application, Core, CoreOptions, CoreStats, Io};
+use crate::core::{Application, Core, CoreOptions, CoreStats, Group, Io};
 
-/// Most engine threads of one process.
-const MAX_THREADS: u8 = 64;
+/// Most engine threads of one node.
+pub const MAX_THREADS: u8 = 16;
 /// Helper threads for proofs, per engine thread.
 const HELPERS: usize = 1;
 
@@ -40,7 +41,8 @@ struct Shard<A> {
 
 /// QUIC between this process and its peers, with an [`Application`] on top.
 ///
-/// Each of its threads (normally one) drives a socket, a core and an application of its own; peers belong to one of them.
+/// Each of its threads (normally one) drives a socket and a core of its own, and each peer's packets come to one of them. The
+/// application is one: whichever thread tells it of a peer, it reaches all of them.
 /// Any thread may take part: [`with`](Self::with) calls the application, [`lease`](Self::lease) lets the caller drive.
 ///
 /// # Common issues
@@ -131,6 +133,32 @@ fn sockets(options: &EngineOptions) -> Result<Vec<Box<dyn Datagrams>>, StartErro
     Ok(vec![bind(listen, options).map_err(failed(listen))?])
 }
 
+/// One for each thread.
+fn homes<A>(
+    options: &CoreOptions,
+    threads: u8,
+    application: A,
+    bells: Vec<Arc<Bell>>,
+) -> Result<Vec<Home<A>>, StartError> {
+    if threads == 1 {
+        let core = Core::new(options).map_err(StartError::Tls)?;
+        return Ok(vec![Home::Own { core, application }]);
+    }
+    let group = Group::new(options, threads).map_err(StartError::Tls)?;
+    group.on_wake(move |shard| {
+        if let Some(bell) = bells.get(usize::from(shard)) {
+            bell.ring();
+        }
+    });
+    let application = Arc::new(Mutex::new(application));
+    let home = |shard| Home::Shared {
+        shard,
+        group: Arc::clone(&group),
+        application: Arc::clone(&application),
+    };
+    Ok((0..threads).map(home).collect())
+}
+
 fn random<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| StartError::System(std::io::Error::other("no entropy")))?;
@@ -138,15 +166,11 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
 }
 
 impl<A: Application + 'static> Engine<A> {
-    /// Binds, starts the threads and takes connections from then on. `application` is called once per thread, with its
-    /// number.
+    /// Binds, starts the threads and takes connections from then on.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(
-        options: &EngineOptions,
-        mut application: impl FnMut(u8) -> A,
-    ) -> Result<Self, StartError> {
+    pub fn start(options: &EngineOptions, application: A) -> Result<Self, StartError> {
         check(options)?;
         let sockets = sockets(options)?;
         let local = sockets[0].local_address();
@@ -159,21 +183,25 @@ impl<A: Application + 'static> Engine<A> {
             shards: Vec::new(),
             local,
         };
-        for (number, socket) in (0_u8..).zip(sockets) {
-            let core = Core::new(&CoreOptions {
-                limits: options.limits.clone(),
-                authenticator: options.authenticator.clone(),
-                seed,
-                boot_epoch,
-                shard: (number, options.threads),
-                accept: options.listen.is_some(),
-                unfragmented: socket.unfragmented(),
-            })
-            .map_err(StartError::Tls)?;
+        let core = CoreOptions {
+            limits: options.limits.clone(),
+            authenticator: options.authenticator.clone(),
+            seed,
+            boot_epoch,
+            shard: (0, 1),
+            accept: options.listen.is_some(),
+            unfragmented: sockets[0].unfragmented(),
+        };
+        let bells: Result<Vec<_>, _> = (0..sockets.len())
+            .map(|_| Waker::new().map(|waker| Bell::new(Arc::new(waker))))
+            .collect();
+        let bells = bells.map_err(StartError::System)?;
+        let homes = homes(&core, options.threads, application, bells.clone())?;
+        for (((number, socket), home), bell) in (0_u8..).zip(sockets).zip(homes).zip(bells) {
             let proofs = Arc::new(Proofs::new());
-            let waker = Arc::new(Waker::new().map_err(StartError::System)?);
-            let driver = Driver::new(core, application(number), socket, proofs.clone());
-            let shared = Shared::new(driver, waker.clone(), options.latency, options.spin_window);
+            let waker = bell.waker.clone();
+            let driver = Driver::new(home, socket, proofs.clone());
+            let shared = Shared::new(driver, bell, options.latency, options.spin_window);
             // Dropping the engine half-way ends the threads that run already.
             let mut shard = Shard {
                 shared: Arc::new(shared),
@@ -203,12 +231,12 @@ impl<A: Application + 'static> Engine<A> {
         self.local
     }
 
-    /// How many threads drive it; each has peers of its own.
+    /// How many threads drive it; each has peers whose packets come to it.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// Calls the application of the first thread and sends what it wrote. For threads that do not wait for the answer.
+    /// Calls the application on the first thread's core and sends what it wrote. For threads that do not wait for the answer.
     ///
     /// # Panics
     /// As all calls here, when the application has panicked on the engine before.
@@ -258,7 +286,7 @@ impl<A: Application + 'static> Engine<A> {
     /// # Panics
     /// When there is no such thread.
     pub fn waker_shard(&self, shard: usize) -> EngineWaker {
-        EngineWaker(self.shards[shard].shared.waker.clone())
+        EngineWaker(self.shards[shard].shared.waker().clone())
     }
 
     /// Says that nobody will lease in the next moments: the background threads take over at once. Costs a wake (1 µs).
@@ -272,7 +300,7 @@ impl<A: Application + 'static> Engine<A> {
     pub fn stats(&self) -> CoreStats {
         let mut sum = CoreStats::default();
         for shard in &self.shards {
-            sum += shard.shared.lock().core.stats();
+            sum += shard.shared.lock().core().stats();
         }
         sum
     }

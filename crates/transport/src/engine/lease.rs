@@ -3,7 +3,8 @@
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-use super::driver::{Driver, Sleep};
+use super::driver::Driver;
+use super::home::Held;
 use super::shared::Shared;
 use super::wait::yield_now;
 use crate::core::{Application, Io};
@@ -51,8 +52,11 @@ impl<'a, A: Application> Lease<'a, A> {
     }
 
     /// Looks at the application without a turn of the loop: for taking completions.
-    pub fn application(&mut self) -> &mut A {
-        &mut self.driver.application
+    ///
+    /// With several engine threads this locks them all out: look, and let go.
+    #[inline]
+    pub fn application(&mut self) -> Held<'_, A> {
+        self.driver.application()
     }
 
     /// Receives once and acts on it. Whether a packet came.
@@ -85,7 +89,7 @@ impl<'a, A: Application> Lease<'a, A> {
     ) -> bool {
         let mut ends: Option<Instant> = None;
         loop {
-            if done(&mut self.driver.application) {
+            if done(&mut self.driver.application()) {
                 return true;
             }
             while !self.driver.turn() {
@@ -93,7 +97,11 @@ impl<'a, A: Application> Lease<'a, A> {
                 let now = self.driver.now;
                 let ends = *ends.get_or_insert_with(|| Instant::now() + longest);
                 if now >= ends || (alone && self.counted.0.is_wanted()) {
-                    return done(&mut self.driver.application);
+                    return done(&mut self.driver.application());
+                }
+                // It may come by another thread's socket.
+                if self.driver.is_shared() && self.driver.is_clock_due() {
+                    break;
                 }
                 yield_now();
             }
@@ -103,7 +111,6 @@ impl<'a, A: Application> Lease<'a, A> {
 
 impl<A: Application> Drop for Lease<'_, A> {
     fn drop(&mut self) {
-        self.counted.0.mark_foreground(self.driver.now);
-        self.driver.sleep = Sleep::Awake;
+        self.counted.0.leave(&mut self.driver);
     }
 }

@@ -12,6 +12,7 @@ mod driver;
     reason = "the file is named after its one type"
 )]
 mod engine;
+mod home;
 mod lease;
 mod local;
 mod options;
@@ -22,7 +23,8 @@ mod socket;
 mod steering;
 mod wait;
 
-pub use engine::{Engine, EngineWaker};
+pub use engine::{Engine, EngineWaker, MAX_THREADS};
+pub use home::Held;
 pub use lease::Lease;
 pub use local::{is_own_address, reachable_at};
 pub use options::{EngineOptions, LatencyMode, StartError};

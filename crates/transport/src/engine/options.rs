@@ -32,7 +32,7 @@ pub struct EngineOptions {
     pub latency: LatencyMode,
     /// How long [`LatencyMode::Adaptive`] spins after the last packet: 200 µs or more keeps a busy peer awake.
     pub spin_window: Duration,
-    /// Engine threads, 1 to 64. More than one needs Linux and an address to listen on.
+    /// Engine threads, 1 to 16. More than one needs Linux and an address to listen on.
     pub threads: u8,
     /// This process's boot epoch; random when `None`.
     pub boot_epoch: Option<[u8; 16]>,

@@ -32,6 +32,29 @@ struct End {
     ended: bool,
 }
 
+/// How a background thread is reached, also by those that do not know what it drives.
+pub(super) struct Bell {
+    /// When a foreground thread drove last, in nanoseconds since the start, plus one. 0: none.
+    foreground: AtomicU64,
+    pub(super) waker: Arc<Waker>,
+}
+
+impl Bell {
+    pub(super) fn new(waker: Arc<Waker>) -> Arc<Self> {
+        Arc::new(Self {
+            foreground: AtomicU64::new(0),
+            waker,
+        })
+    }
+
+    /// Gives the driving to the background thread, and wakes it.
+    pub(super) fn ring(&self) {
+        // Relaxed: as in `mark_foreground`. The wake orders nothing either; what there is to do is behind a lock.
+        self.foreground.store(0, Ordering::Relaxed);
+        self.waker.wake();
+    }
+}
+
 /// What the threads of one shard share.
 pub(super) struct Shared<A> {
     driver: Mutex<Driver<A>>,
@@ -39,10 +62,8 @@ pub(super) struct Shared<A> {
     wanted: AtomicU32,
     /// Leases that are out or being taken.
     leases: AtomicU32,
-    /// When a foreground thread drove last, in nanoseconds since `started`, plus one. 0: none.
-    foreground: AtomicU64,
+    bell: Arc<Bell>,
     started: Instant,
-    pub(super) waker: Arc<Waker>,
     latency: LatencyMode,
     spin_window: Duration,
     stop: AtomicBool,
@@ -53,7 +74,7 @@ pub(super) struct Shared<A> {
 impl<A: Application> Shared<A> {
     pub(super) fn new(
         driver: Driver<A>,
-        waker: Arc<Waker>,
+        bell: Arc<Bell>,
         latency: LatencyMode,
         spin_window: Duration,
     ) -> Self {
@@ -61,9 +82,8 @@ impl<A: Application> Shared<A> {
             driver: Mutex::new(driver),
             wanted: AtomicU32::new(0),
             leases: AtomicU32::new(0),
-            foreground: AtomicU64::new(0),
+            bell,
             started: Instant::now(),
-            waker,
             latency,
             spin_window,
             stop: AtomicBool::new(false),
@@ -132,23 +152,36 @@ impl<A: Application> Shared<A> {
         self.leases.fetch_sub(1, Ordering::Relaxed);
     }
 
+    pub(super) fn waker(&self) -> &Arc<Waker> {
+        &self.bell.waker
+    }
+
+    /// A thread that had a lease drives no more. What another shard's driver leaves from now on is the background thread's.
+    pub(super) fn leave(&self, driver: &mut Driver<A>) {
+        self.mark_foreground(driver.now);
+        driver.sleep = Sleep::Awake;
+        if driver.is_shared() && driver.core().sleeps() {
+            self.bell.ring();
+        }
+    }
+
     /// Leaves the mark of a foreground thread.
-    pub(super) fn mark_foreground(&self, now: Instant) {
+    fn mark_foreground(&self, now: Instant) {
         let mark = now.saturating_duration_since(self.started).as_nanos() as u64 + 1;
         // Relaxed: the mark is a hint about who polls. Whoever acts on an old one takes the lock first.
-        self.foreground.store(mark, Ordering::Relaxed);
+        self.bell.foreground.store(mark, Ordering::Relaxed);
     }
 
     /// Gives the driving back to the background thread at once.
     pub(super) fn release(&self) {
-        if self.foreground.swap(0, Ordering::Relaxed) != 0 {
-            self.waker.wake();
+        if self.bell.foreground.swap(0, Ordering::Relaxed) != 0 {
+            self.bell.waker.wake();
         }
     }
 
     /// For how much longer a foreground thread is expected to drive.
     fn foreground_left(&self) -> Option<Duration> {
-        let mark = self.foreground.load(Ordering::Relaxed);
+        let mark = self.bell.foreground.load(Ordering::Relaxed);
         if mark == 0 {
             return None;
         }
@@ -167,14 +200,14 @@ impl<A: Application> Shared<A> {
         };
         if sooner || driver.is_pending() || driver.is_stalled() {
             driver.sleep = Sleep::Awake;
-            self.waker.wake();
+            self.bell.waker.wake();
         }
     }
 
     /// Ends the background thread.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        self.bell.waker.wake();
     }
 
     /// Waits until a graceful close is through. Whether it was, within the time.
@@ -204,7 +237,7 @@ impl<A: Application> Shared<A> {
         let _ended = Ended(self);
         while !self.stop.load(Ordering::Acquire) {
             if let Some(left) = self.foreground_left() {
-                self.waker.wait(None, Some(left));
+                self.bell.waker.wait(None, Some(left));
                 continue;
             }
             if self.wanted.load(Ordering::Relaxed) > 0 {
@@ -215,28 +248,28 @@ impl<A: Application> Shared<A> {
                 return;
             };
             driver.sleep = Sleep::Awake;
+            driver.core().wakes();
             if !self.spin(&mut driver) {
                 continue;
             }
-            if !driver.application.before_sleep() {
+            if !driver.application().before_sleep() {
                 continue;
             }
-            let wait = if driver.is_pending() {
+            let (pending, deadline) = driver.sleeps();
+            let wait = if pending {
                 Some(Duration::ZERO)
             } else {
-                let deadline = driver
-                    .deadline()
-                    .map(|at| at.saturating_duration_since(Instant::now()));
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                 if driver.is_stalled() {
-                    Some(deadline.unwrap_or(STALLED).min(STALLED))
+                    Some(left.unwrap_or(STALLED).min(STALLED))
                 } else {
-                    deadline
+                    left
                 }
             };
-            driver.sleep = driver.deadline().map_or(Sleep::Forever, Sleep::Until);
+            driver.sleep = deadline.map_or(Sleep::Forever, Sleep::Until);
             let descriptor = driver.descriptor();
             drop(driver);
-            self.waker.wait(Some(descriptor), wait);
+            self.bell.waker.wait(Some(descriptor), wait);
         }
     }
 
@@ -254,15 +287,14 @@ impl<A: Application> Shared<A> {
                 quiet = false;
                 continue;
             }
-            if driver.core.is_closed() {
+            if driver.core().is_closed() {
                 self.tell_end(|end| end.closed = true);
             }
             match self.latency {
                 LatencyMode::Spin => {}
                 LatencyMode::Adaptive => {
                     // `now` is read every few polls; that is fine enough for a window of 200 of them.
-                    if driver.now.saturating_duration_since(driver.last_traffic) >= self.spin_window
-                    {
+                    if driver.quiet_for() >= self.spin_window {
                         return true;
                     }
                 }
