@@ -73,13 +73,17 @@ export async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo()));
 }
 
+/** Of nodes that listen and do not say otherwise: `LINKMESH_ENGINE_THREADS` runs any of these tests with several. */
+function threads(options: object): object {
+  const given = process.env.LINKMESH_ENGINE_THREADS
+  return given === undefined || !('listen' in options) || 'relay' in options ? {} : { engineThreads: Number(given) }
+}
+
 /** A first node that serves `serve`, listening on this machine. */
 export async function founder(serve: object[] = [], options: object = {}): Promise<Node> {
   const node = new NodeProcess()
-  const info = await node.ask('open', {
-    options: { listen: 'quic://127.0.0.1:0', data: node.data, ...options },
-    serve,
-  })
+  const opened = { listen: 'quic://127.0.0.1:0', data: node.data, ...options }
+  const info = await node.ask('open', { options: { ...threads(opened), ...opened }, serve })
   return { node, info }
 }
 
@@ -110,10 +114,8 @@ export async function guest(first: Node, name: string): Promise<{ mesh: Mesh; en
 export async function joiner(first: Node, serve: object[] = [], options: object = {}): Promise<Node> {
   const { token } = await first.node.ask('invite')
   const node = new NodeProcess()
-  const info = await node.ask('open', {
-    options: { join: [{ address: first.info.listening, token }], data: node.data, ...options },
-    serve,
-  })
+  const opened = { join: [{ address: first.info.listening, token }], data: node.data, ...options }
+  const info = await node.ask('open', { options: { ...threads(opened), ...opened }, serve })
   // What it serves is known there a moment later.
   const names = new Set(serve.map((one) => (one as { name: string }).name))
   if (info.nodeId !== undefined) await until(async () => serves(await first.node.ask('services'), info.nodeId, names))

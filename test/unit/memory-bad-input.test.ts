@@ -46,6 +46,7 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
       name,
       sameHost: true,
       mtu: 1_452,
+      engineThreads: 1,
       relay: null,
       nowMs: performance.now(),
     }
@@ -87,6 +88,21 @@ describe.skipIf(NO_NATIVE !== '')(`bad input of remote memory${NO_NATIVE === '' 
         code: 'LM_INVALID_ARGUMENT',
         field: 'options.mtu',
       })
+  })
+
+  it('engine threads that a node cannot have', async () => {
+    const listen = 'quic://127.0.0.1:0'
+    const refused = (limit: number) => ({ code: 'LM_INVALID_ARGUMENT', field: 'options.engineThreads', limit })
+    for (const [engineThreads, limit] of [
+      [0, 1],
+      [17, 16],
+      [1.5, 16],
+      ['2', 16],
+    ] as const)
+      await expect(open('threads', { listen, engineThreads })).rejects.toMatchObject(refused(limit))
+    await expect(open('threads', { listen, engineThreads: 2, relay: true })).rejects.toMatchObject(refused(1))
+    const join = { address: exporter.listening as string }
+    await expect(open('threads', { join, engineThreads: 2 })).rejects.toMatchObject(refused(1))
   })
 
   it.each([

@@ -42,6 +42,8 @@ export interface NodeOptions {
   sameHost: boolean
   /** Largest UDP payload that path discovery may grow to, 1,200 to 65,000 bytes. */
   mtu: number
+  /** Threads that send and receive packets, 1 to 16. More than one: Linux, an address to listen on, no relay. */
+  engineThreads: number
   /** Forwards packets between other members that do not reach each other, for each no more than this; null for not. */
   relay: RelayQuota | null
   /** Name of this node, for people. */
@@ -141,6 +143,7 @@ export interface NodeInfo {
   /** The addresses it listens on, with the real ports. */
   listening: string[]
   latencyMode: LatencyMode
+  engineThreads: number
 }
 
 export interface PeerInfo {

@@ -51,6 +51,7 @@ export async function withNode<T>(
     latencyMode: 'adaptive',
     sameHost: false,
     mtu: DEFAULT_MTU,
+    engineThreads: 1,
     relay: null,
     name: 'linkmesh',
     join: [first],

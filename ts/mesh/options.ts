@@ -61,6 +61,11 @@ export interface OpenOptions extends ThreadOptions {
    */
   mtu?: number
   /**
+   * Threads that encrypt, send and receive packets, 1 to 16; default 1. More are for a node with several busy peers and cores to
+   * spare: each peer's packets are one thread's. Needs Linux and `listen`; the node uses no relays then and is none.
+   */
+  engineThreads?: number
+  /**
    * Forward packets between other members that do not reach each other, without being able to read them; default false. `true`
    * forwards for each member 64 sessions, 20,000 packets and 16 MiB a second at most; an object says how much.
    */
@@ -114,6 +119,7 @@ const OPEN_FIELDS = new Set([
   'latencyMode',
   'sameHost',
   'mtu',
+  'engineThreads',
   'relay',
 ])
 const ATTACH_FIELDS = new Set([...THREAD_FIELDS, 'timeoutMs'])
@@ -133,6 +139,7 @@ const MAX_PATH = 4_096
 const MAX_NODE_NAME = 63
 /** What Ethernet carries. */
 export const DEFAULT_MTU = 1_452
+const MAX_ENGINE_THREADS = 16
 const NODE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 /** Of each: what is forwarded for a member by default, the least and the most. */
 const RELAY_QUOTA: Record<keyof RelayQuota, readonly [number, number, number]> = {
@@ -213,6 +220,13 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
       )
   }
   const relay = checkRelay(options.relay)
+  const engineThreads = checkInteger(options.engineThreads ?? 1, 'options.engineThreads', 1, MAX_ENGINE_THREADS)
+  if (engineThreads > 1 && (addresses.length === 0 || relay !== null))
+    throw invalid(
+      'options.engineThreads',
+      'options.engineThreads must be 1 for a node that is a relay, or that listens nowhere',
+      1,
+    )
   if (addresses.length === 0 && targets.length === 0) return undefined
   return {
     options: {
@@ -222,6 +236,7 @@ function checkNode(options: OpenOptions): CheckedNode | undefined {
       latencyMode,
       sameHost,
       mtu,
+      engineThreads,
       relay,
       name,
     },

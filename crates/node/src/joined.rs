@@ -31,6 +31,8 @@ pub(crate) struct Joined {
     incoming_version: u32,
     /// Polls of the inbox in which this thread still looks for packets itself, instead of waiting for another thread to.
     drives: Cell<u32>,
+    /// Of which engine thread: that of the node it talked to last.
+    drive_shard: Cell<u8>,
     /// Where the next poll starts, so that a busy lane cannot starve the others.
     turn: usize,
 }
@@ -55,6 +57,7 @@ impl Joined {
             incoming: Vec::new(),
             incoming_version: 0,
             drives: Cell::new(0),
+            drive_shard: Cell::new(0),
             turn: 0,
         })
     }
@@ -140,7 +143,9 @@ impl Joined {
     #[cold]
     pub(crate) fn send_to_node(&self, thread: u32) {
         if let Some(node) = self.engine.node() {
-            node.with(|app, io| app.bridge.pump(io, thread));
+            let shard = self.drive_shard.get();
+            let carried = node.with_shard(shard, |app, io| app.bridge.pump(io, thread));
+            self.drive_shard.set(carried.flatten().unwrap_or(shard));
             self.drives.set(DRIVES);
         }
     }
@@ -157,7 +162,7 @@ impl Joined {
     fn drive_once(&self) {
         self.drives.set(self.drives.get() - 1);
         if let Some(node) = self.engine.node() {
-            node.drive();
+            node.drive(self.drive_shard.get());
             if self.drives.get() == 0 {
                 node.release();
             }

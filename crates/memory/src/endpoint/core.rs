@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
 
-use linkmesh_transport::core::{Io, NodeId};
+use linkmesh_transport::core::{Io, NodeId, PeerSlot};
 
 use super::{
     CompletionQueues, Drained, EndpointOptions, LANES, RemoteId,
@@ -174,6 +174,13 @@ impl Endpoint {
         let found = self.remotes.get(remote)?;
         let link = self.clients.get(found.client as usize)?;
         link.imports.get(&found.handle)?.expected.import.clone()
+    }
+
+    /// The connection that operations of an import go over now. `None` while there is none, and for a replicated region.
+    #[inline]
+    pub fn peer_of(&self, remote: RemoteId) -> Option<PeerSlot> {
+        let found = self.remotes.get(remote)?;
+        self.clients.get(found.client as usize)?.slot
     }
 
     /// What this node exports: names, regions, issuing grants. Revoke by the methods of the endpoint, which also tell the holders.

@@ -58,6 +58,31 @@ pub struct Node {
     tokens: u64,
 }
 
+/// What runs on a node's engine. `began` is one moment by both clocks.
+pub fn endpoint(
+    member: &Member,
+    mut number: impl FnMut() -> u128 + Clone + Send + 'static,
+    began: (Instant, u64),
+    sessions: SessionLimits,
+) -> Endpoint {
+    Endpoint::new(EndpointOptions {
+        node: member.0.node_id(),
+        boot_epoch: number(),
+        random: Box::new(number.clone()),
+        unix_ms: Box::new(move |now| began.1 + (now - began.0).as_millis() as u64),
+        verifier: member.0.clone(),
+        sessions,
+        client: ClientOptions::default(),
+    })
+}
+
+/// `LINKMESH_ENGINE_THREADS` for nodes that listen, else one.
+fn engine_threads(listens: bool) -> u8 {
+    let given = std::env::var("LINKMESH_ENGINE_THREADS").ok();
+    let given = given.map(|text| text.parse().expect("LINKMESH_ENGINE_THREADS"));
+    given.filter(|_| listens).unwrap_or(1)
+}
+
 impl Node {
     pub fn start(member: &Member, listen: Option<SocketAddr>, seed: u64) -> Self {
         Self::start_with(member, listen, seed, SessionLimits::default())
@@ -70,22 +95,13 @@ impl Node {
         sessions: SessionLimits,
     ) -> Self {
         let mut random = Random(seed);
-        let mut number = move || u128::from(random.next()) << 64 | u128::from(random.next());
+        let number = move || u128::from(random.next()) << 64 | u128::from(random.next());
         let mut options = EngineOptions::new(listen, member.0.clone());
         options.limits.idle_timeout = Duration::from_secs(2);
         options.limits.keep_alive = Some(Duration::from_millis(500));
-        let engine = Engine::start(&options, {
-            let began = (Instant::now(), unix_ms());
-            Endpoint::new(EndpointOptions {
-                node: member.0.node_id(),
-                boot_epoch: number(),
-                random: Box::new(number.clone()),
-                unix_ms: Box::new(move |now| began.1 + (now - began.0).as_millis() as u64),
-                verifier: member.0.clone(),
-                sessions,
-                client: ClientOptions::default(),
-            })
-        });
+        options.threads = engine_threads(listen.is_some());
+        let began = (Instant::now(), unix_ms());
+        let engine = Engine::start(&options, endpoint(member, number, began, sessions));
         Self {
             member: member.clone(),
             engine: engine.unwrap(),

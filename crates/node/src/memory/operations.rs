@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use linkmesh_memory::client::Outcome;
 use linkmesh_memory::endpoint::RemoteId;
+use linkmesh_transport::engine::Lease;
 
 use crate::memory::bulk::Asked;
-use crate::memory::page::{Fate, Page, Parts};
+use crate::memory::page::{Completions, Fate, Page, Parts};
 use crate::memory::pending::Entry;
 use crate::memory::table::{Table, refuse};
 use crate::memory::{fate, nearby};
 use crate::peer::Peer;
-use crate::transport::Node;
+use crate::transport::{Node, NodeApp};
 
 /// Longest that a flush drives the engine.
 const MAX_SPIN: Duration = Duration::from_millis(1);
@@ -34,6 +35,8 @@ pub(crate) struct Operations {
     /// The completion queue of what is awaited. The one after it is for synchronous calls.
     pub(super) queue: u32,
     pub(super) table: Table,
+    /// The engine thread that the latest operations' answers come to.
+    pub(super) shard: u8,
     /// Numbers synchronous calls.
     pub(super) sync_calls: u32,
 }
@@ -47,6 +50,7 @@ impl Operations {
             page: Arc::new(Page::new()),
             queue,
             table: Table::default(),
+            shard: 0,
             sync_calls: 0,
         })
     }
@@ -63,6 +67,7 @@ impl Operations {
             page,
             queue,
             table,
+            shard,
             ..
         } = self;
         let queue = *queue;
@@ -89,20 +94,28 @@ impl Operations {
         }
         table.bulk.flush(completions);
         let spin = Duration::from_micros(u64::from(spin_us)).min(MAX_SPIN);
-        node.lease(|lease| {
-            if !table.far.is_empty() {
-                lease.with(|app, io| {
-                    let now = io.now();
-                    let far = std::mem::take(&mut table.far);
-                    for index in &far {
-                        if let Ok(submission) = submissions.get(usize::from(*index)) {
-                            table.submit(app, now, queue, &submission, completions);
-                        }
+        let submit = |lease: &mut Lease<'_, NodeApp>, table: &mut Table, completions: &mut _| {
+            lease.with(|app, io| {
+                let now = io.now();
+                let far = std::mem::take(&mut table.far);
+                let mut latest = None;
+                for index in &far {
+                    if let Ok(submission) = submissions.get(usize::from(*index)) {
+                        table.submit(app, now, queue, &submission, completions);
+                        latest = Some(RemoteId(submission.remote));
                     }
-                    table.far = far;
-                    app.memory.flush(io);
-                });
-            }
+                }
+                table.far = far;
+                app.memory.flush(io);
+                if node.is_sharded() {
+                    let peer = latest.and_then(|remote| app.memory.peer_of(remote));
+                    peer.map(|peer| io.shard(peer))
+                } else {
+                    None
+                }
+            })
+        };
+        let drive = |lease: &mut Lease<'_, NodeApp>, table: &mut Table, completions: &mut Completions<'_>| {
             if completions.count > 0 || spin.is_zero() {
                 // What has come by now, which is much while a transfer runs.
                 for _ in 0..TURNS {
@@ -113,11 +126,25 @@ impl Operations {
             } else {
                 lease.spin_alone(spin, |app| app.memory.has_completed(queue));
             }
-            table.take(lease.application(), queue, completions);
+            table.take(&mut lease.application(), queue, completions);
             if !table.fences.is_empty() {
                 lease.with(|app, io| table.release_fences(node, app, io, queue, completions));
             }
+        };
+        let elsewhere = node.lease(*shard, |lease| {
+            if !table.far.is_empty()
+                && let Some(peers) = submit(lease, table, completions)
+                && std::mem::replace(shard, peers) != peers
+            {
+                return true;
+            }
+            drive(lease, table, completions);
+            false
         })?;
+        if elsewhere {
+            // The answers come to another engine thread: this one waits in its place.
+            node.lease(*shard, |lease| drive(lease, table, completions))?;
+        }
         Some(completions.count)
     }
 

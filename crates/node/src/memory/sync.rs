@@ -125,7 +125,8 @@ impl Operations {
         let mut submitted = false;
         let mut ended = None;
         loop {
-            let driven = self.node.lease(|lease| {
+            let shard = self.shard;
+            let driven = self.node.lease(shard, |lease| {
                 if !submitted {
                     let taken = lease.with(|app, io| {
                         let now = io.now();
@@ -138,12 +139,21 @@ impl Operations {
                         };
                         let taken = app.memory.submit(&call, now);
                         app.memory.flush(io);
-                        taken
+                        let peer = app.memory.peer_of(call.remote);
+                        taken.map(|_| peer.map(|peer| io.shard(peer)))
                     });
                     submitted = true;
-                    if let Err(error) = taken {
-                        ended = Some(Err(fate::of_call(&error)));
-                        return;
+                    match taken {
+                        Err(error) => {
+                            ended = Some(Err(fate::of_call(&error)));
+                            return;
+                        }
+                        // The answer comes to another engine thread: this one waits in its place.
+                        Ok(Some(peers)) if peers != shard => {
+                            self.shard = peers;
+                            return;
+                        }
+                        Ok(_) => {}
                     }
                 }
                 lease.spin_alone(SYNC_SLICE, |app| app.memory.has_completed(queue));

@@ -227,18 +227,20 @@ impl Bridge {
     }
 
     /// Carries what lies in the lanes to the node that appears as `thread`.
-    pub(crate) fn pump(&mut self, io: &mut Io<'_>, thread: u32) {
+    /// Carries what threads of this process have written for that node. Which engine thread its packets come to.
+    pub(crate) fn pump(&mut self, io: &mut Io<'_>, thread: u32) -> Option<u8> {
         let mut links = self.links.iter_mut().flatten();
-        if let Some(link) = links.find(|link| link.peer.id == thread) {
-            carry(&self.local, link, io);
-            if link.departures.uses_ring() {
-                // The answer comes the same way; `has_moved` is about what has come.
-                self.quiet = self.quiet.min(1);
-            }
-            if link.is_waiting() {
-                self.look_within(io.now() + ROOM);
-            }
+        let link = links.find(|link| link.peer.id == thread)?;
+        carry(&self.local, link, io);
+        let shard = io.shard(link.slot);
+        if link.departures.uses_ring() {
+            // The answer comes the same way; `has_moved` is about what has come.
+            self.quiet = self.quiet.min(1);
         }
+        if link.is_waiting() {
+            self.look_within(io.now() + ROOM);
+        }
+        Some(shard)
     }
 }
 

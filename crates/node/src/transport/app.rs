@@ -41,6 +41,8 @@ pub(crate) struct NodeApp {
     pub(crate) locators: Locators,
     pub(super) relays: Relays,
     keeper: Keeper,
+    /// Ways over relays are one engine thread's, and here there are several: no peer's relay is used.
+    has_relays: bool,
     /// Told when other relays serve than before: then this node's record is another one.
     announce: Option<Sender<Wake>>,
     /// Of the relays, as it was told of last.
@@ -64,6 +66,7 @@ impl NodeApp {
             locators,
             announced: relays.epoch(),
             relays,
+            has_relays: true,
             keeper,
             announce: None,
             waiting: Vec::new(),
@@ -128,6 +131,11 @@ impl NodeApp {
         }
     }
 
+    /// Neither uses relays nor serves as one. To be called before the first connection.
+    pub(super) fn leave_relays_alone(&mut self) {
+        self.has_relays = false;
+    }
+
     /// Relays may have said something: what is kept goes by it, and others are told.
     fn follow_relays(&mut self, io: &mut Io<'_>) {
         self.keeper.poll(io, &mut self.relays);
@@ -162,7 +170,9 @@ impl Application for NodeApp {
         self.bridge.connected(io, peer, info);
         self.memory.connected(io, peer, info);
         self.locators.connected(io, peer, info);
-        self.relays.connected(io, peer, info);
+        if self.has_relays {
+            self.relays.connected(io, peer, info);
+        }
         self.keeper.connected(io, peer, info);
         self.follow_relays(io);
         for waiting in &mut self.waiting {
@@ -192,7 +202,7 @@ impl Application for NodeApp {
             FRAMES | REGISTRY => self.bridge.opened(peer, stream, kind),
             MEMORY_FIRST..=MEMORY_LAST => self.memory.opened(io, peer, stream, kind),
             address::KIND => self.locators.opened(peer, stream),
-            relay::KIND => self.relays.opened(peer, stream),
+            relay::KIND if self.has_relays => self.relays.opened(peer, stream),
             _ => Reading::Refuse,
         }
     }

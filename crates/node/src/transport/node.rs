@@ -56,6 +56,7 @@ pub(super) struct NodeOptions {
     latency_mode: Latency,
     same_host: bool,
     mtu: u16,
+    engine_threads: u8,
     /// Serves as a relay, for no more than this.
     relay: Option<Relay>,
     name: String,
@@ -126,6 +127,7 @@ pub(crate) struct NodeInfo {
     network: String,
     listening: Vec<String>,
     latency_mode: Latency,
+    engine_threads: u8,
 }
 
 /// `PeerInfo` of the contract.
@@ -204,6 +206,15 @@ impl Node {
         };
         // A node that is killed says nothing: its instances are to be gone soon, not when a network would give up.
         start.limits.mtu = options.mtu;
+        start.threads = options.engine_threads;
+        if start.threads > 1 && options.relay.is_some() {
+            return Err(Failure::new(
+                Status::InvalidArgument,
+                "a relay has one engine thread: options.relay and options.engineThreads exclude each other",
+            )
+            .field("options.engineThreads")
+            .limit(1.0));
+        }
         start.limits.idle_timeout = IDLE;
         start.limits.keep_alive = Some(KEEP_ALIVE);
         let node_id = identity.node_id().to_string();
@@ -212,30 +223,32 @@ impl Node {
         let translation = Arc::new(translation.map_err(|error| {
             Failure::new(Status::LimitExceeded, error.to_string()).field("options")
         })?);
-        let quic = Quic::start(&start, |_| {
-            let (engine, me) = (Arc::clone(engine), node_id.clone());
-            let bridge = Bridge::new(engine, me, clock, near.neighbours.clone());
-            let mut memory = endpoint(&identity);
-            near.join(&mut memory);
-            let locators = Locators::new(LocatorOptions {
-                network: identity.network(),
-                node: identity.node_id(),
-                clock: Clock::system(),
-                limits: LocatorLimits::default(),
-                translation: Arc::clone(&translation),
-            });
-            let relays = Relays::new(
-                options
-                    .relay
-                    .as_ref()
-                    .map(Relay::options)
-                    .unwrap_or_default(),
-            );
-            let keeper = Keeper::new(u64::from_le_bytes(random_bytes()));
-            NodeApp::new(bridge, memory, locators, relays, keeper)
-        })
-        .map_err(|error| error.refusal("options.listen"))?;
+        let (engine, me) = (Arc::clone(engine), node_id.clone());
+        let bridge = Bridge::new(engine, me, clock, near.neighbours.clone());
+        let mut memory = endpoint(&identity);
+        near.join(&mut memory);
+        let locators = Locators::new(LocatorOptions {
+            network: identity.network(),
+            node: identity.node_id(),
+            clock: Clock::system(),
+            limits: LocatorLimits::default(),
+            translation: Arc::clone(&translation),
+        });
+        let relays = Relays::new(
+            options
+                .relay
+                .as_ref()
+                .map(Relay::options)
+                .unwrap_or_default(),
+        );
+        let keeper = Keeper::new(u64::from_le_bytes(random_bytes()));
+        let mut app = NodeApp::new(bridge, memory, locators, relays, keeper);
+        if start.threads > 1 {
+            app.leave_relays_alone();
+        }
+        let quic = Quic::start(&start, app).map_err(|error| error.refusal("options.listen"))?;
         near.wake_by(quic.waker());
+        let engine_threads = quic.shards() as u8;
         let listening = listen.map(|_| quic.local_address());
         Ok(Self {
             info: NodeInfo {
@@ -246,6 +259,7 @@ impl Node {
                 network: identity.network_name().clone(),
                 listening: listening.map(written).into_iter().collect(),
                 latency_mode: options.latency_mode,
+                engine_threads,
             },
             _upkeeper: Upkeeper::start(Arc::clone(&identity))
                 .map_err(|error| error.refusal("options.data"))?,
@@ -277,20 +291,43 @@ impl Node {
 
     /// Calls the application, and sends what it wrote. `None` when the node is closed.
     pub(crate) fn with<R>(&self, call: impl FnOnce(&mut NodeApp, &mut Io<'_>) -> R) -> Option<R> {
-        self.quic().as_ref().map(|quic| quic.with(call))
+        self.with_shard(0, call)
     }
 
-    /// Lets the caller drive. `None` when the node is closed.
-    #[inline]
-    pub(crate) fn lease<R>(&self, drive: impl FnOnce(&mut Lease<'_, NodeApp>) -> R) -> Option<R> {
-        self.quic().as_ref().map(|quic| drive(&mut quic.lease()))
+    /// As [`with`](Self::with), in place of the engine thread with this number: what is written to its peers leaves at once.
+    pub(crate) fn with_shard<R>(
+        &self,
+        shard: u8,
+        call: impl FnOnce(&mut NodeApp, &mut Io<'_>) -> R,
+    ) -> Option<R> {
+        let quic = self.quic();
+        quic.as_ref()
+            .map(|quic| quic.with_shard(shard.into(), call))
     }
 
-    /// Looks for packets once, in place of the background thread.
+    /// Whether peers belong to one engine thread or another.
     #[inline]
-    pub(crate) fn drive(&self) {
+    pub(crate) fn is_sharded(&self) -> bool {
+        self.info.engine_threads > 1
+    }
+
+    /// Lets the caller drive in place of the engine thread `shard`. `None` when the node is closed.
+    #[inline]
+    pub(crate) fn lease<R>(
+        &self,
+        shard: u8,
+        drive: impl FnOnce(&mut Lease<'_, NodeApp>) -> R,
+    ) -> Option<R> {
+        let quic = self.quic();
+        quic.as_ref()
+            .map(|quic| drive(&mut quic.lease_shard(shard.into())))
+    }
+
+    /// Looks for packets once, in place of the background thread `shard`.
+    #[inline]
+    pub(crate) fn drive(&self, shard: u8) {
         if let Some(quic) = self.quic().as_ref() {
-            let mut lease = quic.lease();
+            let mut lease = quic.lease_shard(shard.into());
             // A look into a ring is a load; asking the kernel for packets costs as much as ten of them.
             if lease.application().bridge.expects_ring() {
                 // Relaxed: a guess, which every thread may improve.

@@ -41,6 +41,12 @@ impl Refusal for StartError {
             Self::Tls(_) => Status::Denied,
             Self::System(_) => Status::Internal,
         };
+        let field = match self {
+            Self::Option {
+                field: "threads", ..
+            } => "options.engineThreads",
+            _ => field,
+        };
         Failure::new(status, self.to_string()).field(field)
     }
 }

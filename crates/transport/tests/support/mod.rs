@@ -5,6 +5,7 @@
 
 pub mod attacker;
 pub mod channels;
+pub mod cores;
 pub mod echo;
 pub mod gate;
 pub mod identity;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use linkmesh_transport::core::{Application, Authenticator, Core, CoreOptions, Io, Limits};
+use linkmesh_transport::core::{Application, Authenticator, CoreOptions, Io, Limits};
+
+use super::cores::Cores;
 
 /// `splitmix64`.
 #[derive(Clone)]
@@ -80,7 +82,7 @@ struct Packet {
 }
 
 pub struct Node<A> {
-    pub core: Core,
+    pub core: Cores,
     pub application: A,
     pub address: SocketAddr,
     pub authenticator: Arc<dyn Authenticator>,
@@ -140,7 +142,18 @@ impl<A: Application> Network<A> {
         limits: Limits,
         application: A,
     ) -> usize {
-        let core = self.core(&authenticator, limits);
+        self.add_sharded(authenticator, limits, application, 1)
+    }
+
+    /// As `add`, with so many engine threads.
+    pub fn add_sharded(
+        &mut self,
+        authenticator: Arc<dyn Authenticator>,
+        limits: Limits,
+        application: A,
+        shards: u8,
+    ) -> usize {
+        let core = self.core(&authenticator, limits, shards);
         let address = address(self.nodes.len());
         self.nodes.push(Node {
             core,
@@ -154,7 +167,12 @@ impl<A: Application> Network<A> {
         self.nodes.len() - 1
     }
 
-    fn core(&mut self, authenticator: &Arc<dyn Authenticator>, limits: Limits) -> Core {
+    fn core(
+        &mut self,
+        authenticator: &Arc<dyn Authenticator>,
+        limits: Limits,
+        shards: u8,
+    ) -> Cores {
         let mut seed = [0; 32];
         for part in seed.chunks_mut(8) {
             part.copy_from_slice(&self.random.next().to_le_bytes());
@@ -162,7 +180,7 @@ impl<A: Application> Network<A> {
         let mut boot_epoch = [0; 16];
         boot_epoch[..8].copy_from_slice(&self.random.next().to_le_bytes());
         let authenticator = authenticator.clone();
-        Core::new(&CoreOptions {
+        let options = CoreOptions {
             limits,
             authenticator,
             seed,
@@ -170,50 +188,78 @@ impl<A: Application> Network<A> {
             shard: (0, 1),
             accept: true,
             unfragmented: true,
-        })
-        .unwrap()
+        };
+        Cores::new(&options, shards)
     }
 
     /// The process of a node ends without a word and starts again at the same address.
     pub fn restart(&mut self, node: usize, limits: Limits, application: A) {
         let authenticator = self.nodes[node].authenticator.clone();
-        self.nodes[node].core = self.core(&authenticator, limits);
+        let shards = self.nodes[node].core.shards();
+        self.nodes[node].core = self.core(&authenticator, limits, shards);
         self.nodes[node].application = application;
     }
 
     /// Calls a node's application.
     pub fn with<R>(&mut self, node: usize, call: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
-        let node_state = &mut self.nodes[node];
-        let answer = call(
-            &mut node_state.application,
-            &mut node_state.core.io(self.now),
-        );
+        let Node {
+            core, application, ..
+        } = &mut self.nodes[node];
+        // From any of its threads.
+        let shard = match core.shards() {
+            1 => 0,
+            shards => self.random.below(shards.into()) as u8,
+        };
+        let answer = call(application, &mut core.shard(shard).io(self.now));
         self.drive(node);
         answer
     }
 
     /// Begins a graceful close.
     pub fn close(&mut self, node: usize, grace: Duration) {
-        let state = &mut self.nodes[node];
-        state.core.close(self.now, grace, &mut state.application);
+        let Node {
+            core, application, ..
+        } = &mut self.nodes[node];
+        for shard in 0..core.shards() {
+            core.shard(shard).close(self.now, grace, application);
+        }
         self.drive(node);
     }
 
     /// Lets a node act on what it has and sends what comes of it.
     pub fn drive(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
         loop {
-            node.core.settle(self.now, &mut node.application);
-            let Some(job) = node.core.poll_auth() else {
+            for shard in 0..self.nodes[index].core.shards() {
+                self.drive_shard(index, shard);
+            }
+            // One thread may have left something for another.
+            if !self.nodes[index].core.is_dirty() {
+                return;
+            }
+        }
+    }
+
+    fn drive_shard(&mut self, index: usize, shard: u8) {
+        let node = &mut self.nodes[index];
+        let mut core = node.core.shard(shard);
+        loop {
+            core.settle(self.now, &mut node.application);
+            let Some(job) = core.poll_auth() else {
                 break;
             };
             if !node.mute {
                 let done = job.run(&*node.authenticator);
-                node.core.auth_done(self.now, done);
+                core.auth_done(self.now, done);
             }
         }
+        drop(core);
         let mut train = std::mem::take(&mut self.train);
-        while let Some(transmit) = self.nodes[index].core.transmit(self.now, 64, &mut train) {
+        loop {
+            let mut core = self.nodes[index].core.shard(shard);
+            let Some(transmit) = core.transmit(self.now, 64, &mut train) else {
+                break;
+            };
+            drop(core);
             let mut from = self.nodes[index].address;
             // A reply leaves from the address that was asked.
             if let Some(ip) = transmit.src_ip {
@@ -294,12 +340,8 @@ impl<A: Application> Network<A> {
             .iter()
             .enumerate()
             .filter_map(|(index, node)| {
-                let pending = node.core.is_pending().then_some(self.now);
-                let at = [node.core.deadline(node.application.deadline()), pending]
-                    .into_iter()
-                    .flatten()
-                    .min()?;
-                Some((at, index))
+                let application = node.application.deadline();
+                Some((node.core.deadline(self.now, application)?, index))
             })
             .min();
         let at = match (arrival, due) {
@@ -330,7 +372,9 @@ impl<A: Application> Network<A> {
             if let Some(index) = alias.or_else(own) {
                 self.nodes[index].received += packet.bytes.len() as u64;
                 let bytes = BytesMut::from(&packet.bytes[..]);
-                self.nodes[index].core.receive(
+                let core = &self.nodes[index].core;
+                let shard = core.steer(&packet.bytes);
+                core.shard(shard).receive(
                     self.now,
                     packet.from,
                     alias.map(|_| packet.to.ip()),
@@ -340,8 +384,12 @@ impl<A: Application> Network<A> {
                 self.drive(index);
             }
         } else if let Some((_, index)) = due {
-            let node = &mut self.nodes[index];
-            node.core.handle_timeout(self.now, &mut node.application);
+            let Node {
+                core, application, ..
+            } = &mut self.nodes[index];
+            for shard in 0..core.shards() {
+                core.shard(shard).handle_timeout(self.now, application);
+            }
             self.drive(index);
         }
         true
