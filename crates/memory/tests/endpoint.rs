@@ -402,9 +402,9 @@ fn a_revoked_node_loses_its_grants_with_its_connection() {
     server.member.0.revoke(revoked).unwrap();
     let deadline = Instant::now() + LONG;
     let is_cut = || {
-        server.engine.with(|endpoint, io| {
-            endpoint.exports().holders().is_empty() && io.peers().is_empty()
-        })
+        server
+            .engine
+            .with(|endpoint, io| endpoint.exports().holders().is_empty() && io.peers().is_empty())
     };
     while !is_cut() {
         assert!(Instant::now() < deadline, "it keeps what it was given");

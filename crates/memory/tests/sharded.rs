@@ -34,7 +34,7 @@ use linkmesh_memory::{
     region::{HeapRegion, RangeRights, Region, Rights},
     session::SessionLimits,
 };
-use linkmesh_transport::core::{Limits, Target};
+use linkmesh_transport::core::{CloseCode, Limits, Target};
 use network::{Faults, Network, Random, address};
 
 const SHARDS: u8 = 3;
@@ -94,90 +94,102 @@ struct Met {
     established: u64,
 }
 
-fn run(members: &[Member], seed: u64) -> Met {
-    let mut random = Random(seed);
-    let mut network = Network::new(seed, Faults::random(&mut random));
-    let began = (Instant::now(), unix_ms());
-    let limits = || Limits {
-        idle_timeout: Duration::from_secs(3),
-        keep_alive: Some(Duration::from_millis(800)),
-        ..Limits::default()
-    };
-    let mut application = |member: &Member| {
-        let mut random = Random(random.next());
-        let number = move || u128::from(random.next()) << 64 | u128::from(random.next());
-        endpoint(member, number, began, SessionLimits::default())
-    };
-    let server = &members[SERVER];
-    network.add_sharded(server.0.clone(), limits(), application(server), SHARDS);
-    let region: Arc<dyn Region> = Arc::new(HeapRegion::new(8, 1));
-    let rights = RangeRights::uniform(Rights::ALL);
-    let exported = network.with(SERVER, |endpoint, _| {
-        endpoint.exports().export("cell", region.clone(), rights)
-    });
-    exported.unwrap();
-    // The second one has two connections, and dials from two threads of its own.
-    let mut clients: Vec<Client> = [1, 2]
-        .into_iter()
-        .map(|shards| Client {
-            node: {
-                let member = &members[network.nodes.len()];
-                let endpoint = application(member);
-                network.add_sharded(member.0.clone(), limits(), endpoint, shards)
-            },
+/// One seed's nodes and clients.
+struct World {
+    network: Network<Endpoint>,
+    region: Arc<dyn Region>,
+    clients: Vec<Client>,
+}
+
+impl World {
+    fn new(members: &[Member], seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut network = Network::new(seed, Faults::random(&mut random));
+        let began = (Instant::now(), unix_ms());
+        let mut add = |network: &mut Network<Endpoint>, shards| {
+            let member = &members[network.nodes.len()];
+            let mut random = Random(random.next());
+            let number = move || u128::from(random.next()) << 64 | u128::from(random.next());
+            // At 30 % loss a client that moves may need more than a minute to be back: here nothing is to be unknown.
+            let sessions = SessionLimits {
+                lease: Duration::from_secs(3_600),
+                ..SessionLimits::default()
+            };
+            let limits = Limits {
+                idle_timeout: Duration::from_secs(3),
+                keep_alive: Some(Duration::from_millis(800)),
+                ..Limits::default()
+            };
+            let application = endpoint(member, number, began, sessions);
+            network.add_sharded(member.0.clone(), limits, application, shards)
+        };
+        add(&mut network, SHARDS);
+        // The second one has two connections, and dials from two threads of its own.
+        let clients = [1, 2].map(|shards| Client {
+            node: add(&mut network, shards),
             remote: None,
             sent: 0,
             answers: Vec::new(),
-        })
-        .collect();
-    for one in &clients {
-        let slice = Slice {
-            holder: members[one.node].0.node_id().0,
-            offset: 0,
-            length: 8,
-            rights: Rights::ALL,
-            expires_unix_ms: began.1 + 3_600_000,
-        };
-        let nonce = u128::from(seed) << 8 | one.node as u128;
-        let issued = network.with(SERVER, |endpoint, io| {
-            let moment = endpoint.moment(io.now());
-            let exports = endpoint.exports();
-            exports.issue(&*server.0, "cell", slice, nonce.to_le_bytes(), moment)
         });
-        let grant = issued.unwrap();
-        network.with(one.node, |endpoint, io| {
-            let target = Target {
-                connections: one.node as u8,
-                ..Target::at(address(SERVER))
+        let region: Arc<dyn Region> = Arc::new(HeapRegion::new(8, 1));
+        let rights = RangeRights::uniform(Rights::ALL);
+        let exported = network.with(SERVER, |endpoint, _| {
+            endpoint.exports().export("cell", region.clone(), rights)
+        });
+        exported.unwrap();
+        for Client { node, .. } in &clients {
+            let slice = Slice {
+                holder: members[*node].0.node_id().0,
+                offset: 0,
+                length: 8,
+                rights: Rights::ALL,
+                expires_unix_ms: began.1 + 3_600_000,
             };
-            io.connect(target).unwrap();
-            endpoint.import(io, grant.bytes(), 0).unwrap();
-        });
+            let nonce = (u128::from(seed) << 8 | *node as u128).to_le_bytes();
+            let issued = network.with(SERVER, |endpoint, io| {
+                let moment = endpoint.moment(io.now());
+                let signer = &*members[SERVER].0;
+                endpoint
+                    .exports()
+                    .issue(signer, "cell", slice, nonce, moment)
+            });
+            let grant = issued.unwrap();
+            network.with(*node, |endpoint, io| {
+                let target = Target {
+                    connections: *node as u8,
+                    ..Target::at(address(SERVER))
+                };
+                io.connect(target).unwrap();
+                endpoint.import(io, grant.bytes(), 0).unwrap();
+            });
+        }
+        Self {
+            network,
+            region,
+            clients: clients.into(),
+        }
     }
 
-    let mut shards = BTreeSet::new();
-    let until = network.now + LONG;
-    while clients
-        .iter()
-        .any(|client| (client.answers.len() as u64) < ADDS)
-    {
-        assert!(network.now < until, "seed {seed}: stuck");
-        for client in &mut clients {
-            client.take(&mut network);
-            client.add(&mut network);
+    fn is_done(&self) -> bool {
+        let done = |client: &Client| client.answers.len() as u64 == ADDS;
+        self.clients.iter().all(done)
+    }
+
+    fn step(&mut self) {
+        let network = &mut self.network;
+        for client in &mut self.clients {
+            client.take(network);
+            client.add(network);
         }
         let time = Duration::from_micros(network.random.below(30_000));
         network.run(time);
-        network.with(SERVER, |_, io| {
-            shards.extend(io.peers().into_iter().map(|(slot, _)| io.shard(slot)));
-        });
         match network.random.below(60) {
-            // A connection ends, at either side.
+            // A connection ends, at either side. The code says that the same may be tried again, also in a handshake.
             0 | 1 => {
                 let node = network.random.below(3) as usize;
                 network.with(node, |_, io| {
                     if let Some((peer, _)) = io.peers().pop() {
-                        io.close(peer, 300);
+                        io.close(peer, CloseCode::Done as u64);
                     }
                 });
             }
@@ -190,7 +202,40 @@ fn run(members: &[Member], seed: u64) -> Met {
             _ => {}
         }
     }
+}
 
+fn run(members: &[Member], seed: u64) -> Met {
+    let mut world = World::new(members, seed);
+    let mut shards = BTreeSet::new();
+    let until = world.network.now + LONG;
+    while !world.is_done() {
+        world.step();
+        let World {
+            network, clients, ..
+        } = &mut world;
+        assert!(
+            network.now < until,
+            "seed {seed}: stuck with {:?} of {ADDS} answers, {:?}, {:?}",
+            clients
+                .iter()
+                .map(|client| client.answers.len())
+                .collect::<Vec<_>>(),
+            network.faults,
+            network
+                .nodes
+                .iter()
+                .map(|node| node.core.stats())
+                .collect::<Vec<_>>(),
+        );
+        network.with(SERVER, |_, io| {
+            shards.extend(io.peers().into_iter().map(|(slot, _)| io.shard(slot)));
+        });
+    }
+    let World {
+        network,
+        region,
+        clients,
+    } = world;
     let mut all: Vec<u64> = clients
         .into_iter()
         .flat_map(|client| client.answers)
@@ -198,7 +243,11 @@ fn run(members: &[Member], seed: u64) -> Met {
     all.sort_unstable();
     let each_once: Vec<u64> = (0..2 * ADDS).collect();
     assert_eq!(all, each_once, "seed {seed}: what the callers were told");
-    assert_eq!(region.load(0), Ok(2 * ADDS), "seed {seed}: what was applied");
+    assert_eq!(
+        region.load(0),
+        Ok(2 * ADDS),
+        "seed {seed}: what was applied"
+    );
     Met {
         shards,
         established: network.nodes[SERVER].core.stats().established,
@@ -218,6 +267,9 @@ fn adds_are_exact_wherever_reconnects_land() {
     let (reconnects, spread) = (reconnects.into_inner(), spread.into_inner());
     if std::env::var_os("LINKMESH_SEED").is_none() {
         assert!(reconnects > 8, "{reconnects} reconnects");
-        assert!(spread > 4, "seeds with connections on several threads: {spread}");
+        assert!(
+            spread > 4,
+            "seeds with connections on several threads: {spread}"
+        );
     }
 }

@@ -159,8 +159,7 @@ impl EngineTransport {
     /// # Errors
     /// When the engine does not start or the peer is not reached.
     pub fn connect(options: &EngineOptions, address: SocketAddr) -> Result<Self, TransportError> {
-        let engine =
-            Engine::start(options, Collector::default()).map_err(TransportError::Start)?;
+        let engine = Engine::start(options, Collector::default()).map_err(TransportError::Start)?;
         let target = Target {
             persistent: false,
             ..Target::at(address)

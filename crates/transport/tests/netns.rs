@@ -95,9 +95,7 @@ impl Cable {
             keep_alive: Some(IDLE / 6),
             ..Limits::default()
         };
-        self.inside(side, || {
-            Engine::start(&options, Echo::default()).unwrap()
-        })
+        self.inside(side, || Engine::start(&options, Echo::default()).unwrap())
     }
 }
 

@@ -54,8 +54,7 @@ fn the_engine_and_plain_quinn_understand_each_other_in_every_pairing() {
             authority.member(name),
         )
     };
-    let engine =
-        Engine::start(&options("server", Some("127.0.0.1:0")), Echo::default()).unwrap();
+    let engine = Engine::start(&options("server", Some("127.0.0.1:0")), Echo::default()).unwrap();
     let plain = plain_server(authority.member("plain"));
     for seed in 0..3 {
         for address in [engine.local_address(), plain] {

@@ -115,7 +115,9 @@ impl Operations {
                 }
             })
         };
-        let drive = |lease: &mut Lease<'_, NodeApp>, table: &mut Table, completions: &mut Completions<'_>| {
+        let drive = |lease: &mut Lease<'_, NodeApp>,
+                     table: &mut Table,
+                     completions: &mut Completions<'_>| {
             if completions.count > 0 || spin.is_zero() {
                 // What has come by now, which is much while a transfer runs.
                 for _ in 0..TURNS {

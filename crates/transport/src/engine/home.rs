@@ -111,10 +111,7 @@ impl<A> Home<A> {
                 application,
             } => {
                 let application = application.try_lock().ok()?;
-                Some((
-                    Held::Locked(group.core(*shard)),
-                    Held::Locked(application),
-                ))
+                Some((Held::Locked(group.core(*shard)), Held::Locked(application)))
             }
         }
     }
