@@ -252,7 +252,7 @@ onBothBackends('router', (binding) => {
       balancer: 'least-request',
       keyHash: 0,
       chosen: picked,
-      truncated: false,
+      rest: 0,
     })
     expect(explanation.candidates.find(({ instance }) => instance === instances[1])).toMatchObject({
       filter: 'draining',
@@ -266,6 +266,30 @@ onBothBackends('router', (binding) => {
     for (let i = 0; i < 1_100; i++) end(pick())
     expect(b.explain(mesh, ticket)).toBe('')
     expect(service).toBeGreaterThan(0)
+  })
+
+  it('explains a pick with a key by those that were asked, and shows the others as they are', () => {
+    const balancers = ['least-request', 'adaptive', 'consistent-hash', 'maglev', 'rendezvous'] as const
+    for (const balancer of balancers) {
+      const fleet = Array.from({ length: 70 }, (_, n) => ({ address: `http://10.0.0.${n}` }))
+      const { b, mesh, pick, chosen, instances } = routed({ balancer, concurrency: 1 }, ...fleet)
+      pick(77)
+      const home = chosen()
+      const ticket = pick(77)
+      const explained = () => JSON.parse(b.explain(mesh, ticket)) as Explanation
+      const { candidates, rest } = explained()
+      const asked = candidates.filter((one) => one.asked !== null)
+      expect(asked.map((one) => one.asked)).toEqual(asked.map((_, index) => index + 1))
+      expect(candidates[0]).toMatchObject({ instance: home, filter: 'at-limit', inFlight: 1 })
+      expect(asked.map((one) => one.instance)).toContain(chosen())
+      expect([candidates.length, rest]).toEqual([64, 6])
+      expect(new Set(candidates.map((one) => one.instance)).size).toBe(64)
+      const idle = candidates.at(-1)
+      expect(idle).toMatchObject({ asked: null, filter: null })
+      b.instanceUpdate(mesh, idle?.instance as number, '{"health":"draining"}')
+      expect(explained().candidates.at(-1)).toEqual({ ...idle, filter: 'draining', health: 'draining' })
+      expect(instances).toHaveLength(70)
+    }
   })
 
   it('survives a clock that steps back', () => {

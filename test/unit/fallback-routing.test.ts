@@ -50,7 +50,7 @@ describe('pick and complete', () => {
       if (ticket !== real) expect(mesh.complete(ticket)).toBe(Status.StaleTicket)
     }
     for (const odd of [Number.NaN, Number.POSITIVE_INFINITY, -1, 0])
-      expect([mesh.complete(odd), mesh.router.explainJson(odd)]).toEqual([Status.StaleTicket, undefined])
+      expect([mesh.complete(odd), mesh.router.explainJson(odd, 0)]).toEqual([Status.StaleTicket, undefined])
     expect(mesh.info(instance).inFlight).toBe(1)
     expect(mesh.complete(real)).toBe(0)
   })
@@ -88,8 +88,8 @@ describe('pick and complete', () => {
       for (const ticket of under.splice(0)) mesh.complete(ticket)
       under.push(mesh.mustPick())
     }
-    const why = JSON.parse(mesh.router.explainJson(mesh.mustPick()) ?? '') as Explanation
-    expect(why).toMatchObject({ service: 'orders', keyHash: 0, chosen: free, truncated: false })
+    const why = JSON.parse(mesh.router.explainJson(mesh.mustPick(), 0) ?? '') as Explanation
+    expect(why).toMatchObject({ service: 'orders', keyHash: 0, chosen: free, rest: 0 })
     const seen = new Map(why.candidates.map(({ instance, filter, score }) => [instance, [filter, score]]))
     expect(seen).toEqual(
       new Map([

@@ -177,10 +177,11 @@ export interface Explanation {
   hedge: boolean
   keyHash: number
   chosen: Handle
-  /** True when more candidates existed than are recorded (16). */
-  truncated: boolean
+  /** Those that the pick looked at, in that order, 16 at most. With a key then the other members, 64 in all. */
   candidates: {
     instance: Handle
+    /** 1 for the first that was looked at, and so on: as it was at the pick. null: the pick did not come to it, and it is as it is now. */
+    asked: number | null
     /** Why it could not be chosen, or null. */
     filter:
       | 'dead'
@@ -199,5 +200,7 @@ export interface Explanation {
     breaker: InstanceInfo['breaker']
     health: InstanceInfo['health']
   }[]
+  /** Members that are not among `candidates`: beyond those bounds, or, without a key, not looked at. */
+  rest: number
   retryBudget: number
 }

@@ -87,13 +87,15 @@ function printPicks(picks: Explanation[], services: ServiceInfo[]): void {
   const nameOf = (handle: number) => names.get(handle) ?? `#${handle}`
   for (const pick of picks) {
     process.stdout.write(
-      `${pick.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, ${pick.qos}${pick.hedge ? ', hedge' : ''}, retry budget ${pick.retryBudget.toFixed(1)}${pick.truncated ? ', more candidates than shown' : ''}\n`,
+      `${pick.service} → ${nameOf(pick.chosen)}  by ${pick.balancer}, ${pick.qos}${pick.hedge ? ', hedge' : ''}, retry budget ${pick.retryBudget.toFixed(1)}${pick.rest > 0 ? `, ${pick.rest} more not shown` : ''}\n`,
     )
     for (const one of pick.candidates) {
+      // With a key: in which order they were asked. Of who was not asked it is said how he is now.
+      const order = pick.keyHash === 0 ? '' : `${one.asked ?? '–'}`.padStart(2).concat(' ')
       const mark = one.instance === pick.chosen ? '›' : ' '
       const why = one.filter ?? (one.score === null ? 'eligible' : `score ${one.score.toPrecision(4)}`)
       process.stdout.write(
-        `  ${mark} ${nameOf(one.instance).padEnd(16)} ${why.padEnd(20)} in flight ${one.inFlight}  latency ${time(one.latencyUs)}  breaker ${one.breaker}  ${one.health}\n`,
+        `  ${mark} ${order}${nameOf(one.instance).padEnd(16)} ${why.padEnd(20)} in flight ${one.inFlight}  latency ${time(one.latencyUs)}  breaker ${one.breaker}  ${one.health}\n`,
       )
     }
   }

@@ -487,11 +487,9 @@ pub fn retry(env: &Env, mesh: u32, service: u32, attempt: u32) -> f64 {
 #[napi]
 pub fn explain(env: &Env, mesh: u32, ticket: f64) -> String {
     ask(env, mesh, |_, joined| {
-        Ok(joined
-            .engine
-            .router
-            .explain_json(ticket as u64)
-            .unwrap_or_default())
+        let engine = &joined.engine;
+        let explained = engine.router.explain_json(ticket as u64, engine.now());
+        Ok(explained.unwrap_or_default())
     })
 }
 

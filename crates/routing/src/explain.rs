@@ -1,10 +1,9 @@
-//! Why an instance was picked: the last 1,024 picks of each thread, recorded as they happened.
+//! The last 1,024 picks of each thread, recorded as they happened. What is made of them: [`crate::explanation`].
 
-use linkmesh_registry::{Breaker, Health};
-use serde::Serialize;
 use zerocopy::FromZeros;
 
 use crate::candidate::{Candidate, Filter};
+use crate::explanation::{ExplainedCandidate, Explanation};
 use crate::policy::Balancer;
 use crate::qos::Qos;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -22,10 +21,11 @@ const TICKET: usize = 1;
 const AT_US: usize = 2;
 /// Service and key hash.
 const ASKED: usize = 3;
-/// Chosen instance, balancer, number of candidates, truncated, class, hedge.
+/// Chosen instance, balancer, number of candidates, class, hedge.
 const CHOSEN: usize = 4;
-/// Thousandths of retry tokens.
-const TOKENS: usize = 5;
+/// Members there were, 24 bits, and thousandths of retry tokens, 40 bits.
+const MEMBERS: usize = 5;
+const TOKEN_BITS: u32 = 40;
 /// Three words a candidate: handle and in-flight; latency, filter, health and breaker as in its view; score.
 const CANDIDATES: usize = 6;
 const _: () = assert!(CANDIDATES + 3 * RECORDED_CANDIDATES <= WORDS);
@@ -54,57 +54,6 @@ pub(crate) struct ExplainRing {
     words: Box<[AtomicU64]>,
 }
 
-/// JSON shape of the contract's `Explanation`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// The ticket that was asked about.
-    pub ticket: u64,
-    /// Empty when the service was removed since.
-    pub service: String,
-    /// Time of the pick, microseconds.
-    pub at_us: u64,
-    /// Balancer of the service; a key overrules it.
-    pub balancer: Balancer,
-    /// Class of the request.
-    pub qos: Qos,
-    /// The request was with another instance already and was sent to this one, too.
-    pub hedge: bool,
-    /// 0 = no affinity.
-    pub key_hash: u32,
-    /// Handle of the picked instance.
-    pub chosen: u32,
-    /// True when the service had more candidates than are recorded: more than 16, or ones that the balancer did not
-    /// look at (two random choices look at two).
-    pub truncated: bool,
-    /// Those that were looked at, in that order.
-    pub candidates: Vec<ExplainedCandidate>,
-    /// Retry tokens at the pick.
-    pub retry_budget: f64,
-    #[serde(skip)]
-    pub(crate) service_handle: u32,
-}
-
-/// One candidate of an [`Explanation`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExplainedCandidate {
-    /// Its handle.
-    pub instance: u32,
-    /// Why it could not be chosen.
-    pub filter: Option<Filter>,
-    /// Lower is better; `None` when the balancer does not score, -1 for a probe that is due.
-    pub score: Option<f64>,
-    /// Before this request.
-    pub in_flight: u32,
-    /// Latency estimate, microseconds. An f32, written exactly.
-    pub latency_us: f64,
-    /// Breaker before this request.
-    pub breaker: Breaker,
-    /// Health.
-    pub health: Health,
-}
-
 /// Entries of a ring: one more than are remembered, which the pick under way writes.
 const ENTRIES: usize = REMEMBERED_PICKS + 1;
 
@@ -117,7 +66,26 @@ pub(crate) struct Trace<'a> {
     full: bool,
 }
 
-impl Trace<'_> {
+/// Memory for a trace of its own, for a look at members that is no pick.
+#[derive(Debug)]
+pub(crate) struct Aside([AtomicU64; WORDS]);
+
+impl Default for Aside {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; WORDS])
+    }
+}
+
+impl<'a> Trace<'a> {
+    /// One that nobody reads.
+    pub(crate) fn aside(Aside(entry): &'a Aside) -> Self {
+        Self {
+            entry,
+            len: 0,
+            full: false,
+        }
+    }
+
     #[inline]
     fn set(&self, index: usize, value: u64) {
         self.entry[index].store(value, Ordering::Relaxed);
@@ -185,12 +153,12 @@ impl Trace<'_> {
             u64::from(decision.service) << 32 | u64::from(decision.key_hash),
         );
         let shape = (self.len as u64) << 8
-            | u64::from(decision.members > self.len) << 16
             | (decision.class as u64) << 17
             | u64::from(decision.hedge) << 20
             | decision.balancer as u64;
         self.set(CHOSEN, u64::from(decision.chosen) << 32 | shape);
-        self.set(TOKENS, decision.retry_tokens);
+        let tokens = decision.retry_tokens.min((1 << TOKEN_BITS) - 1);
+        self.set(MEMBERS, (decision.members as u64) << TOKEN_BITS | tokens);
         let odd = self.entry[SEQUENCE].load(Ordering::Relaxed);
         self.entry[SEQUENCE].store(odd + 1, Ordering::Release);
     }
@@ -258,32 +226,27 @@ fn read(entry: &[AtomicU64]) -> Option<Explanation> {
 
 fn copy(entry: &[AtomicU64]) -> Explanation {
     let get = |index: usize| entry[index].load(Ordering::Relaxed);
-    let (asked, chosen) = (get(ASKED), get(CHOSEN));
+    let (asked, chosen, members) = (get(ASKED), get(CHOSEN), get(MEMBERS));
     let count = (chosen >> 8 & 255) as usize;
     let candidates = entry[CANDIDATES..]
         .chunks_exact(3)
         .take(count)
-        .map(|words| {
+        .enumerate()
+        .map(|(order, words)| {
             let [who, state, score] = [0, 1, 2].map(|at: usize| words[at].load(Ordering::Relaxed));
-            let score = f64::from_bits(score);
-            ExplainedCandidate {
-                instance: (who >> 32) as u32,
-                filter: Filter::from_code((state >> 32) as u8),
-                score: score.is_finite().then_some(score),
-                in_flight: who as u32,
-                latency_us: f64::from(f32::from_bits(state as u32)),
-                breaker: match state >> 44 & 15 {
-                    0 => Breaker::Closed,
-                    1 => Breaker::Open,
-                    _ => Breaker::HalfOpen,
+            ExplainedCandidate::of(
+                &Candidate {
+                    index: order,
+                    handle: (who >> 32) as u32,
+                    filter: Filter::from_code((state >> 32) as u8),
+                    probe: false,
+                    in_flight: who as u32,
+                    latency_bits: state as u32,
+                    state: (state >> 40) as u32,
+                    score: f64::from_bits(score),
                 },
-                health: match state >> 40 & 15 {
-                    0 => Health::Healthy,
-                    1 => Health::Degraded,
-                    2 => Health::Draining,
-                    _ => Health::Dead,
-                },
-            }
+                Some(order as u32 + 1),
+            )
         });
     Explanation {
         ticket: get(TICKET),
@@ -294,9 +257,9 @@ fn copy(entry: &[AtomicU64]) -> Explanation {
         hedge: chosen >> 20 & 1 == 1,
         key_hash: asked as u32,
         chosen: (chosen >> 32) as u32,
-        truncated: chosen >> 16 & 1 == 1,
         candidates: candidates.collect(),
-        retry_budget: get(TOKENS) as f64 / 1_000.0,
+        rest: (members >> TOKEN_BITS).saturating_sub(count as u64) as u32,
+        retry_budget: (members & ((1 << TOKEN_BITS) - 1)) as f64 / 1_000.0,
         service_handle: (asked >> 32) as u32,
     }
 }

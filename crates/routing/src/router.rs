@@ -14,7 +14,7 @@ use zerocopy::FromZeros;
 use crate::breaker::Transition;
 use crate::caller::Caller;
 use crate::cells::{Cells, View, header_word, instance_word as word};
-use crate::explain::{ExplainRing, Explanation};
+use crate::explain::ExplainRing;
 use crate::key_order::KeyOrder;
 use crate::latencies::LatencySeries;
 use crate::ledger::Ledger;
@@ -219,7 +219,7 @@ impl Router {
         Ok(caller)
     }
 
-    fn rings(&self) -> MutexGuard<'_, Vec<Weak<ExplainRing>>> {
+    pub(crate) fn rings(&self) -> MutexGuard<'_, Vec<Weak<ExplainRing>>> {
         self.explained
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -359,19 +359,6 @@ impl Router {
         to_json(&self.registry.events_since(sequence))
     }
 
-    /// Why a ticket's instance was picked; `None` when the pick is not among the last 1,024 of its thread.
-    pub fn explain(&self, ticket: u64) -> Option<Explanation> {
-        let rings: Vec<_> = self.rings().iter().filter_map(Weak::upgrade).collect();
-        let mut explanation = rings.iter().find_map(|ring| ring.find(ticket))?;
-        explanation.service = self.with_registry(|registry, _| {
-            registry
-                .service(explanation.service_handle)
-                .map(|service| service.name.to_string())
-                .unwrap_or_default()
-        });
-        Some(explanation)
-    }
-
     /// JSON array of the contract's `RecordedPick`: the latest picks, oldest first, of services that are still there. What
     /// another policy would have made of them is asked of these.
     pub fn recorded_picks_json(&self) -> String {
@@ -392,12 +379,6 @@ impl Router {
                 .collect();
             to_json(&recorded)
         })
-    }
-
-    /// JSON of the contract's `Explanation`.
-    pub fn explain_json(&self, ticket: u64) -> Option<String> {
-        self.explain(ticket)
-            .map(|explanation| to_json(&explanation))
     }
 
     /// Takes one token of the service's retry budget: backoff with jitter in milliseconds before attempt `attempt`

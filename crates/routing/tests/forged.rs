@@ -2,9 +2,13 @@
 
 mod mesh;
 
+use std::collections::HashSet;
+
 use linkmesh_metrics::{Collector, render_prometheus};
 use linkmesh_registry::Status;
-use linkmesh_routing::{Outcome, Picked, Rng};
+use linkmesh_routing::{
+    Balancer, EXPLAINED_CANDIDATES, Filter, Outcome, Picked, RECORDED_CANDIDATES, Rng,
+};
 use mesh::Mesh;
 
 #[test]
@@ -49,7 +53,7 @@ fn a_hundred_thousand_forged_numbers_do_nothing() {
             assert!(mesh.router.update_instance(handle, "{}", 0).is_err());
             assert!(mesh.router.instance_info_json(handle, 0).is_err());
             assert!(!mesh.router.wait_cancel(handle, mesh.now_us));
-            assert!(mesh.router.explain_json(ticket).is_none() || ticket == real);
+            assert!(mesh.router.explain_json(ticket, mesh.now_us).is_none() || ticket == real);
         }
     }
     drop(guard);
@@ -84,13 +88,13 @@ fn an_explanation_says_what_the_pick_saw() {
     let (ticket, picked) = mesh.pick().unwrap();
     assert_eq!(picked.instance, instances[4]);
     let why: serde_json::Value =
-        serde_json::from_str(&mesh.router.explain_json(ticket).unwrap()).unwrap();
+        serde_json::from_str(&mesh.router.explain_json(ticket, mesh.now_us).unwrap()).unwrap();
     assert_eq!(why["ticket"], ticket);
     assert_eq!(
         (why["service"].as_str(), why["keyHash"].as_u64()),
         (Some("orders"), Some(0))
     );
-    assert_eq!(why["truncated"], false);
+    assert_eq!(why["rest"], 0);
     let candidates = why["candidates"].as_array().unwrap();
     let of = |instance: u32| {
         let found = candidates
@@ -112,21 +116,49 @@ fn an_explanation_says_what_the_pick_saw() {
 }
 
 #[test]
-fn with_a_key_an_explanation_names_the_homes_that_were_asked() {
-    let mut mesh = Mesh::new("{}");
-    for n in 0..100 {
-        mesh.add(&format!(r#"{{"address":"http://h/{n}"}}"#));
+fn with_a_key_an_explanation_names_the_homes_that_were_asked_and_who_else_there_is() {
+    for balancer in Balancer::ALL.map(Balancer::as_str) {
+        let mut mesh = Mesh::new(&format!(r#"{{"balancer":"{balancer}","concurrency":1}}"#));
+        for n in 0..100 {
+            mesh.add(&format!(r#"{{"address":"http://h/{n}"}}"#));
+        }
+        let home = mesh.pick_key(77).unwrap().1.instance;
+        let (ticket, picked) = mesh.pick_key(77).unwrap();
+        let why = mesh.router.explain(ticket, mesh.now_us).unwrap();
+        assert_eq!((why.key_hash, why.chosen), (77, picked.instance));
+        let asked: Vec<_> = why.candidates.iter().map_while(|one| one.asked).collect();
+        assert!(
+            (1..=RECORDED_CANDIDATES).contains(&asked.len()),
+            "{balancer}"
+        );
+        assert!(
+            asked.iter().copied().eq(1..=asked.len() as u32),
+            "{balancer}"
+        );
+        let first = &why.candidates[0];
+        assert_eq!(
+            (first.instance, first.filter),
+            (home, Some(Filter::AtLimit)),
+            "{balancer}"
+        );
+        assert_eq!(why.candidates.len(), EXPLAINED_CANDIDATES);
+        assert_eq!(why.rest, 36);
+        let listed: HashSet<u32> = why.candidates.iter().map(|one| one.instance).collect();
+        assert_eq!(listed.len(), EXPLAINED_CANDIDATES, "each once");
+        // Those that the pick did not come to are as they are now.
+        let idle = why.candidates.last().unwrap().instance;
+        mesh.router
+            .update_instance(idle, r#"{"health":"draining"}"#, 0)
+            .unwrap();
+        let why = mesh.router.explain(ticket, mesh.now_us).unwrap();
+        let idle = why.candidates.iter().find(|one| one.instance == idle);
+        let idle = idle.expect("as before");
+        assert_eq!((idle.asked, idle.filter), (None, Some(Filter::Draining)));
+        let (ticket, _) = mesh.pick().unwrap();
+        let why = mesh.router.explain(ticket, mesh.now_us).unwrap();
+        assert!(why.candidates.iter().all(|one| one.asked.is_some()));
+        assert_eq!(why.candidates.len() + why.rest as usize, 100, "{balancer}");
     }
-    let home = mesh.pick_key(77).unwrap().1.instance;
-    mesh.router
-        .update_instance(home, r#"{"health":"draining"}"#, 0)
-        .unwrap();
-    let (ticket, picked) = mesh.pick_key(77).unwrap();
-    let why = mesh.router.explain(ticket).unwrap();
-    assert_eq!((why.key_hash, why.chosen), (77, picked.instance));
-    let asked: Vec<u32> = why.candidates.iter().map(|one| one.instance).collect();
-    assert_eq!(asked, [home, picked.instance]);
-    assert!(why.truncated);
 }
 
 #[test]
@@ -146,12 +178,12 @@ fn the_last_1024_picks_are_remembered_and_none_before() {
     assert!(
         more[1..]
             .iter()
-            .all(|ticket| mesh.router.explain(*ticket).is_some())
+            .all(|ticket| mesh.router.explain(*ticket, mesh.now_us).is_some())
     );
     assert!(
         tickets
             .iter()
-            .all(|ticket| mesh.router.explain(*ticket).is_none())
+            .all(|ticket| mesh.router.explain(*ticket, mesh.now_us).is_none())
     );
 }
 

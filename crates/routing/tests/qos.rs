@@ -49,10 +49,10 @@ fn an_explanation_says_the_class() {
     mesh.add("{}");
     let (usual, _) = mesh.pick().unwrap();
     let (critical, _) = mesh.pick_for(Qos::Critical).unwrap();
-    let class = |ticket| mesh.router.explain(ticket).unwrap().qos;
+    let class = |ticket| mesh.router.explain(ticket, mesh.now_us).unwrap().qos;
     assert_eq!(class(usual), Qos::HighThroughput);
     assert_eq!(class(critical), Qos::Critical);
-    let text = mesh.router.explain_json(critical).unwrap();
+    let text = mesh.router.explain_json(critical, mesh.now_us).unwrap();
     assert!(text.contains(r#""qos":"critical""#), "{text}");
 }
 

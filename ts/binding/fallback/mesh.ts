@@ -301,7 +301,7 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
           if (thread !== peer.id) engine.signal(thread)
       }),
     recordedPicks: (mesh) => ask(mesh, ({ engine }) => engine.router.recordedPicksJson()),
-    explain: (mesh, ticket) => ask(mesh, ({ engine }) => engine.router.explainJson(ticket) ?? ''),
+    explain: (mesh, ticket) => ask(mesh, ({ engine }) => engine.router.explainJson(ticket, engine.now()) ?? ''),
 
     metricOpen: (mesh, kind, name, labels, help) =>
       edge.number(() => {

@@ -23,7 +23,7 @@ import * as administer from './routing/administer.js'
 import { backoffMs } from './routing/budget.js'
 import { close } from './routing/complete.js'
 import { control } from './routing/control.js'
-import { explanationOf } from './routing/explain.js'
+import { explanationOf, othersOf } from './routing/explanation.js'
 import * as housekeeping from './routing/housekeeping.js'
 import { collectMetrics, instanceInfoOf, serviceInfoOf, serviceListOf } from './routing/info.js'
 import { type Entered, orderEnter, orderLeave } from './routing/key-order.js'
@@ -321,11 +321,13 @@ export class FallbackRouter {
   }
 
   /** Why a ticket's instance was picked; undefined when the pick is not among the last 1,024. */
-  explainJson(ticket: Ticket): string | undefined {
-    const decision = this.#state.explained.find(Math.trunc(ticket))
+  explainJson(ticket: Ticket, nowUs: number): string | undefined {
+    const { explained, registry, memberships, cells } = this.#state
+    const decision = explained.find(Math.trunc(ticket))
     if (decision === undefined) return undefined
-    const service = this.#state.registry.service(decision.service)
-    return JSON.stringify(explanationOf(decision, service?.name ?? ''))
+    const service = registry.service(decision.service)
+    const others = othersOf(decision, memberships.get(decision.service), cells, nowUs)
+    return JSON.stringify(explanationOf(decision, service?.name ?? '', others))
   }
 
   /** The latest picks of services that are still there, oldest first. */

@@ -1,5 +1,5 @@
-/** Why an instance was picked: the last 1,024 picks of each caller, as they happened. As `crates/routing/src/explain.rs`. */
-import type { Balancer, Breaker, Explanation, Handle, Health, InstanceInfo, QosClass, Ticket } from '../../contract.js'
+/** The last 1,024 picks of each caller, as they happened. As `crates/routing/src/explain.rs`. */
+import type { Balancer, Breaker, Handle, Health, InstanceInfo, QosClass, Ticket } from '../../contract.js'
 import type { Rng } from '../random.js'
 import type { Candidate } from './candidate.js'
 
@@ -11,6 +11,10 @@ const BREAKER_WORDS: readonly InstanceInfo['breaker'][] = ['closed', 'open', 'ha
 
 export function breakerWord(breaker: Breaker): InstanceInfo['breaker'] {
   return BREAKER_WORDS[breaker] as InstanceInfo['breaker']
+}
+
+export function healthWord(health: Health): InstanceInfo['health'] {
+  return HEALTH_WORDS[health] as InstanceInfo['health']
 }
 
 export function healthCode(health: InstanceInfo['health']): Health {
@@ -29,7 +33,8 @@ export interface Decision {
   readonly atUs: number
   /** Thousandths. */
   readonly retryTokens: number
-  readonly truncated: boolean
+  /** Members there were. */
+  readonly members: number
   readonly trace: readonly Candidate[]
 }
 
@@ -84,30 +89,5 @@ export class Explained {
       if (found !== undefined) return found
     }
     return undefined
-  }
-}
-
-/** The contract's shape. `service`: its name, empty when it was removed since. */
-export function explanationOf(decision: Decision, service: string): Explanation {
-  return {
-    ticket: decision.ticket,
-    service,
-    atUs: decision.atUs,
-    balancer: decision.balancer,
-    qos: decision.qos,
-    hedge: decision.hedge,
-    keyHash: decision.keyHash,
-    chosen: decision.chosen,
-    truncated: decision.truncated,
-    candidates: decision.trace.map((candidate) => ({
-      instance: candidate.handle,
-      filter: candidate.filter,
-      score: Number.isFinite(candidate.score) ? candidate.score : null,
-      inFlight: candidate.inFlight,
-      latencyUs: candidate.latencyUs,
-      breaker: breakerWord(candidate.breaker),
-      health: HEALTH_WORDS[candidate.health] as InstanceInfo['health'],
-    })),
-    retryBudget: decision.retryTokens / 1_000,
   }
 }

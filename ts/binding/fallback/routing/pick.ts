@@ -117,7 +117,7 @@ export function openTicket(
     hedge,
     atUs: nowUs,
     retryTokens,
-    truncated: membership.members.length > trace.length,
+    members: membership.members.length,
     trace,
   } satisfies Decision)
   out.instance = member.handle
