@@ -80,7 +80,7 @@ describe.skipIf(NO_NATIVE !== '')(`the heartbeat${NO_NATIVE === '' ? '' : ` (ski
     await start(2)
     const seen: LoopEvent[] = []
     mesh.on('loop', (event) => seen.push(event))
-    // Longer than any interval of the watch, asleep; then at work.
+    // That nothing happens has no event: longer than any interval of the watch, asleep; then at work.
     await new Promise((resolve) => setTimeout(resolve, 2_500))
     const until = performance.now() + 1_000
     while (performance.now() < until) await Promise.all(Array.from({ length: 64 }, () => mesh.request('echo', 1)))

@@ -448,6 +448,7 @@ describe.skipIf(NO_NATIVE !== '')(`remote memory${NO_NATIVE === '' ? '' : `: ${N
       const read = remote.read(0, 8, undefined, { timeoutMs: 10_000 })
       const before = process.cpuUsage()
       const began = performance.now()
+      // Not until something has happened: over this time it is measured what the wait uses.
       await new Promise((resolve) => setTimeout(resolve, 200))
       const { user, system } = process.cpuUsage(before)
       const elapsed = (performance.now() - began) * 1_000

@@ -9,7 +9,5 @@ parentPort.on('message', (ms) => {
   const beganUs = mesh.now()
   while (mesh.now() - beganUs < ms * 1_000);
   parentPort.postMessage({ beganUs, endedUs: mesh.now() })
-  // Once more when the mesh has had a turn.
-  setTimeout(() => parentPort.postMessage('turned'), 20)
 })
-parentPort.postMessage('ready')
+parentPort.postMessage(mesh.threadId)

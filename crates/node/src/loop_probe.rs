@@ -4,6 +4,17 @@
 //! once; one that is idle uses no processor and is left alone. A thread that waits inside a call uses none either: it is
 //! found by the wake that every sleeping loop gets now and then, as everything is where a thread's time cannot be read.
 
+/// How much of the time since the last look a thread has used a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// Next to nothing, or nobody can tell.
+    Nothing,
+    /// Too little for a thread at work all along, and more than one that sleeps: it may have just begun.
+    Some,
+    /// More than a quarter.
+    Much,
+}
+
 /// One thread's processor time, as it was at the last look.
 #[derive(Debug)]
 pub(crate) struct LoopProbe {
@@ -25,16 +36,22 @@ impl LoopProbe {
         Some(Self { clock, used, at })
     }
 
-    /// Whether it has used a processor for more than a quarter of the time since the last call.
-    pub(crate) fn works(&mut self) -> bool {
+    /// What it has used since the last call.
+    pub(crate) fn look(&mut self) -> Used {
         // A thread that has ended has no clock any more.
         let Some(used) = read(self.clock) else {
-            return false;
+            return Used::Nothing;
         };
         let at = std::time::Instant::now();
-        let works = used.saturating_sub(self.used) > at.duration_since(self.at) / 4;
+        let (worked, passed) = (used.saturating_sub(self.used), at.duration_since(self.at));
         (self.used, self.at) = (used, at);
-        works
+        if worked > passed / 4 {
+            Used::Much
+        } else if worked > passed / 100 {
+            Used::Some
+        } else {
+            Used::Nothing
+        }
     }
 }
 
@@ -57,7 +74,7 @@ impl LoopProbe {
         None
     }
 
-    pub(crate) fn works(&mut self) -> bool {
-        false
+    pub(crate) fn look(&mut self) -> Used {
+        Used::Nothing
     }
 }

@@ -10,7 +10,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
 use crate::engine::lock;
 use crate::heartbeat::Housekeeper;
-use crate::loop_probe::LoopProbe;
+use crate::loop_probe::{LoopProbe, Used};
 
 /// Runs the thread's `onWake` callback. Weak: it never keeps the thread's loop alive.
 pub(crate) type Wake = ThreadsafeFunction<(), (), (), NapiStatus, false, true>;
@@ -145,10 +145,10 @@ impl Peer {
         if !self.is_asleep() {
             return Seen::Awake;
         }
-        if lock(&self.probe).as_mut().is_some_and(LoopProbe::works) {
-            Seen::Elsewhere
-        } else {
-            Seen::Asleep
+        match lock(&self.probe).as_mut().map(LoopProbe::look) {
+            Some(Used::Much) => Seen::Elsewhere,
+            Some(Used::Some) => Seen::Stirring,
+            Some(Used::Nothing) | None => Seen::Asleep,
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Seen {
     Awake,
     /// The mesh sleeps there, and the loop is at work on something else.
     Elsewhere,
+    /// The mesh sleeps there, and the loop has done a little since the last look: perhaps it has just begun with more.
+    Stirring,
     /// The mesh sleeps there, and so the loop seems to.
     Asleep,
 }
@@ -118,8 +120,8 @@ impl Pulse {
             let wake = match seen {
                 Seen::Awake => false,
                 Seen::Elsewhere => true,
-                Seen::Asleep if round.ping => true,
-                Seen::Asleep => return Look::Fine,
+                Seen::Stirring | Seen::Asleep if round.ping => true,
+                Seen::Stirring | Seen::Asleep => return Look::Fine,
             };
             self.ask(now_us);
             return if wake { Look::Wake } else { Look::Fine };
@@ -236,6 +238,11 @@ impl Watch {
     pub fn saw(&mut self, now_us: u64, seen: Seen, asked: bool) {
         if seen == Seen::Awake && !asked {
             self.traffic_until_us = now_us + TRAFFIC_US;
+            self.due_us = self.due_us.min(now_us + LOOK_US);
+        }
+        if seen == Seen::Stirring {
+            // Whether it has begun with something is soon known. Without this one that begins shortly before a look
+            // would be found at the next but one.
             self.due_us = self.due_us.min(now_us + LOOK_US);
         }
     }
@@ -401,6 +408,22 @@ mod tests {
         assert_eq!(watch.due_us(), BLOCKED_AFTER_US);
         watch.begin(BLOCKED_AFTER_US, false).expect("in time");
         assert_eq!(watch.due_us(), BLOCKED_AFTER_US + CALM_LOOK_US);
+    }
+
+    #[test]
+    fn an_idle_watch_looks_again_at_a_loop_that_may_have_just_begun() {
+        let mut watch = Watch::default();
+        watch.begin(0, false).expect("the first");
+        let pulse = Pulse::default();
+        assert_eq!(pulse.look(0, Seen::Stirring, QUIET), Look::Fine);
+        assert!(!pulse.is_asked());
+        watch.saw(0, Seen::Stirring, false);
+        assert!(watch.is_calm(0), "that is no traffic");
+        assert_eq!(watch.due_us(), LOOK_US);
+        // It had not.
+        watch.begin(LOOK_US, false).expect("in time");
+        watch.saw(LOOK_US, Seen::Asleep, false);
+        assert_eq!(watch.due_us(), LOOK_US + CALM_LOOK_US);
     }
 
     #[test]
