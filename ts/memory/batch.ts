@@ -112,7 +112,7 @@ class BatchPending extends Pending {
   #failed(records: Records, record: number, index: number): void {
     const what = nameOf(records.op(index), records.offset(index), records.length(index), this.#region)
     this.#results.errors ??= new Map()
-    this.#results.errors.set(index, this.operations.failure(record, what) as LinkmeshError)
+    this.#results.errors.set(index, this.operations.failure(record, what))
   }
 
   #settle(): void {

@@ -290,15 +290,17 @@ export class Operations implements Poller {
     return left === 0 ? 'not-delivered' : pending.changes ? 'unknown' : 'not-delivered'
   }
 
-  /** The error of the completion at `record`, or undefined when it went well. */
-  failure(record: number, what: string): LinkmeshError | undefined {
+  hasFailed(record: number): boolean {
+    return this.page.u32[(record >>> 2) + Completion.Status] !== 0
+  }
+
+  /** The error of the completion at `record`, which has failed. */
+  failure(record: number, what: string): LinkmeshError {
     const { u32, f64 } = this.page
     const word = record >>> 2
-    const status = (u32[word + Completion.Status] as number) | 0
-    if (status === 0) return undefined
     return errorOfCompletion(
       what,
-      status,
+      (u32[word + Completion.Status] as number) | 0,
       u32[word + Completion.Flags] as number,
       u32[word + Completion.Field] as number,
       f64[(record >>> 3) + Completion.LimitF64] as number,

@@ -8,12 +8,20 @@ import {
   SUBMIT_DATA_AT,
 } from '../binding/contract-memory.js'
 
+/** Up to this byte of the completions' data a view that was made once is kept. */
+const KEPT_VIEWS_BYTES = 32 * 1024
+
 /** What one completion says; read out of the page before the next flush overwrites it. */
 export class OperationPage {
   readonly u32: Uint32Array
   readonly f64: Float64Array
   readonly u64: BigUint64Array
   readonly bytes: Uint8Array
+  /**
+   * Views on the bytes of completions by where they begin, in words: answers of one kind come to the same places flush after
+   * flush, and a view costs three times the copy.
+   */
+  readonly #views: (Uint8Array | undefined)[] = new Array(KEPT_VIEWS_BYTES / 8).fill(undefined)
 
   constructor(memory: ArrayBuffer) {
     this.u32 = new Uint32Array(memory)
@@ -51,8 +59,17 @@ export class OperationPage {
     const { bytes } = this
     // Up to here a loop beats the view and the call that `set` needs.
     if (length <= 32) for (let index = 0; index < length; index++) target[index] = bytes[start + index] as number
-    else target.set(bytes.subarray(start, start + length))
+    else target.set(this.#view(start, length))
     return target
+  }
+
+  #view(start: number, length: number): Uint8Array {
+    const place = (start - COMPLETE_DATA_AT) >>> 3
+    const known = this.#views[place]
+    if (known !== undefined && known.length === length) return known
+    const view = this.bytes.subarray(start, start + length)
+    if (place < KEPT_VIEWS_BYTES / 8) this.#views[place] = view
+    return view
   }
 }
 

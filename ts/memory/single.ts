@@ -73,8 +73,9 @@ export abstract class Single<T> extends Pending {
       this.progress(Number(operations.page.u64[(record >>> 3) + Completion.Value64]))
       return
     }
-    const error = operations.failure(record, this.describe())
-    if (error !== undefined) {
+    // The words for its message cost as much as the rest of this: only for what has failed.
+    if (operations.hasFailed(record)) {
+      const error = operations.failure(record, this.describe())
       operations.end(this)
       this.#reject(error)
       return
