@@ -20,6 +20,13 @@ impl RangeSet {
         if range.is_empty() {
             return;
         }
+        // What comes in order, which is nearly everything, makes the last one longer.
+        if let Some(last) = self.ranges.last_mut()
+            && last.end == range.start
+        {
+            last.end = range.end;
+            return;
+        }
         // Those that overlap or touch it become one with it.
         let first = self.ranges.partition_point(|held| held.end < range.start);
         let last = self.ranges.partition_point(|held| held.start <= range.end);
