@@ -303,3 +303,51 @@ fn a_queue_filled_by_another_thread_is_seen_after_a_wake_and_leases_do_not_colli
         }
     }
 }
+
+#[test]
+fn a_queue_is_emptied_by_whoever_fills_it_and_a_poller_outlives_its_engine() {
+    let authority = Authority::new();
+    let server = start(&options(&authority, "server", Some("127.0.0.1:0")));
+    let mut block = options(&authority, "client", None);
+    block.latency = LatencyMode::Block;
+    let client = start(&block);
+    connect(&client, server.local_address());
+    let queue = client.with(|echo, _| echo.queue.clone());
+    let poller = client.poller();
+    let deadline = Instant::now() + LONG;
+    for round in 1..50 {
+        queue.lock().unwrap().push(1000);
+        if round % 2 == 0 {
+            // Whoever drives is to look then.
+            let _lease = client.lease();
+            poller.poll();
+        } else {
+            poller.poll();
+        }
+        while client.with(|echo, _| echo.received_back()) < round * 1000 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+    // Polls that run while the engine ends neither keep it nor run after it.
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let polling = std::thread::spawn({
+        let (poller, ended) = (poller.clone(), ended.clone());
+        move || {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                poller.poll();
+            }
+        }
+    });
+    drop(client);
+    assert_eq!(
+        std::sync::Arc::strong_count(&queue),
+        1,
+        "the application went with its engine"
+    );
+    ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    polling.join().unwrap();
+    queue.lock().unwrap().push(1000);
+    poller.poll();
+    assert_eq!(queue.lock().unwrap().len(), 1);
+}

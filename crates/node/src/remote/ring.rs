@@ -73,14 +73,14 @@ mod shared {
     }
 
     impl Neighbours {
-        /// Linked by `host`. `wake` is called when the engine's thread has to look.
-        pub(crate) fn new(host: Arc<SameHost>, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        /// Linked by `host`. `look` is called, on the host's thread, when the engine has to look.
+        pub(crate) fn new(host: Arc<SameHost>, look: impl Fn() + Send + Sync + 'static) -> Self {
             let stirred = Arc::new(AtomicBool::new(true));
             let stir = Arc::clone(&stirred);
             host.on_wake(move |_| {
                 // Release: whoever sees it finds what the host's thread did before.
                 stir.store(true, Ordering::Release);
-                wake();
+                look();
             });
             Self {
                 host: Some(host),

@@ -1,9 +1,10 @@
 //! Processes of this host, for requests and for memory alike.
 
 use linkmesh_memory::endpoint::Endpoint;
-use linkmesh_transport::engine::EngineWaker;
+use linkmesh_transport::engine::EnginePoller;
 
 use crate::remote::Neighbours;
+use crate::transport::NodeApp;
 
 /// What a node has to do with its neighbours while it starts. Where nothing can be shared everything goes over QUIC.
 pub(super) struct Near {
@@ -11,7 +12,7 @@ pub(super) struct Near {
     #[cfg(target_os = "linux")]
     host: Option<std::sync::Arc<linkmesh_memory::host::SameHost>>,
     #[cfg(target_os = "linux")]
-    waker: std::sync::Arc<std::sync::OnceLock<EngineWaker>>,
+    poller: std::sync::Arc<std::sync::OnceLock<EnginePoller<NodeApp>>>,
 }
 
 #[cfg(target_os = "linux")]
@@ -21,22 +22,24 @@ impl Near {
         use linkmesh_memory::host::{HostOptions, SameHost};
         use std::sync::{Arc, OnceLock};
 
-        let waker = Arc::new(OnceLock::<EngineWaker>::new());
+        let poller = Arc::new(OnceLock::<EnginePoller<NodeApp>>::new());
         // Most likely: no folder for its socket.
         let open = || SameHost::open(HostOptions::default()).ok().map(Arc::new);
         let host = wanted.then(open).flatten();
         let neighbours = host.as_ref().map_or_else(Neighbours::default, |host| {
-            let waker = Arc::clone(&waker);
+            let poller = Arc::clone(&poller);
+            // On the host's thread: what has come goes to the threads of JavaScript from there, and the engine's thread, which
+            // would have to be woken first, sleeps on.
             Neighbours::new(Arc::clone(host), move || {
-                if let Some(waker) = waker.get() {
-                    waker.wake();
+                if let Some(poller) = poller.get() {
+                    poller.poll();
                 }
             })
         });
         Self {
             neighbours,
             host,
-            waker,
+            poller,
         }
     }
 
@@ -46,10 +49,9 @@ impl Near {
         }
     }
 
-    /// The engine runs. What stirred before has nobody woken.
-    pub(super) fn wake_by(&self, waker: EngineWaker) {
-        let waker = self.waker.get_or_init(|| waker);
-        waker.wake();
+    /// The engine runs. What stirred before was looked at by nobody.
+    pub(super) fn poll_by(&self, poller: EnginePoller<NodeApp>) {
+        self.poller.get_or_init(|| poller).poll();
     }
 }
 
@@ -67,5 +69,5 @@ impl Near {
 
     pub(super) fn join(&self, _: &mut Endpoint) {}
 
-    pub(super) fn wake_by(&self, _: EngineWaker) {}
+    pub(super) fn poll_by(&self, _: EnginePoller<NodeApp>) {}
 }

@@ -247,7 +247,7 @@ impl Node {
             app.leave_relays_alone();
         }
         let quic = Quic::start(&start, app).map_err(|error| error.refusal("options.listen"))?;
-        near.wake_by(quic.waker());
+        near.poll_by(quic.poller());
         let engine_threads = quic.shards() as u8;
         let listening = listen.map(|_| quic.local_address());
         Ok(Self {

@@ -124,7 +124,7 @@ pub trait Application: Send {
     }
 
     /// Called right before the driving thread goes to sleep. `false` means that there is something to `poll` after all;
-    /// after `true`, whoever fills a queue wakes the engine (`engine::EngineWaker`).
+    /// after `true`, whoever fills a queue wakes the engine (`engine::EngineWaker`) or has it looked at (`engine::EnginePoller`).
     fn before_sleep(&mut self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
 //! An engine: its shards, their threads, its end.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -33,7 +33,38 @@ impl EngineWaker {
     }
 }
 
-struct Shard<A> {
+/// Has the application look at its queues on the calling thread: for threads that are told of what lies there and have nobody to
+/// wake for it. Cheap to clone; does nothing once the engine has ended, and keeps nothing of it.
+pub struct EnginePoller<A: Application>(Arc<Mutex<Option<Arc<Shared<A>>>>>);
+
+impl<A: Application> Clone for EnginePoller<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Application> std::fmt::Debug for EnginePoller<A> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("EnginePoller").finish_non_exhaustive()
+    }
+}
+
+impl<A: Application> EnginePoller<A> {
+    /// Calls [`Application::poll`] and sends what came of it. When another thread drives, that one looks, woken if it sleeps.
+    pub fn poll(&self) {
+        // Held for the whole call: the engine does not end, and its application is not dropped, on the calling thread.
+        if let Some(shared) = &*self.slot() {
+            shared.poll();
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Shared<A>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Shard<A: Application> {
+    poller: EnginePoller<A>,
     shared: Arc<Shared<A>>,
     proofs: Arc<Proofs>,
     threads: Vec<JoinHandle<()>>,
@@ -203,8 +234,10 @@ impl<A: Application + 'static> Engine<A> {
             let driver = Driver::new(home, socket, proofs.clone());
             let shared = Shared::new(driver, bell, options.latency, options.spin_window);
             // Dropping the engine half-way ends the threads that run already.
+            let shared = Arc::new(shared);
             let mut shard = Shard {
-                shared: Arc::new(shared),
+                poller: EnginePoller(Arc::new(Mutex::new(Some(Arc::clone(&shared))))),
+                shared,
                 proofs,
                 threads: Vec::new(),
             };
@@ -289,6 +322,11 @@ impl<A: Application + 'static> Engine<A> {
         EngineWaker(self.shards[shard].shared.waker().clone())
     }
 
+    /// For threads that fill a queue which [`Application::poll`] empties, and may do that themselves: of the first thread.
+    pub fn poller(&self) -> EnginePoller<A> {
+        self.shards[0].poller.clone()
+    }
+
     /// Says that nobody will lease in the next moments: the background threads take over at once. Costs a wake (1 µs).
     pub fn release(&self) {
         for shard in &self.shards {
@@ -327,6 +365,8 @@ impl<A: Application + 'static> Engine<A> {
 
     fn end(&mut self) {
         for shard in &self.shards {
+            // Waits for a poll that is under way: the application is dropped by whoever ends the engine.
+            shard.poller.slot().take();
             shard.proofs.close();
             shard.shared.stop();
         }

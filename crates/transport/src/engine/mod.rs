@@ -23,7 +23,7 @@ mod socket;
 mod steering;
 mod wait;
 
-pub use engine::{Engine, EngineWaker, MAX_THREADS};
+pub use engine::{Engine, EnginePoller, EngineWaker, MAX_THREADS};
 pub use home::Held;
 pub use lease::Lease;
 pub use local::{is_own_address, reachable_at};

@@ -20,6 +20,8 @@ use crate::core::Application;
 const FOREGROUND: Duration = Duration::from_millis(1);
 /// Attempts at the lock before a foreground thread goes to sleep on it. The holder lets go within a turn.
 const ATTEMPTS: u32 = 2000;
+/// Looks at the application's queues for somebody else, while they are not empty.
+const LOOKS: u32 = 4;
 /// How soon a full socket is tried again.
 const STALLED: Duration = Duration::from_micros(50);
 
@@ -128,6 +130,25 @@ impl<A: Application> Shared<A> {
         };
         self.wanted.fetch_sub(1, Ordering::Relaxed);
         guard
+    }
+
+    /// Has the application look at its queues on the calling thread, which nobody is woken for. When another thread has the driver
+    /// that one looks, or is woken.
+    pub(super) fn poll(&self) {
+        // Poisoned: whoever calls next is told.
+        let Ok(mut driver) = self.driver.try_lock() else {
+            self.bell.waker.wake();
+            return;
+        };
+        for _ in 0..LOOKS {
+            driver.call(A::poll);
+            // The background thread sleeps on: what it has armed is armed again.
+            if driver.application().before_sleep() {
+                self.wake_for(&mut driver);
+                return;
+            }
+        }
+        self.bell.waker.wake();
     }
 
     /// True when a thread waits for the driver.
