@@ -17,9 +17,23 @@ import { hot, sleepy } from '../harness/memory/rows/latency.mjs'
 import { many } from '../harness/memory/rows/many.mjs'
 import { requests } from '../harness/memory/rows/requests.mjs'
 import { stages } from '../harness/memory/rows/stages.mjs'
+import { threads } from '../harness/memory/rows/threads.mjs'
 
 /** What the suite is made of, in the order of the table. */
-export const parts = { hot, sleepy, many, host: sameHost, requests, large, bulk, handshakes, connects, idle, stages }
+export const parts = {
+  hot,
+  sleepy,
+  many,
+  host: sameHost,
+  requests,
+  large,
+  bulk,
+  handshakes,
+  connects,
+  idle,
+  threads,
+  stages,
+}
 
 export async function run({ quick, random, only = Object.keys(parts) }) {
   const folder = mkdtempSync(join(tmpdir(), 'linkmesh-bench-sockets-'))

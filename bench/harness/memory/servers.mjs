@@ -7,7 +7,7 @@ import { quinnThroughNapi } from './quinn-napi.mjs'
 
 export const serve = {
   /** Holds one region that goes over QUIC and one that can be mapped, and serves `echo`. */
-  async linkmesh({ data, bytes, mtu }) {
+  async linkmesh({ data, bytes, mtu, engineThreads }) {
     const { Mesh } = await built('index.js')
     const mesh = await Mesh.open({
       name: 'bench-memory-server',
@@ -15,6 +15,7 @@ export const serve = {
       data,
       nodeName: 'server',
       mtu,
+      engineThreads,
     })
     await mesh.memory.export('far', new SharedArrayBuffer(bytes))
     await mesh.memory.export('near', { bytes })
@@ -27,6 +28,32 @@ export const serve = {
         far: await mesh.memory.grant('far', { to, rights: 'rwa', ttlMs: 86_400_000 }),
         near: await mesh.memory.grant('near', { to, rights: 'rwa', ttlMs: 86_400_000 }),
       }),
+    }
+  },
+
+  /** Reads 64 bytes each from a region of another process, batch after batch, for as long as it is told to. */
+  async linkmeshReader({ data, joining }) {
+    const { Mesh } = await built('index.js')
+    const mesh = await Mesh.open({ name: 'bench-memory-reader', join: [joining], data, sameHost: false })
+    const targets = Array.from({ length: 256 }, () => new Uint8Array(64))
+    let region
+    return {
+      address: { nodeId: mesh.nodeId },
+      ask: async ({ grant, ms, count }) => {
+        if (grant !== undefined) {
+          region = await mesh.memory.import(grant)
+          return {}
+        }
+        let operations = 0
+        const began = performance.now()
+        while (performance.now() - began < ms) {
+          const batch = region.batch()
+          for (let at = 0; at < count; at++) batch.read(64 * (at + 1), 64, targets[at])
+          await batch.flush()
+          operations += count
+        }
+        return { operations, rate: (operations * 1_000) / (performance.now() - began) }
+      },
     }
   },
 
