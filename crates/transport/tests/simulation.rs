@@ -377,3 +377,42 @@ fn an_impaired_path_is_left_for_another_address_without_a_gap() {
         );
     }
 }
+
+#[test]
+fn a_silent_path_with_something_under_way_is_left_within_a_second() {
+    let authority = Authority::new();
+    for seed in seeds(10) {
+        let mut network = Network::new(seed, Faults::none());
+        let server = network.add(authority.member("server"), limits(), Echo::default());
+        let client = network.add(authority.member("client"), limits(), Echo::default());
+        let other = "10.0.1.1:7443".parse().unwrap();
+        network.aliases.push((other, server, 0));
+        let target = Target {
+            addresses: vec![other, address(server)],
+            ..Target::at(other)
+        };
+        network.with(client, |_, io| io.connect(target)).unwrap();
+        assert!(network.run_until(5 * SECOND, both_connected), "seed {seed}");
+        // Nothing is under way: whoever is only quiet stays where it is.
+        network.run(60 * SECOND);
+        assert_eq!(network.nodes[client].core.stats().failovers, 0);
+
+        network.holes.push((address(client), other));
+        start(&mut network, client, ECHO, 1000);
+        let moved = |network: &Network<Echo>| network.nodes[client].core.stats().failovers == 1;
+        assert!(
+            network.run_until(SECOND, moved),
+            "seed {seed}: it waits for the idle timeout"
+        );
+        // The old connection says no goodbye that nobody hears: what went over it is told to be lost at once.
+        let over = |network: &Network<Echo>| {
+            let reasons = network.nodes[client].application.disconnects();
+            reasons == [CloseReason::TimedOut]
+        };
+        assert!(network.run_until(SECOND / 10, over), "seed {seed}");
+        network.nodes[client].application.forget_streams();
+        start(&mut network, client, ECHO, 1000);
+        let answered = |network: &Network<Echo>| network.nodes[client].application.is_done();
+        assert!(network.run_until(SECOND, answered), "seed {seed}");
+    }
+}

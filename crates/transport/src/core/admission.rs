@@ -13,6 +13,7 @@ use super::control::Control;
 use super::link::{Link, Phase};
 use super::peer::{PeerSlot, TargetId};
 use super::send_window::SendWindow;
+use crate::pool::Silence;
 use crate::relay::is_virtual;
 
 /// What may be sent to an address that has not been validated, per byte from it (RFC 9000 §8.1).
@@ -168,6 +169,7 @@ impl Core {
             identity: None,
             info: None,
             health: None,
+            silence: Silence::default(),
             give_up_at: Some(now + self.limits.hello_timeout),
             armed: None,
             send_window: SendWindow::new(self.limits.send_window),

@@ -230,6 +230,7 @@ impl Core {
                     && let Some(link) = self.links.at(index)
                 {
                     link.earn(length);
+                    link.silence.heard();
                     link.connection.handle_event(event);
                     self.links.mark(index);
                 }
@@ -297,6 +298,7 @@ impl Core {
                     if transmit.size == 0 {
                         continue;
                     }
+                    link.silence.sent();
                     self.stats.datagrams_sent += match transmit.segment_size {
                         Some(size) => transmit.size.div_ceil(size) as u64,
                         None => 1,
@@ -395,11 +397,15 @@ impl Core {
             return;
         };
         link.armed = None;
+        let mut silent = false;
         if link.connection.poll_timeout().is_some_and(|at| at <= now) {
             link.connection.handle_timeout(now);
+            silent = link.silence.timer(now, link.connection.rtt());
         }
         if link.give_up_at.is_some_and(|at| at <= now) {
             self.give_up(now, slot);
+        } else if silent {
+            self.fallen_silent(now, slot);
         }
     }
 

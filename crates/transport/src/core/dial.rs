@@ -8,7 +8,7 @@ use super::application::Application;
 use super::authenticator::{SERVER_NAME, Side};
 use super::close::{CloseCode, CloseReason};
 use super::io::Io;
-use super::link::Phase;
+use super::link::{Link, Phase};
 use super::peer::{PeerSlot, Target, TargetId};
 use super::stats::PeerStats;
 use super::timers::Due;
@@ -148,8 +148,11 @@ impl Core {
         self.watch(now, slot);
         let Some(replaced) = replaced else { return };
         let lost = |address| is_virtual(&address) && !self.relay.leads_somewhere(&address);
-        if self.address_of(replaced).is_some_and(lost) {
-            // Its relay is gone: no goodbye would arrive.
+        let silent = |link: &Link| link.silence.is_silent(now, link.connection.rtt());
+        if self.address_of(replaced).is_some_and(lost)
+            || self.links.get(replaced).is_some_and(silent)
+        {
+            // Its relay or its path is gone: no goodbye would arrive.
             self.close_for(now, replaced, CloseCode::Done, CloseReason::TimedOut);
         } else {
             self.leave(replaced, now + self.limits.hello_timeout);
@@ -227,6 +230,25 @@ impl Core {
             self.dial_failed(now, id, reason);
         }
         true
+    }
+
+    /// A connection sends and hears nothing: tries the next address, long before the idle timeout would end it. It stays until
+    /// the other one stands; one that speaks again by then is left with a goodbye.
+    pub(super) fn fallen_silent(&mut self, now: Instant, slot: PeerSlot) {
+        let Some((Phase::Open, Some(id))) =
+            self.links.get(slot).map(|link| (link.phase, link.target))
+        else {
+            return;
+        };
+        if self.dialling >= self.limits.dials {
+            return;
+        }
+        let next = self.targets.get_mut(&id);
+        if let Some(address) = next.and_then(|state| state.fail_over(slot))
+            && let Err(reason) = self.dial(now, id, address)
+        {
+            self.dial_failed(now, id, reason);
+        }
     }
 
     /// Looks at a path, and tries the next address when it has been bad for a while.

@@ -15,7 +15,7 @@ use super::io::StreamError;
 use super::notices::Notices;
 use super::peer::{Direction, PeerInfo, PeerSlot, StreamId, TargetId};
 use super::send_window::SendWindow;
-use crate::pool::Health;
+use crate::pool::{Health, Silence};
 
 /// How far a connection has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,7 @@ pub(super) struct Link {
     /// Watched where there is another address to go to.
     /// Of the path, where somebody looks.
     pub(super) health: Option<Health>,
+    pub(super) silence: Silence,
     /// When the handshake, or the draining, has taken too long.
     pub(super) give_up_at: Option<Instant>,
     /// The earliest entry for this connection in the timer heap.

@@ -5,9 +5,11 @@
 
 mod backoff;
 mod health;
+mod silence;
 mod target;
 
 pub use backoff::Backoff;
 pub use health::Health;
+pub(crate) use silence::Silence;
 pub(crate) use target::{Failed, Step, TargetState};
 pub use target::{MAX_ADDRESSES, MAX_CONNECTIONS};
