@@ -1,4 +1,4 @@
-//! A record: a header of 64 bytes, the payload, zeros up to a multiple of 8.
+//! A record: a header of 64 bytes, the payload, zeros up to a multiple of 64.
 //!
 //! ```text
 //! 0   4  length of the payload
@@ -8,13 +8,19 @@
 //! 20  1  kind
 //! 21  3  zeros
 //! 24  8  time its group was written, microseconds since 1970, never less than the record before
-//! 32 32  BLAKE3 of the record before, header and payload
+//! 32 32  hash of the record before
 //! ```
+//!
+//! The hash of a record is BLAKE3(hash of the record before, [digest](super::digest) of the record): whoever knows one
+//! knows that nothing before it was changed. Only these 64 bytes wait for the record before; the digests of many records
+//! are made at once.
 //!
 //! A group is what one sync made durable. Its first sequence is in each of its records because of this: whatever
 //! comes before a group was durable before any byte of the group was written. So when a record cannot be read and a
 //! readable one of a later group follows, what is missing had been acknowledged; when only its own group follows,
 //! it had not.
+
+use super::digest::{BLOCK, digest_of};
 
 /// Bytes of a record before its payload.
 pub const RECORD_HEADER: usize = 64;
@@ -34,7 +40,7 @@ impl Kind {
 
 /// Bytes that a payload of this length takes with its header and padding.
 pub const fn padded(length: usize) -> usize {
-    RECORD_HEADER + length.next_multiple_of(8)
+    RECORD_HEADER + length.next_multiple_of(BLOCK)
 }
 
 /// What a record says about itself.
@@ -65,17 +71,19 @@ pub(crate) enum Found {
     Damaged,
 }
 
-/// Appends records to a buffer and keeps the chain.
+/// Appends records to a buffer, and seals them: a record is written in two steps, so that in between the digests of many
+/// can be made at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoder {
     pub(crate) seed: u32,
     /// Of the next record.
     pub(crate) sequence: u64,
-    /// Hash of the record before.
+    /// Hash of the last sealed record.
     pub(crate) previous: Hash,
 }
 
 impl Encoder {
+    /// Appends a record that is still to be [sealed](Self::seal).
     pub(crate) fn push(
         &mut self,
         out: &mut Vec<u8>,
@@ -84,27 +92,42 @@ impl Encoder {
         time_us: u64,
         payload: &[u8],
     ) {
-        let start = out.len();
+        let end = out.len() + padded(payload.len());
         let mut header = [0; RECORD_HEADER];
         header[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
         header[8..16].copy_from_slice(&self.sequence.to_le_bytes());
         header[16..20].copy_from_slice(&((self.sequence - group) as u32).to_le_bytes());
         header[20] = kind.0;
         header[24..32].copy_from_slice(&time_us.to_le_bytes());
-        header[32..].copy_from_slice(&self.previous);
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &header), payload);
-        header[4..8].copy_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(&header);
         out.extend_from_slice(payload);
-        self.previous = hash_of(&out[start..]);
-        out.resize(start + padded(payload.len()), 0);
+        out.resize(end, 0);
         self.sequence += 1;
+    }
+
+    /// Chains a record (header and payload) to the one before and puts its checksum in. In the order of the sequence.
+    pub(crate) fn seal(&mut self, record: &mut [u8], digest: &Hash) {
+        record[32..RECORD_HEADER].copy_from_slice(&self.previous);
+        let crc = crc32c::crc32c_append(self.seed, record);
+        record[4..8].copy_from_slice(&crc.to_le_bytes());
+        self.previous = chained(&self.previous, digest);
     }
 }
 
-/// Hash of a record: header and payload, without the padding.
+fn chained(previous: &Hash, digest: &Hash) -> Hash {
+    let mut both = [0; BLOCK];
+    both[..32].copy_from_slice(previous);
+    both[32..].copy_from_slice(digest);
+    *blake3::hash(&both).as_bytes()
+}
+
+/// Hash of a sealed record: header and payload, without the padding.
 pub(crate) fn hash_of(record: &[u8]) -> Hash {
-    *blake3::hash(record).as_bytes()
+    let previous = record[32..]
+        .first_chunk()
+        .copied()
+        .unwrap_or(CHAIN_START);
+    chained(&previous, &digest_of(record))
 }
 
 /// The header's fields when they are possible at all; nothing is checked against the payload yet.
@@ -157,6 +180,14 @@ pub(crate) fn decode(bytes: &[u8], seed: u32) -> Found {
 mod tests {
     use super::*;
 
+    fn sealed(encoder: &mut Encoder, out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
+        let start = out.len();
+        encoder.push(out, 5, Kind(kind), 10, payload);
+        let record = &mut out[start..start + RECORD_HEADER + payload.len()];
+        let digest = digest_of(record);
+        encoder.seal(record, &digest);
+    }
+
     fn two() -> (Vec<u8>, Encoder) {
         let mut encoder = Encoder {
             seed: 77,
@@ -164,8 +195,8 @@ mod tests {
             previous: CHAIN_START,
         };
         let mut bytes = Vec::new();
-        encoder.push(&mut bytes, 5, Kind(1), 10, b"first");
-        encoder.push(&mut bytes, 5, Kind(2), 10, b"");
+        sealed(&mut encoder, &mut bytes, 1, b"first");
+        sealed(&mut encoder, &mut bytes, 2, b"");
         (bytes, encoder)
     }
 

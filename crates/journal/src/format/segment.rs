@@ -4,7 +4,7 @@
 //! Within a group records lie back to back.
 //!
 //! ```text
-//! 0   8  magic "LMJRNL01"
+//! 0   8  magic "LMJRNL02"
 //! 8   8  number of the segment, as in the file name
 //! 16  8  sequence of the first record
 //! 24  8  time of creation, microseconds since 1970
@@ -19,7 +19,7 @@ use super::record::Hash;
 
 /// Bytes before the first record.
 pub const SEGMENT_HEADER: usize = 128;
-const MAGIC: &[u8; 8] = b"LMJRNL01";
+const MAGIC: &[u8; 8] = b"LMJRNL02";
 const SUFFIX: &str = ".journal";
 
 /// What the first bytes of a segment say.

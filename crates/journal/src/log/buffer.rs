@@ -49,6 +49,10 @@ impl PageBuffer {
         &self.bytes[self.skip..]
     }
 
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.skip..]
+    }
+
     /// Empties it; what more than `keep` bytes needed is given back.
     pub(crate) fn clear(&mut self, keep: usize) {
         if self.bytes.capacity() > keep + STEP + ALIGNMENT {

@@ -6,9 +6,11 @@ use super::buffer::PageBuffer;
 use super::queue::Batch;
 use super::segments::Segment;
 use super::shared::now_us;
-use crate::format::{Encoder, Kind, padded};
+use crate::format::{Digester, Encoder, Kind, RECORD_HEADER, padded};
 use crate::limits::MAX_GROUP_BYTES;
 
+/// So many records are sealed at once while the group is filled, so that each lane of the processor has one.
+pub(crate) const SEAL: usize = 64;
 /// Groups of up to so many bytes write ahead.
 const SMALL_GROUP: usize = 32 << 10;
 /// How far.
@@ -42,11 +44,15 @@ pub(crate) struct Group {
     pub(crate) first_ticket: u64,
     pub(crate) first_sequence: u64,
     time_us: u64,
+    /// Where the records start that are still to be sealed, and the lengths of their payloads.
+    unsealed: Vec<(usize, usize)>,
+    digester: Digester,
 }
 
 impl Group {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear(MAX_GROUP_BYTES);
+        self.unsealed.clear();
         (self.records, self.payload_bytes) = (0, 0);
     }
 
@@ -87,15 +93,30 @@ impl Group {
 
     fn push(&mut self, head: &mut Head, kind: Kind, payload: &[u8]) {
         self.bytes.reserve(padded(payload.len()));
+        self.unsealed.push((self.bytes.len(), payload.len()));
         let tail = self.bytes.tail();
         head.encoder
             .push(tail, self.first_sequence, kind, self.time_us, payload);
         self.records += 1;
         self.payload_bytes += payload.len();
+        if self.unsealed.len() == SEAL {
+            self.seal(head);
+        }
     }
 
-    /// Nothing more is taken: fills the last block, and says where its last record ends. `head` moves behind it.
+    fn seal(&mut self, head: &mut Head) {
+        let bytes = self.bytes.as_mut_slice();
+        self.digester.digest(bytes, &self.unsealed);
+        for ((start, length), digest) in self.unsealed.drain(..).zip(&self.digester.digests) {
+            let record = &mut bytes[start..start + RECORD_HEADER + length];
+            head.encoder.seal(record, digest);
+        }
+    }
+
+    /// Nothing more is taken: seals what is left, fills the last block, and says where the last record ends. `head` moves
+    /// behind it.
     pub(crate) fn finish(&mut self, head: &mut Head) -> u64 {
+        self.seal(head);
         let end = head.offset + self.bytes.len() as u64;
         let next = head.segment.header.group_start(end);
         self.bytes

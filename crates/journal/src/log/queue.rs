@@ -2,6 +2,7 @@
 //! that an append allocates only while the buffers grow.
 
 use super::commits::Ticket;
+use super::group::SEAL;
 use crate::error::{ErrorKind, JournalError};
 use crate::format::Kind;
 use crate::limits::JournalOptions;
@@ -16,6 +17,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Whether a writer that waits for the disk anyway encodes these now: enough to fill its lanes, or to take a while.
+    pub(crate) fn is_worth_taking(&self) -> bool {
+        const BYTES: usize = 32 << 10;
+        self.spans.len() >= SEAL || self.bytes.len() >= BYTES
+    }
+
     pub(crate) fn clear(&mut self) {
         // What one burst needed is not kept for ever.
         const KEEP: usize = 8 << 20;

@@ -106,6 +106,8 @@ impl Writers {
     fn encode(&self, encoding: &mut Encoding, group: &mut Group) -> Result<Head, Ended> {
         let shared = &*self.shared;
         let mut head = encoding.head.clone();
+        // Whether what waited when the disk was found free is in the group.
+        let mut drained = false;
         loop {
             group.fill(&mut head, &encoding.batch, &mut encoding.cursor);
             let left = encoding.cursor.record < encoding.batch.spans.len();
@@ -117,8 +119,9 @@ impl Writers {
                 if queue.failures != encoding.failures {
                     break;
                 }
+                let waits = !queue.batch.spans.is_empty();
                 if !queue.syncing {
-                    if group.records > 0 {
+                    if group.records > 0 && (left || drained || !waits) {
                         queue.syncing = true;
                         return Ok(head);
                     }
@@ -126,10 +129,12 @@ impl Writers {
                         break;
                     }
                 }
-                if !left && !queue.batch.spans.is_empty() {
+                // While the disk is busy there is time to wait for more.
+                if !left && waits && (!queue.syncing || queue.batch.is_worth_taking()) {
+                    drained = !queue.syncing;
                     break;
                 }
-                if !left && group.records == 0 && queue.refused.is_some() {
+                if !left && !waits && group.records == 0 && queue.refused.is_some() {
                     return Err(Ended);
                 }
                 queue.turn_awaited = left || group.records > 0;
@@ -267,7 +272,7 @@ impl Writers {
             drop(commits);
             queue.settle(group.records, group.payload_bytes);
             queue.syncing = false;
-            if queue.turn_awaited {
+            if queue.turn_awaited || !queue.batch.spans.is_empty() {
                 shared.work.notify_one();
             }
         }
