@@ -49,6 +49,8 @@ fn main() {
                 let Measured { rate, p50_us, p99_us, records } =
                     measure(&place, in_flight, Duration::from_secs_f64(seconds));
                 std::fs::remove_dir_all(&place).expect("removed");
+                // The file system gives the space back now, and not while the next one is measured.
+                std::fs::File::open(folder).and_then(|folder| folder.sync_all()).expect("synced");
                 // The first round warms up.
                 if round > 0 {
                     println!(

@@ -249,3 +249,22 @@ fn a_message_that_contains_a_journal_cannot_pass_for_records() {
     assert_eq!(sequences(&journal), [1, 2]);
     assert_ne!(anchor, disk.bytes("anchor"));
 }
+
+#[test]
+fn a_segment_of_another_format_is_refused_and_left_alone() {
+    let disk = written(10);
+    disk.damage(&name(1), |bytes| {
+        bytes[6..8].copy_from_slice(b"01");
+        let crc = crc32c::crc32c(&bytes[..124]);
+        bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+    });
+    let before = disk.bytes(&name(1));
+    for repair in [false, true] {
+        let error = open(&disk, repair).expect_err("another format must not open");
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.contains("format 01"), "{}", error.message);
+    }
+    let verified = verify(&disk).map_err(|error| error.kind);
+    assert_eq!(verified, Err(ErrorKind::Invalid));
+    assert_eq!(disk.bytes(&name(1)), before);
+}

@@ -450,3 +450,31 @@ fn a_folder_that_cannot_be_written_is_refused() {
         ErrorKind::ReadOnly
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_segment_that_is_full_keeps_one_descriptor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Disk::open(folder.path()).expect("the folder");
+    let (journal, _) = Journal::open(Arc::new(disk), small()).expect("opens");
+    let ten = 10 * MIN_SEGMENT_BYTES / 4_096;
+    for _ in 0..ten {
+        let ticket = journal.append(Kind(1), &[1; 2_000]).expect("append");
+        journal.wait(ticket).expect("durable");
+    }
+    let kept = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".journal"))
+        .count();
+    let open = std::fs::read_dir("/proc/self/fd")
+        .expect("descriptors")
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|path| {
+            path.starts_with(folder.path())
+                && path.extension().is_some_and(|found| found == "journal")
+        })
+        .count();
+    assert!(kept >= 10, "{kept} segments");
+    assert!(open <= kept + 1, "{open} descriptors for {kept} segments");
+}

@@ -149,7 +149,10 @@ mod tests {
             for ((start, length), digest) in records.iter().zip(&digester.digests) {
                 let whole = &bytes[*start..start + padded(*length)];
                 assert_eq!(*digest, *blake3::hash(whole).as_bytes(), "{length} bytes");
-                assert_eq!(*digest, digest_of(&bytes[*start..start + RECORD_HEADER + length]));
+                assert_eq!(
+                    *digest,
+                    digest_of(&bytes[*start..start + RECORD_HEADER + length])
+                );
             }
         }
     }

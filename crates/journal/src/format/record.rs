@@ -123,10 +123,7 @@ fn chained(previous: &Hash, digest: &Hash) -> Hash {
 
 /// Hash of a sealed record: header and payload, without the padding.
 pub(crate) fn hash_of(record: &[u8]) -> Hash {
-    let previous = record[32..]
-        .first_chunk()
-        .copied()
-        .unwrap_or(CHAIN_START);
+    let previous = record[32..].first_chunk().copied().unwrap_or(CHAIN_START);
     chained(&previous, &digest_of(record))
 }
 

@@ -4,7 +4,8 @@
 //! Within a group records lie back to back.
 //!
 //! ```text
-//! 0   8  magic "LMJRNL02"
+//! 0   6  magic "LMJRNL"
+//! 6   2  format, two digits: "02"
 //! 8   8  number of the segment, as in the file name
 //! 16  8  sequence of the first record
 //! 24  8  time of creation, microseconds since 1970
@@ -19,7 +20,9 @@ use super::record::Hash;
 
 /// Bytes before the first record.
 pub const SEGMENT_HEADER: usize = 128;
-const MAGIC: &[u8; 8] = b"LMJRNL02";
+const MAGIC: &[u8; 6] = b"LMJRNL";
+/// 01 chained each record by one hash over all of it, and padded it to 8 bytes.
+const FORMAT: &[u8; 2] = b"02";
 const SUFFIX: &str = ".journal";
 
 /// What the first bytes of a segment say.
@@ -36,7 +39,8 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER] {
         let mut bytes = [0; SEGMENT_HEADER];
-        bytes[..8].copy_from_slice(MAGIC);
+        bytes[..6].copy_from_slice(MAGIC);
+        bytes[6..8].copy_from_slice(FORMAT);
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first_sequence.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.created_us.to_le_bytes());
@@ -52,8 +56,7 @@ impl SegmentHeader {
     pub(crate) fn decode(bytes: &[u8], number: u64) -> Option<Self> {
         let bytes = bytes.first_chunk::<SEGMENT_HEADER>()?;
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or([0; 8]));
-        let crc = u32::from_le_bytes(bytes[124..].try_into().ok()?);
-        if bytes[..8] != *MAGIC || crc != crc32c::crc32c(&bytes[..124]) || long(8) != number {
+        if !is_header(bytes) || bytes[6..8] != *FORMAT || long(8) != number {
             return None;
         }
         let block = u32::from_le_bytes(bytes[80..84].try_into().ok()?);
@@ -82,6 +85,18 @@ impl SegmentHeader {
     pub(crate) fn crc_seed(&self) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c(&self.journal), &self.number.to_le_bytes())
     }
+}
+
+fn is_header(bytes: &[u8; SEGMENT_HEADER]) -> bool {
+    bytes[..6] == *MAGIC && bytes[124..] == crc32c::crc32c(&bytes[..124]).to_le_bytes()
+}
+
+/// The format that an undamaged header names when it is not the one of this version: not to be read, and no damage that
+/// a repair may clear away.
+pub(crate) fn other_format(bytes: &[u8]) -> Option<&str> {
+    let bytes = bytes.first_chunk::<SEGMENT_HEADER>()?;
+    let format = std::str::from_utf8(&bytes[6..8]).ok()?;
+    (is_header(bytes) && format.as_bytes() != FORMAT).then_some(format)
 }
 
 /// `00000000000000000001.journal`

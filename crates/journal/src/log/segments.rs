@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::{ErrorKind, JournalError, Place};
-use crate::format::{SEGMENT_HEADER, SegmentHeader, file_name, number_of};
+use crate::format::{SEGMENT_HEADER, SegmentHeader, file_name, number_of, other_format};
 use crate::storage::{Storage, StorageFile};
 
 #[derive(Debug)]
@@ -87,6 +87,16 @@ pub(crate) fn candidates(storage: &dyn Storage) -> Result<Vec<Candidate>, Journa
         };
         let mut bytes = [0; SEGMENT_HEADER];
         let read = file.read_at(0, &mut bytes).map_err(failed)?;
+        if let Some(format) = other_format(&bytes[..read]) {
+            return Err(JournalError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "{name} is of format {format}, which this version of linkmesh does not read; nothing was changed. \
+                     Export it with the version that wrote it, or move the folder away to begin anew"
+                ),
+            )
+            .field("data"));
+        }
         found.push(Candidate {
             number,
             size: file.size().map_err(failed)?,

@@ -84,10 +84,7 @@ impl Shared {
         payloads: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Result<Ticket, JournalError> {
         let mut queue = lock(&self.queue);
-        let (empty, small) = (
-            queue.batch.spans.is_empty(),
-            !queue.batch.is_worth_taking(),
-        );
+        let (empty, small) = (queue.batch.spans.is_empty(), !queue.batch.is_worth_taking());
         let ticket = queue.push_all(kind, payloads, &self.options)?;
         // A writer waits only when it saw an empty queue, or, while another one syncs, one that was not worth it; who has
         // synced wakes it for what came in between.

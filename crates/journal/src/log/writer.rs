@@ -243,7 +243,10 @@ impl Writers {
             if prepare {
                 durable.asked = next;
             }
-            durable.head = head.clone();
+            let before = std::mem::replace(&mut durable.head, head.clone());
+            if begins {
+                before.segment.file.rest();
+            }
             (begins, prepare)
         };
         if begins {

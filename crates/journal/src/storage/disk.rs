@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Storage, StorageFile};
 
@@ -158,7 +158,15 @@ struct DiskFile {
     path: PathBuf,
     /// The same file past the cache of the operating system, opened by the first write that can go there. Whole blocks
     /// from memory that begins at one then reach the device without a copy, and a sync has no pages to look for.
-    direct: OnceLock<Option<File>>,
+    /// Locked for a write, of which there is one at a time.
+    direct: Mutex<Direct>,
+}
+
+#[derive(Debug)]
+enum Direct {
+    Untried,
+    Open(File),
+    Unavailable,
 }
 
 impl DiskFile {
@@ -166,8 +174,12 @@ impl DiskFile {
         Self {
             file,
             path,
-            direct: OnceLock::new(),
+            direct: Mutex::new(Direct::Untried),
         }
+    }
+
+    fn direct(&self) -> MutexGuard<'_, Direct> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// False when the bytes have to go by way of the cache; then nothing is known of what was written of them.
@@ -179,7 +191,11 @@ impl DiskFile {
         {
             return Ok(false);
         }
-        let Some(direct) = self.direct.get_or_init(|| open_direct(&self.path)) else {
+        let mut direct = self.direct();
+        if matches!(*direct, Direct::Untried) {
+            *direct = open_direct(&self.path).map_or(Direct::Unavailable, Direct::Open);
+        }
+        let Direct::Open(direct) = &*direct else {
             return Ok(false);
         };
         match write_at(direct, offset, bytes) {
@@ -220,6 +236,10 @@ impl StorageFile for DiskFile {
         // The size never changes after creation, so the data is all there is to sync. It is the file that is synced, by
         // whichever descriptor it was written.
         self.file.sync_data()
+    }
+
+    fn rest(&self) {
+        *self.direct() = Direct::Untried;
     }
 }
 

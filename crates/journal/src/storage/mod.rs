@@ -83,4 +83,7 @@ pub trait StorageFile: Debug + Send + Sync {
     /// # Errors
     /// As the operating system says. Nothing may be concluded about any byte written since the last success.
     fn sync(&self) -> io::Result<()>;
+
+    /// Nothing more will be written for now: what only writing needs is let go.
+    fn rest(&self) {}
 }
