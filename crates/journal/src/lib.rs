@@ -15,6 +15,7 @@ mod letters;
 mod limits;
 mod log;
 mod storage;
+mod sync;
 
 pub use audit::{AUDIT, AuditEntry, AuditLog, AuditOptions, AuditPage, AuditQuery};
 pub use error::{ErrorKind, JournalError, Place};

@@ -7,7 +7,7 @@
 //!
 //! # Source
 //! BLAKE3 paper, section 2.4 and 5.3: a message of at most 1,024 bytes is one chunk, its blocks are compressed one after
-//! the other, the first with CHUNK_START, the last with CHUNK_END and ROOT. `blake3` offers that for many messages by
+//! the other, the first marked as the start, the last as the end and the root. `blake3` offers that for many messages by
 //! [`Platform::hash_many`] only, which it does not promise to keep: the version is pinned, and a test here compares
 //! every length with [`blake3::hash`].
 
@@ -76,13 +76,12 @@ impl Digester {
         self.digests.resize(records.len(), [0; 32]);
         for (index, (start, length)) in records.iter().enumerate() {
             let blocks = padded(*length) / BLOCK;
-            match self.classes.get_mut(blocks - 1) {
-                Some(class) => class.push(index as u32),
+            if let Some(class) = self.classes.get_mut(blocks - 1) {
+                class.push(index as u32);
+            } else {
                 // Several chunks: it fills the lanes alone.
-                None => {
-                    let whole = &bytes[*start..start + padded(*length)];
-                    self.digests[index] = *blake3::hash(whole).as_bytes();
-                }
+                let whole = &bytes[*start..start + padded(*length)];
+                self.digests[index] = *blake3::hash(whole).as_bytes();
             }
         }
         macro_rules! lanes {

@@ -1,7 +1,7 @@
 //! The face of the log.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use super::commits::{Acknowledged, Commits, Ticket};
@@ -18,6 +18,7 @@ use crate::error::{ErrorKind, JournalError};
 use crate::format::{Encoder, Hash, Kind};
 use crate::limits::JournalOptions;
 use crate::storage::Storage;
+use crate::sync::{Condvar, Mutex};
 
 /// How far the durable log reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

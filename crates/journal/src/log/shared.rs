@@ -1,7 +1,7 @@
 //! What the appenders, the writer and the keeper of one journal share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::commits::{Commits, Ticket};
@@ -12,6 +12,7 @@ use crate::error::JournalError;
 use crate::format::Kind;
 use crate::limits::JournalOptions;
 use crate::storage::Storage;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Called after every group, on the writer's thread: it must only ring a bell.
 pub(crate) type Listener = Arc<dyn Fn() + Send + Sync>;

@@ -9,7 +9,7 @@
 //! A lone append is encoded, written and acknowledged by one thread: nothing is handed over that nobody waits for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::commits::{Acknowledged, Ticket};
 use super::group::{Cursor, Group, Head};
@@ -19,6 +19,7 @@ use super::segments::Segment;
 use super::shared::{Shared, lock, now_us};
 use crate::error::{ErrorKind, JournalError};
 use crate::format::{Encoder, SegmentHeader, file_name};
+use crate::sync::Mutex;
 
 /// How many threads take turns.
 pub(crate) const WRITERS: usize = 2;
