@@ -263,8 +263,9 @@ export class Mesh {
 
   /**
    * Changes policies and weights of services as `linkmesh up` changes its config: checked, tried in the shadow on the latest
-   * picks, applied in one turn, watched by the requests of this thread, and taken back by itself when they fail more often
-   * or take longer than the bounds allow. Resolves when that is known; rejects, with nothing changed, when the config is wrong.
+   * picks, applied in one turn, watched by the requests of all threads, and taken back by itself when they fail more often or
+   * take longer than the bounds allow. Of requests of other threads, what counts as latency is the time with the instance:
+   * that they waited in a queue before is seen of this thread's alone, that they were shed is seen of all. Resolves when that is known; rejects, with nothing changed, when the config is wrong.
    */
   async reload(config: MeshConfig, options: MeshReloadOptions = {}): Promise<ReloadReport> {
     this.#mustBeOpen()

@@ -145,7 +145,8 @@ describe.skipIf(NO_MESH !== '')('reload', () => {
 
   it('a wrong file names the field and changes nothing; one that needs a new start says so', async () => {
     const { path, write } = config()
-    const up = start(['up', path, '--json'])
+    const data = join(folder, 'refused')
+    const up = start(['up', path, '--json', ...(native ? ['--data', data] : [])])
     await busy(up)
     write({ policy: { concurrency: -1 } })
     expect(await reported(up, 1)).toMatchObject({
@@ -160,6 +161,32 @@ describe.skipIf(NO_MESH !== '')('reload', () => {
     write({}, JSON.stringify({ name: 'other' }))
     const third = (await reported(up, 3)) as unknown as { problems: { path: string }[] }
     expect(third.problems.map((problem) => problem.path)).toEqual(['gateway', 'load', 'name'])
+    // Who asks by the command hears the same, and a script sees it by the exit code.
+    const { pid } = (await up.line(({ type }) => type === 'up')) as { pid: number }
+    const asked = await linkmesh(['reload', '--pid', String(pid)])
+    expect([asked.code, asked.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^name: [\s\S]*\nrefused: nothing was changed\n$/m),
+    ])
+    up.child.kill('SIGTERM')
+    const { json } = await up.ended
+    expect(json.at(-1)).toMatchObject({ type: 'summary', lost: 0, wrong: 0, failed: 0 })
+    if (!native) return
+    const trail = await linkmesh(['audit', 'export', '--data', data])
+    const actions = trail.stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line).entry) // biome-ignore format: one call
+    expect(actions.map(({ action }: { action: string }) => action)).toEqual(Array(4).fill('config.refused'))
+  })
+
+  it('a right file that the backend cannot follow is refused by name, and changes nothing', async () => {
+    const { path, write } = config()
+    const up = start(['up', path, '--json'], { env: { LINKMESH_BACKEND: 'fallback' } })
+    await busy(up)
+    write({ policy: { outlier: { enabled: true } } })
+    expect(await reported(up, 1)).toMatchObject({
+      verdict: 'refused',
+      changes: [{ path: 'services.echo.policy.outlier' }],
+      problems: [{ message: expect.stringMatching(/native/) }],
+    })
     up.child.kill('SIGTERM')
     const { json } = await up.ended
     expect(json.at(-1)).toMatchObject({ type: 'summary', lost: 0, wrong: 0, failed: 0 })

@@ -4,8 +4,9 @@ import type { Fleet, FleetInstance } from '../../ts/cli/up/fleet.js'
 import { time } from '../../ts/cli/up/format.js'
 import { Happenings } from '../../ts/cli/up/happenings.js'
 import { Keys } from '../../ts/cli/up/keys.js'
-import type { InstanceFigures, Snapshot } from '../../ts/cli/up/snapshot.js'
+import { Figures, type InstanceFigures, type Snapshot } from '../../ts/cli/up/snapshot.js'
 import { render, renderLine } from '../../ts/cli/up/view.js'
+import { Mesh } from '../../ts/index.js'
 
 const instance = (id: string, more: Partial<InstanceFigures> = {}): InstanceFigures => ({
   id,
@@ -109,6 +110,29 @@ describe('the picture', () => {
     [2_100_000, '2.1 s'],
   ])('%d µs is %s', (us, wanted) => {
     expect(time(us)).toBe(wanted)
+  })
+})
+
+describe('the figures', () => {
+  it('show an instance that is kept out as ejected, whoever did it, until that is over', async () => {
+    const mesh = await Mesh.open({ name: 'view-ejected' })
+    for (const id of ['till-1', 'till-2'])
+      mesh.register('till.pay', { address: `http://${id}`, metadata: { instance: id } })
+    const one = (id: string, state: FleetInstance['state']): FleetInstance => ({
+      id,
+      service: 'till',
+      thread: -1,
+      state,
+    })
+    const figures = new Figures({ instances: [one('till-1', 'failing'), one('till-2', 'up')] } as unknown as Fleet)
+    const states = () => figures.take(mesh.services())[0]?.instances.map(({ state }) => state)
+    expect(states()).toEqual(['failing', 'up'])
+    const target = { service: 'till.pay', instance: 'till-1' }
+    await mesh.admin.eject(target, { forMs: 60_000, by: 'test' })
+    expect(states()).toEqual(['ejected', 'up'])
+    await mesh.admin.eject(target, { forMs: 0, by: 'test' })
+    expect(states()).toEqual(['failing', 'up'])
+    await mesh.close()
   })
 })
 

@@ -1,6 +1,6 @@
 /** An operator's orders about one instance. */
 import { expect, it } from 'vitest'
-import { Outcome, Scratch, Status } from '../../ts/binding/contract.js'
+import { Outcome, Scratch, type ServiceInfo, Status } from '../../ts/binding/contract.js'
 import { onBothBackends, refusal } from './backends.js'
 import { openMesh } from './open-mesh.js'
 
@@ -42,6 +42,22 @@ onBothBackends('orders', (binding) => {
     for (const instance of [a, b]) expect(api.instanceControl(mesh, instance, 'eject', 5_000)).toBe(0)
     expect(api.pick(mesh, service, 0)).toBe(Status.BreakerOpen)
     expect(api.scratch()[Scratch.RetryAfterMs]).toBe(5_000)
+  })
+
+  it('says until when an instance is kept out, and no longer when that is over', () => {
+    const { api, mesh, service, a, b } = fleet()
+    const untilMs = () => JSON.parse(api.instanceInfo(mesh, a)).ejectedUntilMs
+    expect(untilMs()).toBe(null)
+    expect(api.meshAdvance(mesh, 1_000_000)).toBe(0)
+    expect(api.instanceControl(mesh, a, 'eject', 5_000)).toBe(0)
+    expect(untilMs()).toBe(6_000)
+    const { instances } = JSON.parse(api.serviceInfo(mesh, service)) as ServiceInfo
+    expect(instances.map(({ handle, ejectedUntilMs }) => [handle, ejectedUntilMs])).toEqual([
+      [a, 6_000],
+      [b, null],
+    ])
+    api.meshAdvance(mesh, 5_000_000)
+    expect(untilMs()).toBe(null)
   })
 
   it('a breaker opened by hand stays open beyond every open time, until it is closed; both are events', () => {

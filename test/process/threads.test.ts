@@ -196,6 +196,23 @@ describe.skipIf(NO_NATIVE !== '')(`threads${NO_NATIVE === '' ? '' : ` (skipped: 
     expect(workers.status()).toMatchObject([{ index: 0, alive: true, restarts: 1 }])
   })
 
+  it('counts the first answer of a handler that answers twice, once, and sends nothing after it', async () => {
+    await start({ file: new URL('./fixtures/twice.mjs', import.meta.url), services: 2 })
+    const ways = ['promise', 'thenable', 'throwing', 'late']
+    for (const way of ways) {
+      // What came after the first answer would be taken for the next request's.
+      const [answer, ...next] = await Promise.all([
+        mesh.request('twice', way),
+        ...[1, 2, 3].map((body) => mesh.request('echo', body)),
+      ])
+      expect([answer, ...next]).toEqual(['first', 1, 2, 3])
+      expect(await mesh.request('echo', way)).toBe(way)
+    }
+    const [instance] = mesh.services().find(({ name }) => name === 'twice')?.instances ?? []
+    expect(instance).toMatchObject({ inFlight: 0, succeeded: ways.length, failed: 0 })
+    expect(workers.status()).toMatchObject([{ alive: true, restarts: 0 }])
+  })
+
   it('answers the main thread and is answered by it: both directions at once', async () => {
     await start()
     mesh.service('main', (body) => ({ main: body }))

@@ -56,7 +56,7 @@ export class VirtualMesh {
   }
 
   info(instance: number): InstanceInfo {
-    return JSON.parse(this.router.instanceInfoJson(instance)) as InstanceInfo
+    return JSON.parse(this.router.instanceInfoJson(instance, this.nowUs)) as InstanceInfo
   }
 
   events(): MeshEvent[] {

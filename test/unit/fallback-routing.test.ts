@@ -240,7 +240,7 @@ describe('what it takes and tells', () => {
     const mesh = new VirtualMesh({ breaker: { openMs: 60_000, consecutiveFailures: 1 } })
     mesh.add({ address: 'http://10.0.0.7:8080' })
     mesh.complete(mesh.mustPick(), Outcome.Timeout, 5_000_000)
-    const info = JSON.parse(mesh.router.serviceInfoJson(mesh.service)) as ServiceInfo
+    const info = JSON.parse(mesh.router.serviceInfoJson(mesh.service, mesh.nowUs)) as ServiceInfo
     expect(info.policy.breaker).toMatchObject({ openMs: 60_000, maxOpenMs: 60_000, probes: 3 })
     expect(info.latency.count).toBe(1)
     expect(Math.abs(info.latency.p50Us / 5_000_000 - 1)).toBeLessThan(0.011)

@@ -43,6 +43,8 @@ export interface InstanceInfo {
   picked: number
   succeeded: number
   failed: number
+  /** Until when outlier detection or an operator keeps it out, on the mesh's clock; null: nobody does. */
+  ejectedUntilMs: number | null
   leaseUntilMs: number | null
 }
 

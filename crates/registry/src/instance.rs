@@ -245,6 +245,7 @@ impl InstanceRecord {
             picked: load.picked,
             succeeded: load.succeeded,
             failed: load.failed,
+            ejected_until_ms: load.ejected_until_us.map(|until| until as f64 / 1_000.0),
             lease_until_ms: self.lease_until_us().map(|until| until as f64 / 1_000.0),
         }
     }
@@ -299,5 +300,6 @@ pub struct InstanceInfo<'a> {
     pub picked: u32,
     pub succeeded: u32,
     pub failed: u32,
+    pub ejected_until_ms: Option<f64>,
     pub lease_until_ms: Option<f64>,
 }

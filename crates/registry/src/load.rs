@@ -19,6 +19,8 @@ pub struct InstanceLoad {
     pub succeeded: u32,
     /// See `picked`.
     pub failed: u32,
+    /// Until when it is kept out by outlier detection or by an operator, microseconds; `None`: it is not.
+    pub ejected_until_us: Option<u64>,
 }
 
 /// Whoever keeps the figures. Called once per considered instance; must not block.

@@ -127,6 +127,13 @@ fn main() {
             );
         }
     }
+    for instances in [10, 1_000] {
+        measure(
+            &format!("key, maglev with a bound, {instances} instances"),
+            r#"{"balancer":"maglev","balancing":{"hashBalanceFactor":125}}"#,
+            keyed(instances),
+        );
+    }
     let many = Fleet {
         services: 10_000,
         ..of(2)

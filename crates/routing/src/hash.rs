@@ -30,6 +30,35 @@ pub fn rendezvous_score(key_hash: u32, member: u32, weight: u32) -> f64 {
     (32.0 - log2(f64::from(h) + 1.0)) / f64::from(weight.max(1))
 }
 
+/// The same, when it is below `limit`: that it is not is mostly seen without the logarithm.
+#[inline]
+pub(crate) fn rendezvous_score_below(
+    key_hash: u32,
+    member: u32,
+    weight: u32,
+    limit: f64,
+) -> Option<f64> {
+    let h = fmix32(key_hash ^ fmix32(member));
+    let weight = f64::from(weight.max(1));
+    let x = f64::from(h) + 1.0;
+    if 32.0 - log2_at_most(x) >= limit * weight {
+        return None;
+    }
+    let score = (32.0 - log2(x)) / weight;
+    (score < limit).then_some(score)
+}
+
+/// At least what [`log2`] says of a number in 1..=2^32. For x = 2^e·(1 + f): e + f + 0.4427·f·(1 − f), since
+/// log2(1 + f) − f is concave, 0 at both ends, and rises by 1/ln 2 − 1 = 0.44269… at the first; and what rounding and the
+/// series' error may add.
+#[inline]
+fn log2_at_most(x: f64) -> f64 {
+    let bits = x.to_bits();
+    let exponent = ((bits >> 52) as i32) - 1023;
+    let f = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | (1023 << 52)) - 1.0;
+    f64::from(exponent) + f + 0.4427 * f * (1.0 - f) + 1e-6
+}
+
 /// log2 of a number in 1..=2^32, the same bits everywhere: exponent, plus 2/ln(2)·atanh((m-1)/(m+1)) of the mantissa by its odd series up to
 /// the 11th power (error below 2e-7).
 pub fn log2(x: f64) -> f64 {
@@ -61,6 +90,17 @@ mod tests {
         }
         assert!(log2(1.0).abs() < f64::EPSILON);
         assert!((log2(4_294_967_296.0) - 32.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_bound_of_log2_is_one_and_close_at_the_upper_end() {
+        for i in 0..100_000u32 {
+            for x in [f64::from(i) * 42_949.0 + 1.0, f64::from(i) + 1.0] {
+                assert!(log2_at_most(x) >= log2(x), "{x}");
+            }
+        }
+        let nearly = f64::from(u32::MAX - 4_000_000);
+        assert!(log2_at_most(nearly) - log2(nearly) < 4e-4);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use linkmesh_metrics::{Collector, Exemplar};
 use linkmesh_registry::discovery::DiscoveryQuery;
 use linkmesh_registry::{
-    Breaker, ConnectionPatch, ConnectionRegistry, ConnectionSpec, InstanceInfo, InstanceRecord,
-    LoadSource, RegistryError, ServiceRecord,
+    Breaker, ConnectionPatch, ConnectionRegistry, ConnectionSpec, InstanceInfo, InstanceLoad,
+    InstanceRecord, LoadSource, RegistryError, ServiceRecord,
 };
 use linkmesh_tables::epoch::Guard;
 use serde::Serialize;
@@ -90,22 +90,22 @@ impl Router {
     ///
     /// # Errors
     /// `StaleHandle`.
-    pub fn service_info_json(&self, service: u32, _now_us: u64) -> Result<String, RegistryError> {
+    pub fn service_info_json(&self, service: u32, now_us: u64) -> Result<String, RegistryError> {
         self.with_registry(|registry, guard| {
             let record = registry
                 .service(service)
                 .ok_or_else(|| RegistryError::stale("service"))?;
-            Ok(to_json(&self.service_info(record, guard)))
+            Ok(to_json(&self.service_info(record, guard, now_us)))
         })
     }
 
     /// JSON array of the contract's `ServiceInfo`, by name.
-    pub fn service_list_json(&self, _now_us: u64) -> String {
+    pub fn service_list_json(&self, now_us: u64) -> String {
         self.with_registry(|registry, guard| {
             let services: Vec<_> = registry
                 .services_by_name()
                 .into_iter()
-                .map(|record| self.service_info(record, guard))
+                .map(|record| self.service_info(record, guard, now_us))
                 .collect();
             to_json(&services)
         })
@@ -115,12 +115,12 @@ impl Router {
     ///
     /// # Errors
     /// `StaleHandle`.
-    pub fn instance_info_json(&self, instance: u32, _now_us: u64) -> Result<String, RegistryError> {
+    pub fn instance_info_json(&self, instance: u32, now_us: u64) -> Result<String, RegistryError> {
         self.with_registry(|registry, _| {
             let record = registry
                 .instance(instance)
                 .ok_or_else(|| RegistryError::stale("instance"))?;
-            Ok(to_json(&record.info(&self.load(instance))))
+            Ok(to_json(&record.info(&self.load_now(instance, now_us))))
         })
     }
 
@@ -154,7 +154,26 @@ impl Router {
         membership.is_some()
     }
 
-    fn service_info<'a>(&self, record: &'a ServiceRecord, guard: &Guard<'_>) -> ServiceInfo<'a> {
+    /// The figures of an instance, and whether it is kept out at this moment.
+    fn load_now(&self, instance: u32, now_us: u64) -> InstanceLoad {
+        let state = self.cells.state(instance);
+        let ejection = state
+            .filter(|_| self.view(instance).is(instance))
+            .map(|state| &state.ejection);
+        InstanceLoad {
+            ejected_until_us: ejection
+                .filter(|ejection| ejection.is_out(now_us))
+                .map(|ejection| ejection.until_us.load(Ordering::Relaxed)),
+            ..self.load(instance)
+        }
+    }
+
+    fn service_info<'a>(
+        &self,
+        record: &'a ServiceRecord,
+        guard: &Guard<'_>,
+        now_us: u64,
+    ) -> ServiceInfo<'a> {
         let membership = self.membership(guard, record.handle);
         let service = membership.map(|membership| &membership.service);
         let (latencies, _) = self.latencies_of(record, guard);
@@ -172,7 +191,7 @@ impl Router {
             instances: record
                 .instances
                 .iter()
-                .map(|instance| instance.info(&self.load(instance.handle)))
+                .map(|instance| instance.info(&self.load_now(instance.handle, now_us)))
                 .collect(),
             queued: service.map_or(0, |service| service.waiting.load(Ordering::Relaxed)),
             shed: service.map_or_else(BTreeMap::new, |service| shed_of(service)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::hashing::{HashTable, Node};
 use crate::plan::Plan;
-use crate::policy::{Balancer, Policy, WHOLE};
+use crate::policy::{Policy, WHOLE};
 use crate::pool::Pool;
 use crate::qos::Qos;
 use crate::service::ServiceState;
@@ -68,16 +68,15 @@ impl Membership {
             policy,
         };
         if membership.service.is_keyed() {
-            membership.prepare_homes();
+            membership.remember_keys();
         }
         membership
     }
 
-    /// The memory in which keys' homes are remembered, if the balancer needs it.
-    fn prepare_homes(&self) {
-        if self.plan.balancer != Balancer::Rendezvous {
-            let without_table = self.pools.iter().filter(|pool| pool.table.is_none());
-            without_table.for_each(|pool| pool.homes.prepare());
+    /// The memory in which it is remembered where keys find their members.
+    fn remember_keys(&self) {
+        for pool in &self.pools {
+            pool.remember_keys(self.plan.balancer);
         }
     }
 
@@ -85,7 +84,7 @@ impl Membership {
     #[cold]
     pub(crate) fn note_key(&self) {
         self.service.note_key();
-        self.prepare_homes();
+        self.remember_keys();
     }
 
     /// The class of a request that names one or not.

@@ -133,6 +133,10 @@ impl Router {
         if membership.plan.features.has_rate_limit() {
             Self::admit(membership, key_hash, now_us)?;
         }
+        // Before the members are looked at: the service's line comes from memory while theirs do.
+        let retry_tokens = membership
+            .service
+            .retry_tokens(membership.plan.refill, now_us);
         let trace = caller.explained.begin(caller.picks);
         let mut selection = Selection::new(&self.cells, membership, class, key_hash, now_us, trace);
         let Some((index, probe)) = self.choose(&mut selection, &mut caller.rng, service) else {
@@ -151,7 +155,6 @@ impl Router {
         let Some(ticket) = self.tickets.open(&filled) else {
             return Err(self.no_ticket(member.handle, probe));
         };
-        let retry_tokens = membership.service.retry_tokens(plan.refill, now_us);
         membership.service.picks.fetch_add(1, Ordering::Relaxed);
         if plan.balancer == Balancer::Adaptive {
             self.note_work(member.handle, now_us);

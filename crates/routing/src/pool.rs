@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::hashing::{HashTable, Homes, Node};
+use crate::hashing::{HashTable, Homes, Node, Winners};
 use crate::membership::{Member, NewMember};
 use crate::policy::Balancer;
 use crate::schedule;
@@ -25,8 +25,10 @@ pub(crate) struct Pool {
     pub(crate) schedule: Box<[u32]>,
     /// Where keys find their members, for the balancers that need a table.
     pub(crate) table: Option<Arc<HashTable>>,
-    /// Where they find them with the others.
+    /// Where they find them with the others, but for `rendezvous`.
     pub(crate) homes: Homes,
+    /// Where they find them with `rendezvous`, and with any other when no home of theirs will do.
+    pub(crate) winners: Winners,
 }
 
 /// Members that are looked through for the owner of a point.
@@ -103,6 +105,25 @@ impl Pool {
             schedule,
             table: HashTable::of(balancer, &nodes, old, now_us),
             homes: Homes::default(),
+            winners: Winners::default(),
+        }
+    }
+
+    /// Whether the memory is there in which it is remembered where keys find their members.
+    #[inline]
+    pub(crate) fn remembers_keys(&self, balancer: Balancer) -> bool {
+        match balancer {
+            Balancer::Rendezvous => self.winners.is_prepared(),
+            _ => self.table.is_some() || self.homes.is_prepared(),
+        }
+    }
+
+    /// Takes that memory.
+    pub(crate) fn remember_keys(&self, balancer: Balancer) {
+        match balancer {
+            Balancer::Rendezvous => self.winners.prepare(),
+            _ if self.table.is_none() => self.homes.prepare(),
+            _ => {}
         }
     }
 

@@ -431,6 +431,8 @@ impl LoadSource for Router {
             picked: view.picked(),
             succeeded: view.get(word::SUCCEEDED),
             failed: view.get(word::FAILED),
+            // A question of time; see `info`.
+            ejected_until_us: None,
         }
     }
 }

@@ -32,7 +32,6 @@ use crate::cells::{Cells, instance_word as word};
 use crate::estimate::to_ms;
 use crate::explain::Trace;
 use crate::hash::rendezvous_score;
-use crate::hashing::nearest;
 use crate::membership::Membership;
 use crate::policy::{Balancer, WHOLE};
 use crate::pool::Pool;
@@ -68,6 +67,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) panic: bool,
     /// Members whose event loop is blocked are eligible: nobody else is.
     pub(crate) accept_blocked: bool,
+    /// With a key and a bound only: requests in flight on the pool, this one included, when somebody had to know; 0 = nobody.
+    load: u64,
     /// `adaptive` only: mean requests in flight of the members it looks at.
     pub(crate) usual_in_flight: f64,
     /// `adaptive` only: mean share of failures of the members it looks at.
@@ -94,6 +95,7 @@ impl<'a> Selection<'a> {
             trace,
             panic: false,
             accept_blocked: false,
+            load: 0,
             usual_in_flight: 0.0,
             usual_failing: 0.0,
             cold_us: 0.0,
@@ -420,19 +422,15 @@ impl<'a> Selection<'a> {
     /// eligible.
     fn by_key(&mut self, pool: &Pool, rng: &mut Rng) -> Option<Proposal> {
         let plan = &self.membership.plan;
-        if pool.table.is_none()
-            && !pool.homes.is_prepared()
-            && plan.balancer != Balancer::Rendezvous
-        {
+        if !pool.remembers_keys(plan.balancer) {
             self.membership.note_key();
         }
         if plan.homes_give_way {
             return self.near_home(pool, rng);
         }
-        let factor = plan.hash_balance_factor;
-        let load = if factor == 0 { 0 } else { self.load_of(pool) };
+        self.load = 0;
         if plan.balancer == Balancer::Rendezvous {
-            return self.nearest(pool, load);
+            return self.nearest(pool);
         }
         let membership = self.membership;
         let mut last = u32::MAX;
@@ -444,11 +442,11 @@ impl<'a> Selection<'a> {
                 }
                 last = at;
                 let candidate = self.assess(pool.from() + at as usize);
-                if candidate.is_eligible() && self.is_below_bound(pool, &candidate, load) {
+                if candidate.is_eligible() && self.is_below_bound(pool, &candidate) {
                     return Some(candidate.proposal());
                 }
             }
-            return self.nearest(pool, load);
+            return self.nearest(pool);
         };
         let mut first = None;
         for at in table.walk(self.key_hash).take(STEPS) {
@@ -460,12 +458,12 @@ impl<'a> Selection<'a> {
             if !candidate.is_eligible() {
                 continue;
             }
-            if self.is_below_bound(pool, &candidate, load) {
+            if self.is_below_bound(pool, &candidate) {
                 return Some(candidate.proposal());
             }
             first = first.or(Some(candidate.proposal()));
         }
-        first.or_else(|| self.nearest(pool, load))
+        first.or_else(|| self.nearest(pool))
     }
 
     /// `adaptive` with a key: the first of its homes that is no worse off than usual; when none of them is, whoever is
@@ -509,13 +507,13 @@ impl<'a> Selection<'a> {
     }
 
     /// By rendezvous hash of key and member.
-    fn nearest(&mut self, pool: &Pool, load: u64) -> Option<Proposal> {
+    fn nearest(&mut self, pool: &Pool) -> Option<Proposal> {
         let membership = self.membership;
         let members = &membership.members[pool.range()];
         // Mostly the best is eligible, and nobody else need be looked at.
-        let best = nearest(members, self.key_hash)?;
+        let best = pool.winners.of(members, self.key_hash)?;
         let candidate = self.assess(pool.from() + best);
-        if candidate.is_eligible() && self.is_below_bound(pool, &candidate, load) {
+        if candidate.is_eligible() && self.is_below_bound(pool, &candidate) {
             return Some(candidate.proposal());
         }
         // The best of those that are eligible, and the best of those below their bound.
@@ -532,7 +530,7 @@ impl<'a> Selection<'a> {
                 any = Some(candidate.proposal());
                 lowest = score;
             }
-            if score < lowest_below && self.is_below_bound(pool, &candidate, load) {
+            if score < lowest_below && self.is_below_bound(pool, &candidate) {
                 below = Some(candidate.proposal());
                 lowest_below = score;
             }
@@ -550,14 +548,18 @@ impl<'a> Selection<'a> {
     }
 
     /// Consistent hashing with bounded loads [Mirrokni, Thorup, Zadimoghaddam 2016]: at most ⌈factor · share⌉ requests
-    /// on one member. `load` 0: no bound.
-    fn is_below_bound(&self, pool: &Pool, candidate: &Candidate, load: u64) -> bool {
-        if load == 0 {
+    /// on one member.
+    fn is_below_bound(&mut self, pool: &Pool, candidate: &Candidate) -> bool {
+        let factor = u64::from(self.membership.plan.hash_balance_factor);
+        // A share of something is at least one request, so who has none is below: mostly nobody need be summed up.
+        if factor == 0 || candidate.in_flight == 0 {
             return true;
         }
-        let factor = u64::from(self.membership.plan.hash_balance_factor);
+        if self.load == 0 {
+            self.load = self.load_of(pool);
+        }
         let weight = u64::from(self.membership.members[candidate.index].weight);
-        let bound = (load * factor * weight).div_ceil(100 * u64::from(pool.total()));
+        let bound = (self.load * factor * weight).div_ceil(100 * u64::from(pool.total()));
         u64::from(candidate.in_flight) < bound
     }
 }

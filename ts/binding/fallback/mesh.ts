@@ -129,8 +129,9 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
         return service
       }),
     serviceRemove: (mesh, service) => done(mesh, ({ engine }, now) => engine.router.removeService(service >>> 0, now)),
-    serviceInfo: (mesh, service) => ask(mesh, ({ engine }) => engine.router.serviceInfoJson(service >>> 0)),
-    serviceList: (mesh) => ask(mesh, ({ engine }) => engine.router.serviceListJson()),
+    serviceInfo: (mesh, service) =>
+      ask(mesh, ({ engine }) => engine.router.serviceInfoJson(service >>> 0, engine.now())),
+    serviceList: (mesh) => ask(mesh, ({ engine }) => engine.router.serviceListJson(engine.now())),
     instanceAdd: (mesh, service, spec) =>
       change(mesh, ({ engine, peer }, now) => engine.router.addInstance(service >>> 0, spec, peer.id, now)),
     instanceUpdate: (mesh, instance, patch) =>
@@ -144,7 +145,8 @@ export function meshFunctions(edge: Edge, scratch: Uint32Array): MeshFunctions {
       }),
     instanceControl: (mesh, instance, order, forMs) =>
       done(mesh, ({ engine }, now) => engine.router.control(instance >>> 0, order, forMs, now)),
-    instanceInfo: (mesh, instance) => ask(mesh, ({ engine }) => engine.router.instanceInfoJson(instance >>> 0)),
+    instanceInfo: (mesh, instance) =>
+      ask(mesh, ({ engine }) => engine.router.instanceInfoJson(instance >>> 0, engine.now())),
     connectionOpen: (mesh, spec) =>
       edge.number(() => {
         const { engine } = must(mesh)

@@ -130,7 +130,7 @@ export function applied(record: InstanceRecord, patch: InstancePatch): InstanceR
 }
 
 /** The contract's `InstanceInfo`: a record with the figures of the router. */
-export function instanceInfo(record: InstanceRecord, load: InstanceLoad): InstanceInfo {
+export function instanceInfo(record: InstanceRecord, load: InstanceLoad, ejectedUntilMs: number | null): InstanceInfo {
   return {
     handle: record.handle,
     service: record.serviceName,
@@ -150,6 +150,7 @@ export function instanceInfo(record: InstanceRecord, load: InstanceLoad): Instan
     picked: load.picked,
     succeeded: load.succeeded,
     failed: load.failed,
+    ejectedUntilMs,
     leaseUntilMs: record.leaseUntilUs === undefined ? null : record.leaseUntilUs / 1_000,
   }
 }

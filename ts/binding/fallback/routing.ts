@@ -294,18 +294,18 @@ export class FallbackRouter {
   // --- JSON -------------------------------------------------------------------------------------------------------
 
   /** The contract's `ServiceInfo`. */
-  serviceInfoJson(service: Handle): string {
-    return JSON.stringify(serviceInfoOf(this.#state, service))
+  serviceInfoJson(service: Handle, nowUs: number): string {
+    return JSON.stringify(serviceInfoOf(this.#state, service, nowUs))
   }
 
   /** Every `ServiceInfo`, by name. */
-  serviceListJson(): string {
-    return JSON.stringify(serviceListOf(this.#state))
+  serviceListJson(nowUs: number): string {
+    return JSON.stringify(serviceListOf(this.#state, nowUs))
   }
 
   /** The contract's `InstanceInfo`. */
-  instanceInfoJson(instance: Handle): string {
-    return JSON.stringify(instanceInfoOf(this.#state, instance))
+  instanceInfoJson(instance: Handle, nowUs: number): string {
+    return JSON.stringify(instanceInfoOf(this.#state, instance, nowUs))
   }
 
   /** Adds what the router knows to a scrape. */

@@ -14,8 +14,8 @@ export interface InstanceFigures {
   node: string | null
   /** Worker thread; -1 in the main thread, null for an instance by address. */
   thread: number | null
-  /** `blocked`: its thread's event loop does not turn. */
-  state: InstanceState | 'blocked' | ServiceInfo['instances'][number]['health']
+  /** `blocked`: its thread's event loop does not turn. `ejected`: kept out, by a key, an operator or outlier detection. */
+  state: InstanceState | 'blocked' | 'ejected' | ServiceInfo['instances'][number]['health']
   breaker: 'closed' | 'open' | 'half-open' | '-'
   inFlight: number
   /** Requests it was picked for since the last snapshot, a second. */
@@ -53,6 +53,8 @@ export interface Snapshot {
   services: ServiceFigures[]
 }
 
+/** States in which an instance would be picked. */
+const SERVING: ReadonlySet<InstanceFigures['state']> = new Set(['up', 'slow', 'failing', 'healthy', 'degraded'])
 const BREAKER_RANK: Record<string, number> = { closed: 0, 'half-open': 1, open: 2 }
 type BreakerName = Exclude<InstanceFigures['breaker'], '-'>
 
@@ -122,6 +124,7 @@ export class Figures {
         figures.inFlight += found.inFlight
         figures.latencyUs = Math.max(figures.latencyUs, found.latencyUs)
         figures.failed += found.failed
+        if (found.ejectedUntilMs !== null && SERVING.has(figures.state)) figures.state = 'ejected'
         if (thread !== null && figures.state !== 'killed' && this.blocked.has(thread)) figures.state = 'blocked'
         figures.breaker = worse(figures.breaker, found.breaker)
       }

@@ -1,14 +1,15 @@
 //! Where keys are at home with a balancer that does not hash: rendezvous hashing of a key's bucket, remembered. So a key
 //! costs one look at a table, whatever the number of members, and when members change only the keys move that must.
 //!
-//! A bucket's home is worked out when it is first asked for, which takes about 5 ns a member, and kept as long as the
+//! A bucket's home is worked out when it is first asked for, which takes about 4 ns a member, and kept as long as the
 //! members stay the same.
 
 use std::sync::OnceLock;
 
 use zerocopy::FromZeros;
 
-use crate::hash::{fmix32, rendezvous_score};
+use super::winners::nearest;
+use crate::hash::fmix32;
 use crate::membership::Member;
 use crate::sync::{AtomicU32, Ordering};
 
@@ -24,19 +25,6 @@ pub(crate) struct Homes {
     /// Index of each bucket's member, plus 1; 0 = not worked out yet. 256 KiB, committed page by page. `None`: there was no
     /// memory, and nothing is remembered.
     known: OnceLock<Option<Box<[AtomicU32]>>>,
-}
-
-/// Index of the member with the best score for a key; the first of equals.
-pub(crate) fn nearest(members: &[Member], key_hash: u32) -> Option<usize> {
-    let mut best = None;
-    let mut lowest = f64::INFINITY;
-    for (index, member) in members.iter().enumerate() {
-        let score = rendezvous_score(key_hash, member.affinity, member.weight);
-        if score < lowest {
-            (best, lowest) = (Some(index), score);
-        }
-    }
-    best
 }
 
 impl Homes {

@@ -7,8 +7,10 @@ mod homes;
 mod ketama;
 mod maglev;
 mod table;
+mod winners;
 
 pub(crate) use crc32::Crc32;
 pub use crc32::crc32;
-pub(crate) use homes::{Homes, nearest};
+pub(crate) use homes::Homes;
 pub(crate) use table::{HashTable, Node, calm_us};
+pub(crate) use winners::Winners;

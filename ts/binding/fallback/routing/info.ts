@@ -3,6 +3,7 @@ import { Breaker, type Handle, type InstanceInfo, Outcome, type ServiceInfo } fr
 import type { MetricCollector } from '../metrics-collector.js'
 import { type ServiceRecord, staleHandle } from '../registry.js'
 import { type InstanceRecord, instanceInfo } from '../registry-instance.js'
+import { isEjected } from './look.js'
 import { DEFAULT_POLICY } from './policy.js'
 import { classWord, RANKS } from './qos.js'
 import type { RouterState } from './state.js'
@@ -20,32 +21,32 @@ const OUTCOME_LABELS: readonly (readonly [Outcome, string])[] = [
 ]
 
 /** Throws `StaleHandle`. */
-export function instanceInfoOf(state: RouterState, instance: Handle): InstanceInfo {
+export function instanceInfoOf(state: RouterState, instance: Handle, nowUs: number): InstanceInfo {
   const record = state.registry.instance(instance)
   if (record === undefined) throw staleHandle('instance')
-  return shown(state, record)
+  return shown(state, record, nowUs)
 }
 
 /** Throws `StaleHandle`. */
-export function serviceInfoOf(state: RouterState, service: Handle): ServiceInfo {
+export function serviceInfoOf(state: RouterState, service: Handle, nowUs: number): ServiceInfo {
   const record = state.registry.service(service)
   if (record === undefined) throw staleHandle('service')
-  return infoOf(state, record)
+  return infoOf(state, record, nowUs)
 }
 
 /** By name. */
-export function serviceListOf(state: RouterState): ServiceInfo[] {
-  return state.registry.servicesByName().map((record) => infoOf(state, record))
+export function serviceListOf(state: RouterState, nowUs: number): ServiceInfo[] {
+  return state.registry.servicesByName().map((record) => infoOf(state, record, nowUs))
 }
 
-function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
+function infoOf(state: RouterState, record: ServiceRecord, nowUs: number): ServiceInfo {
   const membership = state.memberships.get(record.handle)
   const latencies = membership?.service.latencies
   return {
     handle: record.handle,
     name: record.name,
     policy: membership?.policy ?? DEFAULT_POLICY,
-    instances: record.instances.map((instance) => shown(state, instance)),
+    instances: record.instances.map((instance) => shown(state, instance, nowUs)),
     queued: state.waits.length(record.handle),
     shed: membership?.service.shed ?? {},
     retries: membership?.service.budget.granted ?? 0,
@@ -61,9 +62,11 @@ function infoOf(state: RouterState, record: ServiceRecord): ServiceInfo {
 }
 
 /** A record with the figures of this moment. */
-function shown(state: RouterState, record: InstanceRecord): InstanceInfo {
-  const load = state.load(record.handle)
-  return instanceInfo(record, load)
+function shown({ cells, load }: RouterState, record: InstanceRecord, nowUs: number): InstanceInfo {
+  const { handle } = record
+  const state = cells.is(handle) ? cells.state(handle) : undefined
+  const untilMs = state !== undefined && isEjected(state, nowUs) ? state.ejectedUntilUs / 1_000 : null
+  return instanceInfo(record, load(handle), untilMs)
 }
 
 /** Adds what the router knows to a scrape. Counters come from the cells, so nothing is counted twice. */

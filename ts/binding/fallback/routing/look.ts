@@ -83,8 +83,7 @@ function filterOf(
       return verdict.kind === 'open' ? 'breaker-open' : 'probe-taken'
     }
     candidate.probe = verdict.kind === 'probe'
-    const out = state.ejectedUntilUs - nowUs
-    if (!candidate.probe && out > 0 && out <= LONGEST_EJECTION_US) {
+    if (!candidate.probe && isEjected(state, nowUs)) {
       candidate.eligibleAtUs = state.ejectedUntilUs
       return 'ejected'
     }
@@ -97,6 +96,12 @@ function filterOf(
     return 'rejected-recently'
   }
   return null
+}
+
+/** Whether it is kept out by an ejection. */
+export function isEjected(state: InstanceState, nowUs: number): boolean {
+  const left = state.ejectedUntilUs - nowUs
+  return left > 0 && left <= LONGEST_EJECTION_US
 }
 
 /** A key is no question of scores. */
