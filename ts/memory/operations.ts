@@ -52,7 +52,9 @@ export class Operations implements Poller {
   #dataUsed = 0
   #scheduled = false
   /** Began since the last flush: whoever completes in it needs no timer. */
-  readonly #fresh: Pending[] = []
+  #fresh: (Pending | undefined)[] = []
+  /** How many of them: setting an array's length is a call of the runtime, which each flush would pay. */
+  #freshCount = 0
   /** Since the last turn of the event loop. */
   #flushes = 0
   #vain = 0
@@ -80,7 +82,7 @@ export class Operations implements Poller {
       pending.finish()
       throw error
     }
-    this.#fresh.push(pending)
+    this.#fresh[this.#freshCount++] = pending
   }
 
   /**
@@ -220,19 +222,27 @@ export class Operations implements Poller {
       }
     }
     this.#take(completed)
-    if (this.#fresh.length > 0) this.#watch()
+    if (this.#freshCount > 0) this.#watch()
     return Math.max(completed, 0)
   }
 
   /** Sets the deadlines of those that go on waiting. */
   #watch(): void {
-    const now = nowMs()
-    for (const pending of this.#fresh) {
+    const fresh = this.#fresh
+    const count = this.#freshCount
+    this.#freshCount = 0
+    let now: number | undefined
+    for (let at = 0; at < count; at++) {
+      const pending = fresh[at] as Pending
+      fresh[at] = undefined
       if (pending.settled) continue
+      // A hot peer's answers have come: nobody asks for the time.
+      now ??= nowMs()
       if (pending.timeoutMs !== Number.POSITIVE_INFINITY) pending.deadline = now + pending.timeoutMs
       this.#core.deadlines.add(pending)
     }
-    this.#fresh.length = 0
+    // What a burst has made long is given back.
+    if (count > PAGE_RECORDS) this.#fresh = []
   }
 
   /** Looks for completions; how many there were. Called once per turn of the event loop while the thread looks. */

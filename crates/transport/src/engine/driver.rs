@@ -204,8 +204,9 @@ impl<A: Application> Driver<A> {
 
     /// Hands the datagrams of one call to the core.
     fn hand_in(&mut self, received: Received) {
-        // A long train is handed on with the memory it was received into; a short one would pin all of it.
-        let mut batch = if received.len > RECEIVE_BUFFER / 4 {
+        // A long train is handed on with the memory it was received into; of a short one copying costs less than new memory does,
+        // and it would pin all of it.
+        let mut batch = if received.len > RECEIVE_BUFFER / 2 {
             let mut train = std::mem::replace(&mut self.received, receive_buffer());
             train.truncate(received.len);
             train
