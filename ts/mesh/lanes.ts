@@ -79,8 +79,8 @@ export class Lanes implements RemotePath, ReplyPath {
   readonly #inboxes: (Inbox | undefined)[] = []
   #dirty: Outbox[] = []
   #polling = false
-  /** A frame was sent after an idle spell. */
-  #rang = false
+  /** Woken from its sleep, and has not answered since. */
+  #woken = false
   #stirred = false
   #notice = false
   /** Since when a notice waits, or 0. */
@@ -114,7 +114,7 @@ export class Lanes implements RemotePath, ReplyPath {
 
   /** Publishes what is written now instead of at the end of the turn: the last act before the mesh is left. */
   flush(): void {
-    this.#flush()
+    this.#publish()
   }
 
   // --- requests of this thread --------------------------------------------------------------------------
@@ -278,17 +278,20 @@ export class Lanes implements RemotePath, ReplyPath {
   }
 
   #touch(outbox: Outbox): void {
+    // After an idle spell there is nothing to batch with yet, and the receiver has to be woken: the sooner the better.
+    if (!this.#polling && outbox.commit()) {
+      this.#polling = true
+      this.#stirred = true
+      soon(this.#rung)
+      return
+    }
     if (!outbox.dirty) {
       outbox.dirty = true
       if (this.#dirty.push(outbox) === 1) soon(this.#flush)
     }
     // In a long batch the receiver begins with the first frames while the next ones are written: both threads work at
     // once, and neither is silent for so long that the other falls asleep.
-    // After an idle spell there is nothing to batch with yet, and the receiver has to be woken: the sooner the better.
-    if (!this.#polling) {
-      this.#rang = true
-      outbox.commit()
-    } else if (++outbox.unpublished >= EARLY) outbox.commit()
+    if (++outbox.unpublished >= EARLY) outbox.commit()
     this.stir()
   }
 
@@ -301,25 +304,39 @@ export class Lanes implements RemotePath, ReplyPath {
     }
   }
 
-  readonly #flush = (): void => {
-    if (this.#core.closed || this.#dirty.length === 0) return
+  /** Whether there was anything to publish. */
+  #publish(): boolean {
+    if (this.#core.closed || this.#dirty.length === 0) return false
     const dirty = this.#dirty
     this.#dirty = []
     for (const outbox of dirty) {
       outbox.dirty = false
       if (!outbox.commit()) this.threadEnded(outbox.thread)
     }
-    if (this.#rang) this.#peek()
+    return true
+  }
+
+  readonly #flush = (): void => {
+    if (!this.#publish() || !this.#woken) return
+    this.#woken = false
+    // Whoever woke this thread may wait for the answer on this very core: a look at an empty inbox gives way.
+    this.#poll()
   }
 
   /**
    * Looks for the answer to the first frame after an idle spell before it gives way to the event loop: waking the
    * receiver took as long as the answer, and the loop's first turn takes longer while nothing of it is in the caches.
    */
-  #peek(): void {
-    this.#rang = false
+  readonly #rung = (): void => {
     const until = nowMs() + this.#options.pollWindowMs / 4
-    while (!this.#core.closed && this.#poll() === 0 && nowMs() < until);
+    // A look that finds nothing gives way to other threads, who may take longer than this: one more look after the last.
+    for (let late = false; !this.#core.closed && this.#poll() === 0 && !late; ) late = nowMs() >= until
+    // Behind whatever waits for the answer.
+    soon(this.#look)
+  }
+
+  readonly #look = (): void => {
+    setImmediate(this.#turn)
   }
 
   // --- the inbox ----------------------------------------------------------------------------------------
@@ -328,6 +345,7 @@ export class Lanes implements RemotePath, ReplyPath {
     this.#notice = true
     if (this.#polling) return
     this.#polling = true
+    this.#woken = true
     this.#turn()
   }
 
