@@ -3,7 +3,7 @@
  * JavaScript beside better-sqlite3 (WAL, synchronous=FULL). Acknowledged means on the disk, for everybody.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +27,7 @@ export async function run({ quick, random }) {
   try {
     await fromRust(quick, random)
     await fromJavaScript(quick, random)
+    process.stdout.write(`\nJetStream, file storage, sync_interval: always: not measured: ${jetStreamReason()}\n`)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -122,6 +123,19 @@ async function fromJavaScript(quick, random) {
     budget: 200_000,
     note: 'better-sqlite3 is synchronous: its latency is that of the call, during which nothing else runs.',
   })
+}
+
+/** Why JetStream is no contender here. Without a sync for each acknowledgement it would answer another question. */
+function jetStreamReason() {
+  const server = (...args) => spawnSync('nats-server', args, { encoding: 'utf8' })
+  const version = server('--version')
+  if (version.error || version.status !== 0) return 'nats-server is not installed'
+  const config = join(folder, 'nats.conf')
+  writeFileSync(config, 'jetstream { store_dir: "store", sync_interval: always }\n')
+  const checked = server('-t', '-c', config)
+  const name = version.stdout.trim()
+  if (checked.status !== 0) return `${name} refuses that setting: ${checked.stderr.trim().split(': ').at(-1)}`
+  return `${name} takes that setting, and no client of it is among the rivals of bench/package.json`
 }
 
 let lives = 0

@@ -30,4 +30,21 @@ describe.skipIf(NO_NATIVE !== '')('dead letters on disk', () => {
     expect(said).toEqual([{ event: 'idle', acknowledged: 3_000 }])
     expect(idleMs).toBeLessThan(1_000)
   })
+
+  it('closed while a worker and the main thread append: each append has an outcome, and what was acknowledged is there', async () => {
+    const { code, said, stderr } = await child('letters', ['closed', folder()], 60_000)
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    expect(said).toEqual([
+      {
+        event: 'closed',
+        rejected: [100, 100],
+        refusals: [['LinkmeshError LM_CLOSED'], ['LinkmeshError LM_CLOSED']],
+        acknowledged: [true, true],
+        missing: 0,
+        twice: 0,
+        problems: [],
+      },
+    ])
+  }, 60_000)
 })
