@@ -11,6 +11,7 @@ import type { Mesh } from '../../mesh.js'
 import type { RecentAnswers } from '../../reload/recent.js'
 import { NOTHING, type ReloadReport } from '../../reload/report.js'
 import { shadow } from '../../reload/shadow.js'
+import { time } from './format.js'
 import { applyConfig, type LiveParts } from './live-config.js'
 import { shadowPlan } from './shadow-plan.js'
 
@@ -102,12 +103,14 @@ export class Reloader {
     // First the trail, then the deed: when the trail cannot be written, nothing is done.
     await this.#record(by, 'config.reload', { changes, shadow: evaluated })
     for (const change of changes) say(`reload: ${describeChange(change)}`)
-    const guard = new Guard([this.#options.answers], boundsOf(before))
+    const bounds = boundsOf(before)
+    const guard = new Guard([this.#options.answers], bounds)
     const report: ReloadReport = { verdict: 'applied', ...NOTHING, changes, shadow: evaluated }
     try {
       // Starting what is new takes the machine's time, and is not the change.
       await applyConfig(parts, after, () => guard.changed())
       this.#loaded = after
+      say(`reload: applied, and watched for ${bounds.watchMs / 1_000} s`)
       report.watched = await guard.watch(this.#ended.signal)
       if (report.watched.worse !== undefined) report.reason = report.watched.worse
     } catch (error) {
@@ -133,7 +136,7 @@ export class Reloader {
     const { say, onReport } = this.#options
     for (const { path, message } of report.problems) say(`reload refused: ${path || '(file)'}: ${message}`)
     if (report.verdict === 'rolled-back') say(`reload rolled back: ${report.reason}`)
-    else if (report.verdict === 'applied') say('reload stays')
+    else if (report.verdict === 'applied') say(`reload stays${judged(report)}`)
     else if (report.verdict === 'unchanged') say('reload: nothing in the file has changed')
     onReport?.(report)
     return report
@@ -143,6 +146,14 @@ export class Reloader {
     const { mesh } = this.#options
     return mesh.audit.append({ actor, action, target: this.#loaded.path, details })
   }
+}
+
+/** What it was judged by, in short. */
+function judged({ watched }: ReloadReport): string {
+  if (watched === null) return ''
+  const { requests, failed, p99Us } = watched.after
+  if (watched.tooFew) return `: too few requests came to judge it (${requests})`
+  return `: ${requests} requests since, ${failed} failed, p99 ${time(watched.before.p99Us)} → ${time(p99Us)}`
 }
 
 function boundsOf({ config: { reload = {} } }: LoadedConfig): Bounds {
