@@ -328,9 +328,16 @@ export class Lanes implements RemotePath, ReplyPath {
    * receiver took as long as the answer, and the loop's first turn takes longer while nothing of it is in the caches.
    */
   readonly #rung = (): void => {
-    const until = nowMs() + this.#options.pollWindowMs / 4
-    // A look that finds nothing gives way to other threads, who may take longer than this: one more look after the last.
-    for (let late = false; !this.#core.closed && this.#poll() === 0 && !late; ) late = nowMs() >= until
+    // A look that finds nothing gives way to other threads, and the next one has the answer as a rule: the clock is for the
+    // looks after it. Giving way may take longer than the window, so there is one more look after the last.
+    let until = 0
+    let late = false
+    for (let looks = 0; !this.#core.closed && this.#poll() === 0 && !late; looks++) {
+      if (looks === 0) continue
+      const now = nowMs()
+      if (until === 0) until = now + this.#options.pollWindowMs / 4
+      late = now >= until
+    }
     // Behind whatever waits for the answer.
     soon(this.#look)
   }

@@ -173,7 +173,7 @@ export class Outbox {
       this.#queuedBytes -= bytes.length
       this.#first++
     }
-    if (this.#first === this.#queue.length || this.#first > 1_024) {
+    if (this.#first > 0 && (this.#first === this.#queue.length || this.#first > 1_024)) {
       this.#queue = this.#queue.slice(this.#first)
       this.#first = 0
     }
