@@ -33,11 +33,14 @@ export class Events {
   readonly #core: Core
   readonly #listeners = new Map<string, Set<Listener>>(NAMES.map((name) => [name, new Set<Listener>()]))
   #sequence: number
+  /** What the log says while nothing is new: most wakes find just this. */
+  #nothing = ''
   #count = 0
 
   constructor(core: Core) {
     this.#core = core
-    this.#sequence = this.#read(0)?.last ?? 0
+    const text = this.#read(0)
+    this.#sequence = text === '' ? 0 : (JSON.parse(text) as EventBatch).last
   }
 
   /** Returns the function that takes the listener off again. */
@@ -60,8 +63,13 @@ export class Events {
 
   /** Reads what is new and tells the listeners. `threadEnded` hears of ended threads first. */
   pump(threadEnded: (thread: number) => void): void {
-    const batch = this.#read(this.#sequence)
-    if (batch === undefined || batch.last === this.#sequence) return
+    const text = this.#read(this.#sequence)
+    if (text === '' || text === this.#nothing) return
+    const batch = JSON.parse(text) as EventBatch
+    if (batch.last === this.#sequence) {
+      this.#nothing = text
+      return
+    }
     this.#sequence = batch.last
     if (batch.gap) {
       // The end of a thread may be among what was dropped, and somebody may wait for its answer.
@@ -84,9 +92,8 @@ export class Events {
     }
   }
 
-  #read(after: number): EventBatch | undefined {
-    const text = this.#core.binding.eventsSince(this.#core.handle, after)
-    return text === '' ? undefined : (JSON.parse(text) as EventBatch)
+  #read(after: number): string {
+    return this.#core.binding.eventsSince(this.#core.handle, after)
   }
 
   #emit<Name extends keyof MeshEvents>(name: Name, event: MeshEvents[Name]): void {
